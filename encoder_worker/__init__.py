@@ -1,0 +1,1 @@
+"""The shared encoder of a language ring: utterances in, token vectors out."""

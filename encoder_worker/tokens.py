@@ -1,0 +1,52 @@
+"""Texts to rows of token ids, with each token's place in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import AutoTokenizer
+
+from topology.errors import Misconfigured
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tokenised text. `offsets`: int32[tokens, 2], characters of the text, (0, 0) for special tokens.
+
+    `kept`: bool[tokens], false for the tokens of the encoder's own prefix, whose vectors are not sent on.
+    """
+
+    ids: list[int]
+    offsets: NDArray[np.int32]
+    kept: NDArray[np.bool_]
+    truncated: bool
+
+
+class Tokenizer:
+    """The encoder's own fast tokeniser, cut at `max_tokens` (special tokens and prefix included)."""
+
+    def __init__(self, directory: Path, max_tokens: int, prefix: str = "") -> None:
+        loaded = AutoTokenizer.from_pretrained(str(directory), use_fast=True)
+        if not loaded.is_fast:
+            raise Misconfigured(f"{directory}: the tokeniser has no fast form, which gives the character offsets")
+        self._max_tokens = max_tokens
+        self._tokenizer = loaded.backend_tokenizer
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        self._prefix = prefix
+
+    def rows(self, texts: Sequence[str]) -> list[Row]:
+        """A row for each text, in order."""
+        return [self._row(e) for e in self._tokenizer.encode_batch([self._prefix + text for text in texts])]
+
+    def _row(self, encoding: object) -> Row:
+        offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)  # type: ignore[attr-defined]
+        special = np.array(encoding.special_tokens_mask, dtype=bool)  # type: ignore[attr-defined]
+        kept = special | (offsets[:, 1] > len(self._prefix))
+        shifted = np.maximum(offsets - len(self._prefix), 0)
+        shifted[special] = 0
+        return Row(list(encoding.ids), shifted, kept, bool(encoding.overflowing))  # type: ignore[attr-defined]

@@ -1,0 +1,71 @@
+"""`python -m head_worker --ring en --cell a`: one head worker process, as a container starts it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+
+from head_worker.cache import HeadCache
+from head_worker.store import HeadStore
+from head_worker.worker import HeadWorker
+from topology import topics
+from topology.addresses import load_running
+from topology.errors import Misconfigured
+from topology.settings import Settings
+from topology.stream.kafka import GroupConsumer, Producer
+from topology.stream.loop import Loop, Pace
+from topology.stream.process import announce_ready, run_process
+from topology.stream.registry import RegistryFollower
+from topology.stream.replies import ReplyWriter
+
+log = logging.getLogger("head_worker")
+
+
+def main() -> int:
+    """Parse the command line and run until SIGTERM. Exit codes: 0 stopped, 2 misconfigured, 75 start me again."""
+    parser = argparse.ArgumentParser(prog="head_worker", description=__doc__)
+    parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
+    parser.add_argument("--ring", required=True, help="the ring the cell belongs to")
+    parser.add_argument("--cell", required=True, help="the cell whose tenants to serve")
+    parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
+    args = parser.parse_args()
+    return run_process(lambda stop: run(args, stop))
+
+
+async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Read the registry to its end, then score until `stop`."""
+    settings = load_running(args.config)
+    _check(settings, args.ring, args.cell)
+    heads = HeadCache(args.ring, HeadStore(settings.heads.store), settings.heads.memory_mb << 20)
+    registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), heads.apply)
+    log.info("registry read: %d records", await registry.start())
+    replies = ReplyWriter(settings.redis, settings.prefix)
+    topic = topics.embeddings(settings.prefix, args.ring, args.cell, args.lane)
+    group = topics.head_group(settings.prefix, args.ring, args.cell, args.lane)
+    worker = HeadWorker(settings, args.ring, args.cell, heads, args.lane)
+    consumer, producer = GroupConsumer(settings.broker, topic, group), Producer(settings.broker)
+    loop = Loop(worker, consumer, producer, replies, Pace(in_flight=4))
+    loop.on_assigned = lambda count: announce_ready()
+    following = asyncio.create_task(registry.follow())
+    following.add_done_callback(loop.note_failure)
+    try:
+        await loop.run(stop)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await registry.stop()
+        await replies.close()
+
+
+def _check(settings: Settings, ring: str, cell: str) -> None:
+    if ring not in settings.rings:
+        raise Misconfigured(f"there is no ring {ring!r} in headrace.toml; known: {', '.join(settings.rings)}")
+    if cell not in settings.rings[ring].cells:
+        known = ", ".join(settings.rings[ring].cells)
+        raise Misconfigured(f"ring {ring!r} has no cell {cell!r} in headrace.toml; known: {known}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

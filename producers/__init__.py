@@ -1,0 +1,36 @@
+"""The client: publish an utterance, await its reply. Needs no torch, transformers or faust."""
+
+from producers.client import Headrace
+from producers.reply import Entity, Reply
+from producers.sync import SyncHeadrace
+from topology.errors import (
+    BadHead,
+    BadRecord,
+    DeadlineExceeded,
+    HeadraceError,
+    InvalidUtterance,
+    Misconfigured,
+    TextTooLong,
+    Unavailable,
+    UnknownLanguage,
+    UnknownTenant,
+    WrongSpace,
+)
+
+__all__ = [
+    "BadHead",
+    "BadRecord",
+    "DeadlineExceeded",
+    "Entity",
+    "Headrace",
+    "HeadraceError",
+    "InvalidUtterance",
+    "Misconfigured",
+    "Reply",
+    "SyncHeadrace",
+    "TextTooLong",
+    "Unavailable",
+    "UnknownLanguage",
+    "UnknownTenant",
+    "WrongSpace",
+]

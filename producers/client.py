@@ -1,0 +1,204 @@
+"""The asynchronous client: `async with Headrace() as client: await client.predict("acme", "lights off")`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from producers.reply import Reply, outcome_of
+from producers.request import Request, RequestBuilder, now_us, uuid7
+from topology import topics, wire
+from topology.addresses import load_running
+from topology.errors import DeadlineExceeded, HeadraceError, MalformedRecord, Unavailable
+from topology.settings import Settings
+from topology.stream.kafka import Producer
+from topology.stream.records import Output
+from topology.stream.replies import ReplyReader
+
+log = logging.getLogger(__name__)
+
+LAST_LOOK_S = 0.05  # before the deadline, the reply key is read once in case the stream was late
+KEPT_S = 120.0  # a reply that nobody asks for is forgotten after this long
+MAX_AT_ONCE = 512
+
+
+class Headrace:
+    """A connection to a running stack. Safe for any number of concurrent calls on one event loop.
+
+    `config`: a Settings, or the path of a headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml).
+    """
+
+    def __init__(self, config: Settings | str | Path | None = None) -> None:
+        self._settings = config if isinstance(config, Settings) else load_running(config)
+        self._replies = ReplyReader(self._settings.redis, self._settings.prefix, uuid7())
+        self._requests = RequestBuilder(self._settings, self._replies.stream)
+        self._producer: Producer | None = None
+        self._waiting: dict[str, tuple[asyncio.Future[bytes], int]] = {}
+        self._listener: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Headrace:
+        """Connect to Kafka and Redis. Raises: Unavailable."""
+        await self._replies.ping()
+        self._producer = Producer(self._settings.broker)
+        await self._producer.start()
+        self._listener = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        if self._producer is not None:
+            await self._producer.stop()
+        await self._replies.close()
+
+    async def predict(
+        self, tenant: str, text: str, *, lang: str | None = None, deadline: float | None = None,
+        id: str | None = None, key: str | None = None,
+    ) -> Reply:
+        """The tenant's prediction for `text`.
+
+        `lang`: a BCP 47 tag; identified from the text where left out. `deadline`: seconds from now. `id`: your own
+        idempotency key: the same id again gives the same reply and computes nothing. `key`: utterances of one
+        conversation under one key are read in order.
+
+        Raises: InvalidUtterance, TextTooLong, UnknownLanguage, UnknownTenant, DeadlineExceeded, Unavailable.
+        """
+        return await self.result(await self.submit(tenant, text, lang=lang, deadline=deadline, id=id, key=key))
+
+    async def submit(
+        self, tenant: str, text: str, *, lang: str | None = None, deadline: float | None = None,
+        id: str | None = None, key: str | None = None,
+    ) -> str:
+        """Publish without waiting for the reply; returns the id to ask `result` for. Raises: as `predict`."""
+        request = self._requests.build(tenant, text, lang, deadline, id, key)
+        utterance = request.utterance
+        self._forget_old()
+        if utterance.id in self._waiting and request.own_id:
+            return utterance.id  # this client already waits for it
+        future = self._expect(utterance.id, utterance.deadline_us)
+        try:
+            if not request.own_id or await self._claimed(request, future):
+                await self._publish(request)
+        except BaseException:
+            self._waiting.pop(utterance.id, None)
+            raise
+        return utterance.id
+
+    async def result(self, id: str, *, deadline: float | None = None) -> Reply:
+        """The reply to a submitted id, also one submitted elsewhere within the reply cache's time.
+
+        `deadline`: seconds from now; default: the one it was submitted with.
+        Raises: DeadlineExceeded, Unavailable, or the error that its worker answered with.
+        """
+        if id not in self._waiting:
+            await self._join(id, deadline)
+        future, deadline_us = self._waiting[id]
+        seconds = deadline if deadline is not None else (deadline_us - now_us()) / 1e6
+        try:
+            outcome = outcome_of(await self._arrived(id, future, seconds), now_us())
+        finally:
+            self._waiting.pop(id, None)
+        if isinstance(outcome, HeadraceError):
+            raise outcome
+        return outcome
+
+    async def predict_many(
+        self, tenant: str, texts: Iterable[str], *, lang: str | None = None, deadline: float | None = None
+    ) -> list[Reply | HeadraceError]:
+        """Predictions in the order of `texts`. One that fails costs only itself: its error stands in its place."""
+        slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+        async def one(text: str) -> Reply | HeadraceError:
+            async with slots:
+                try:
+                    return await self.predict(tenant, text, lang=lang, deadline=deadline)
+                except HeadraceError as error:
+                    return error
+
+        return await asyncio.gather(*map(one, texts))
+
+    def _expect(self, request_id: str, deadline_us: int) -> asyncio.Future[bytes]:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = (future, deadline_us)
+        return future
+
+    async def _claimed(self, request: Request, future: asyncio.Future[bytes]) -> bool:
+        """Whether this client is to publish a request under a caller's own id."""
+        utterance = request.utterance
+        claim = await self._replies.claim(utterance.id, utterance.submitted_us, utterance.deadline_us)
+        if claim.verdict == "reply" and not future.done():
+            future.set_result(claim.value)
+        return claim.verdict == "go"
+
+    async def _publish(self, request: Request) -> None:
+        if self._producer is None:
+            raise Unavailable("the client is not open: use `async with Headrace(...) as client:`")
+        topic = topics.utterances(self._settings.prefix, request.ring)
+        await self._producer.send([Output(topic, request.key, wire.encode(request.utterance))])
+
+    async def _join(self, request_id: str, deadline_s: float | None) -> None:
+        """Wait for an id that this client did not submit."""
+        seconds = deadline_s if deadline_s is not None else self._settings.limits.deadline_s
+        future = self._expect(request_id, now_us() + int(seconds * 1e6))
+        value = await self._replies.listen(request_id)
+        if value is not None and not future.done():
+            future.set_result(value)
+
+    async def _arrived(self, request_id: str, future: asyncio.Future[bytes], seconds: float) -> bytes:
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), max(0.0, seconds - LAST_LOOK_S))
+        except TimeoutError:
+            late = await self._replies.values([request_id])
+        if request_id in late:
+            return late[request_id]
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), min(LAST_LOOK_S, max(0.0, seconds)))
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no reply to {request_id} in time. It may still come: ask again with result({request_id!r}), give a "
+                "longer deadline, or look at the workers' lag with `headrace status`."
+            ) from None
+
+    async def _listen(self) -> None:
+        """Read this client's reply stream for as long as it is open."""
+        while True:
+            try:
+                arrived = await self._replies.read(block_ms=2_000)
+            except Unavailable as error:
+                log.warning("%s; replies are read again when it is back", error)
+                await asyncio.sleep(0.3)
+                arrived = await self._missed()
+            for request_id, value in arrived:
+                self._resolve(request_id, value)
+
+    async def _missed(self) -> list[tuple[str, bytes]]:
+        """After a lost connection: whatever stands at the keys of those who wait."""
+        try:
+            return list((await self._replies.values(list(self._waiting))).items())
+        except Unavailable:
+            return []
+
+    def _resolve(self, request_id: str, value: bytes) -> None:
+        future, deadline_us = self._waiting.get(request_id, (None, 0))
+        if future is None or future.done():
+            return
+        try:
+            outcome = outcome_of(value, now_us())
+        except MalformedRecord as error:
+            log.error("reply to %s cannot be read: %s", request_id, error)
+            return
+        # An earlier attempt under the same id may have expired while this one still has time.
+        if not (isinstance(outcome, DeadlineExceeded) and now_us() < deadline_us):
+            future.set_result(value)
+
+    def _forget_old(self) -> None:
+        if len(self._waiting) > MAX_AT_ONCE:
+            limit = now_us() - int(KEPT_S * 1e6)
+            for request_id in [i for i, (_, deadline_us) in self._waiting.items() if deadline_us < limit]:
+                del self._waiting[request_id]

@@ -1,0 +1,102 @@
+"""Checks a request and turns it into an `Utterance` before anything leaves the caller's process."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+
+from producers.language import LanguageIdentifier
+from topology import rings, wire
+from topology.errors import InvalidUtterance, TextTooLong
+from topology.settings import Settings
+
+MAX_DEADLINE_S = 24 * 3_600
+
+
+def now_us() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1_000
+
+
+def uuid7() -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits, so that ids sort by time."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 68 & 0xFFF) << 64
+    return str(uuid.UUID(int=value | 2 << 62 | random & (1 << 62) - 1))
+
+
+@dataclass(frozen=True)
+class Request:
+    """An utterance and where it goes."""
+
+    ring: str
+    utterance: wire.Utterance
+    key: bytes | None
+    own_id: bool
+
+
+class RequestBuilder:
+    """Builds requests for one client under one `headrace.toml`."""
+
+    def __init__(self, settings: Settings, reply_to: str) -> None:
+        self._settings = settings
+        self._reply_to = reply_to
+        self._identifier = LanguageIdentifier(x for langs in settings.languages.values() for x in langs)
+
+    def build(
+        self, tenant: str, text: str, lang: str | None, deadline_s: float | None, request_id: str | None, key: str | None
+    ) -> Request:
+        """The checked request.
+
+        Raises: InvalidUtterance, TextTooLong, UnknownLanguage; each says what to do.
+        """
+        _name("tenant", tenant)
+        self._check_text(text)
+        for name, value in (("id", request_id), ("key", key), ("lang", lang)):
+            if value is not None:
+                _name(name, value)
+        seconds = self._deadline(deadline_s)
+        language = rings.primary(lang) if lang else self._identifier.identify(text)
+        ring = rings.ring_of(lang or language, self._settings.languages)
+        now = now_us()
+        utterance = wire.Utterance(
+            id=request_id or uuid7(), tenant=tenant, text=text, lang=language,
+            submitted_us=now, deadline_us=now + int(seconds * 1e6), reply_to=self._reply_to,
+        )
+        # Records under one own id meet on one partition, so that a repeat follows its first.
+        spread_by = key or request_id
+        return Request(ring, utterance, spread_by.encode() if spread_by else None, request_id is not None)
+
+    def _check_text(self, text: object) -> None:
+        if not isinstance(text, str):
+            raise InvalidUtterance(f"text: a str is wanted, this is {type(text).__name__}")
+        if not text.strip():
+            raise InvalidUtterance("text: it is empty; there is nothing to understand")
+        if len(text) > self._settings.limits.max_chars:
+            raise TextTooLong(
+                f"text: {len(text)} characters, the limit is {self._settings.limits.max_chars}. Send the part that "
+                f"matters (the encoder reads {self._settings.limits.max_tokens} tokens), or raise limits.max_chars."
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidUtterance(f"text: not valid Unicode at character {error.start}; remove lone surrogates") from error
+
+    def _deadline(self, deadline_s: float | None) -> float:
+        if deadline_s is None:
+            return self._settings.limits.deadline_s
+        if isinstance(deadline_s, bool) or not isinstance(deadline_s, int | float) or not 0 < deadline_s <= MAX_DEADLINE_S:
+            raise InvalidUtterance(f"deadline: seconds from now, above 0 and up to a day, are wanted, not {deadline_s!r}")
+        return float(deadline_s)
+
+
+def _name(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidUtterance(f"{field}: a str is wanted, this is {type(value).__name__}")
+    if not value or len(value) > wire.MAX_NAME_CHARS or not value.isprintable() or "/" in value:
+        raise InvalidUtterance(
+            f"{field}: 1 to {wire.MAX_NAME_CHARS} printable characters without '/' are wanted, this is {value[:40]!r}"
+        )

@@ -1,0 +1,69 @@
+"""Where the stack that `headrace up` started listens: a small file in the state directory.
+
+Ports are free ones, chosen at start, so the addresses cannot stand in headrace.toml.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from topology.errors import Misconfigured
+from topology.settings import Settings, load, settings_path
+
+FILE = "addresses.json"
+
+
+def write(settings: Settings, bootstrap: str, redis_url: str) -> None:
+    """Tell later commands where this stack listens."""
+    target = Path(settings.state_dir) / FILE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps({"bootstrap": bootstrap, "redis": redis_url}))
+    partial.rename(target)
+
+
+def forget(settings: Settings) -> None:
+    """The stack is going away: later commands must not look for it."""
+    (Path(settings.state_dir) / FILE).unlink(missing_ok=True)
+
+
+def placed(settings: Settings, folder: Path) -> Settings:
+    """`settings` with its relative directories taken from `folder`, where headrace.toml stands."""
+    state = (folder / settings.state_dir).resolve()
+    heads = replace(settings.heads, store=str((folder / settings.heads.store).resolve()))
+    return replace(settings, state_dir=str(state), heads=heads)
+
+
+def load_placed(path: str | Path | None = None) -> Settings:
+    """The settings of headrace.toml, checked, with absolute directories; addresses may still be open."""
+    return placed(load(path), settings_path(path).resolve().parent)
+
+
+def load_running(path: str | Path | None = None) -> Settings:
+    """The settings of headrace.toml with the addresses to connect to.
+
+    Raises: Misconfigured where the file leaves an address to `headrace up` and nothing is up.
+    """
+    settings = load_placed(path)
+    if settings.broker.kind == "external" and settings.redis.kind == "external":
+        return settings
+    try:
+        given = json.loads((Path(settings.state_dir) / FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise Misconfigured(
+            f"no stack of {settings_path(path)} is running: start it with `headrace up` "
+            f"(or set kind = \"external\" with its addresses). Looked in {settings.state_dir}/{FILE}."
+        ) from error
+    return at(settings, given["bootstrap"], given["redis"])
+
+
+def at(settings: Settings, bootstrap: str, redis_url: str) -> Settings:
+    """`settings` with addresses filled in where headrace.toml names none of its own."""
+    broker, redis = settings.broker, settings.redis
+    if broker.kind != "external":
+        broker = replace(broker, bootstrap=bootstrap)
+    if redis.kind != "external":
+        redis = replace(redis, url=redis_url)
+    return replace(settings, broker=broker, redis=redis)

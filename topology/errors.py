@@ -1,0 +1,101 @@
+"""Every error Headrace raises. The branch an error sits on is the fate of the record that met it.
+
+    HeadraceError
+    ├─ BadRecord            no retry can help: dead-letter it, tell the caller
+    │  ├─ MalformedRecord   bytes that are not the record they should be
+    │  ├─ InvalidUtterance  a field of the wrong type, empty, or out of bounds
+    │  ├─ TextTooLong       more characters than `limits.max_chars`
+    │  ├─ UnknownLanguage   no ring speaks it
+    │  ├─ UnknownTenant     no head is registered for the tenant in its ring
+    │  ├─ BadHead           a head directory that is corrupt, truncated or contradictory
+    │  └─ WrongSpace        head and embedding come from different encoders
+    ├─ DeadlineExceeded     too late to matter: tell the caller, compute nothing
+    ├─ Unavailable          may succeed later: do not commit, try again
+    └─ Misconfigured        a person must act: stop before any work, name the place
+"""
+
+from __future__ import annotations
+
+
+class HeadraceError(Exception):
+    """Root of all errors raised on purpose. `code` travels in error replies and dead letters."""
+
+    code = "internal"
+
+
+class BadRecord(HeadraceError):
+    """No retry can help; the record goes, alone, to the dead letters and its caller is told."""
+
+    code = "bad_record"
+
+
+class MalformedRecord(BadRecord):
+    """The bytes do not decode to the record they should be."""
+
+    code = "malformed_record"
+
+
+class InvalidUtterance(BadRecord, ValueError):
+    """A field of a request is missing, of the wrong type, or out of bounds."""
+
+    code = "invalid_utterance"
+
+
+class TextTooLong(BadRecord, ValueError):
+    """The text has more characters than `limits.max_chars`."""
+
+    code = "text_too_long"
+
+
+class UnknownLanguage(BadRecord, ValueError):
+    """No configured ring lists the language."""
+
+    code = "unknown_language"
+
+
+class UnknownTenant(BadRecord, LookupError):
+    """No head is registered for the tenant in the ring that serves its language."""
+
+    code = "unknown_tenant"
+
+
+class BadHead(BadRecord, ValueError):
+    """A head directory is corrupt, truncated, or contradicts itself."""
+
+    code = "bad_head"
+
+
+class WrongSpace(BadRecord, ValueError):
+    """A head was asked to score an embedding of another embedding space."""
+
+    code = "wrong_space"
+
+
+class DeadlineExceeded(HeadraceError, TimeoutError):
+    """The deadline passed before an answer was there. Nothing more will be computed for it."""
+
+    code = "deadline_exceeded"
+
+
+class Unavailable(HeadraceError, ConnectionError):
+    """A broker, a Redis or a device is away. Nothing is lost; the same call may succeed later."""
+
+    code = "unavailable"
+
+
+class Misconfigured(HeadraceError):
+    """A setting is wrong. The message names the place and the mend."""
+
+    code = "misconfigured"
+
+
+def _tree(root: type[HeadraceError]) -> dict[str, type[HeadraceError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+def from_code(code: str, message: str) -> HeadraceError:
+    """The exception an error reply stands for; an unknown code (a newer worker's) gives the root class."""
+    return _tree(HeadraceError).get(code, HeadraceError)(message)

@@ -1,0 +1,23 @@
+"""Every Redis key name. One spelling: no other file builds a key."""
+
+from __future__ import annotations
+
+
+def reply(prefix: str, request_id: str) -> str:
+    """The reply to one request: `+` or `-` (an error), then a Prediction's bytes."""
+    return f"{prefix}:reply:{request_id}"
+
+
+def claim(prefix: str, request_id: str) -> str:
+    """Held while a request under a caller's own id is on its way: the deadline, in microseconds."""
+    return f"{prefix}:claim:{request_id}"
+
+
+def waiters(prefix: str, request_id: str) -> str:
+    """The set of reply streams that wait for one request beside its first caller's."""
+    return f"{prefix}:waiters:{request_id}"
+
+
+def reply_stream(prefix: str, client_id: str) -> str:
+    """One client's own stream of replies: entries with `id` and `value` (as at the reply key)."""
+    return f"{prefix}:replies:{client_id}"

@@ -1,0 +1,231 @@
+"""`headrace.toml`: rings, cells, brokers and limits, read whole and checked whole.
+
+Every mistake is named with its line before anything starts. The file's shape is these dataclasses.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from topology.errors import Misconfigured
+from topology.toml_lines import Mistakes, line_numbers
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where Kafka is. `embedded` and `kafka` are started by `headrace up`; `external` is yours."""
+
+    kind: str = "embedded"
+    bootstrap: str = ""
+    brokers: int = 1
+    idempotence: bool = True
+    fetch_max_wait_ms: int = 20
+    session_timeout_ms: int = 10_000
+    rebalance_timeout_ms: int = 30_000
+
+
+@dataclass(frozen=True)
+class Redis:
+    """Where the reply cache is. `embedded` and `local` are started by `headrace up`."""
+
+    kind: str = "embedded"
+    url: str = ""
+    reply_ttl_s: int = 3_600
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Where heads live on disk, and how much of them one head worker keeps in memory."""
+
+    store: str = ".headrace/heads"
+    memory_mb: int = 1_024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for."""
+
+    max_chars: int = 8_192
+    max_tokens: int = 250
+    deadline_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class Topics:
+    """How topics are created. Production wants replication 3 with min_insync_replicas 2."""
+
+    replication: int = 1
+    min_insync_replicas: int = 1
+    retention_hours: int = 168
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A share of a ring's tenants and the head workers that serve it."""
+
+    name: str = ""
+    weight: float = 1.0
+    partitions: int = 4
+    workers: int = 1
+    pins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A set of languages, their shared encoder, and the cells of its tenants."""
+
+    name: str = ""
+    languages: tuple[str, ...] = ()
+    encoder: str = ""
+    device: str = "auto"
+    precision: str = "auto"
+    partitions: int = 4
+    workers: int = 1
+    max_batch_tokens: int = 2_048
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Cell → weight, as `cells.cell_of` takes it."""
+        return {name: cell.weight for name, cell in self.cells.items()}
+
+    @property
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """Cell → pinned tenants, as `cells.cell_of` takes it."""
+        return {name: cell.pins for name, cell in self.cells.items()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole of `headrace.toml`."""
+
+    prefix: str = "headrace"
+    state_dir: str = ".headrace"
+    broker: Broker = Broker()
+    redis: Redis = Redis()
+    heads: Heads = Heads()
+    limits: Limits = Limits()
+    topics: Topics = Topics()
+    rings: dict[str, Ring] = field(default_factory=dict)
+
+    @property
+    def languages(self) -> dict[str, tuple[str, ...]]:
+        """Ring → languages, as `rings.ring_of` takes it."""
+        return {name: ring.languages for name, ring in self.rings.items()}
+
+
+CHOICES = {
+    "broker.kind": ("embedded", "kafka", "external"),
+    "redis.kind": ("embedded", "local", "external"),
+    "device": ("auto", "cpu", "cuda"),
+    "precision": ("auto", "float32", "bfloat16", "float16"),
+}
+NAME_LETTERS = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def settings_path(path: str | Path | None = None) -> Path:
+    """The file in force: the argument, else $HEADRACE_CONFIG, else ./headrace.toml."""
+    return Path(path or os.environ.get("HEADRACE_CONFIG") or "headrace.toml")
+
+
+def load(path: str | Path | None = None) -> Settings:
+    """The settings of `path`, checked whole; while `headrace up` runs them, with the addresses it gave out.
+
+    Raises: Misconfigured with one line for each mistake, `file:line: what (mend)`.
+    """
+    where = settings_path(path)
+    try:
+        text = where.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"{where}: cannot be read ({error}). Give a path, set HEADRACE_CONFIG, or run `headrace init`."
+        ) from error
+    return parse(text, str(where))
+
+
+def parse(text: str, where: str = "headrace.toml") -> Settings:
+    """The settings that `text` describes. Raises: Misconfigured, naming every mistake with its line."""
+    try:
+        body = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{where}: not TOML: {error}") from error
+    mistakes = Mistakes(where, line_numbers(text))
+    settings = _settings(body, mistakes)
+    mistakes.raise_if_any()
+    return settings
+
+
+def _settings(body: dict[str, Any], mistakes: Mistakes) -> Settings:
+    plain = {k: v for k, v in body.items() if k != "rings"}
+    sections = {"broker": Broker, "redis": Redis, "heads": Heads, "limits": Limits, "topics": Topics}
+    values: dict[str, Any] = {}
+    for name, kind in sections.items():
+        values[name] = mistakes.build(kind, mistakes.table(plain.pop(name, {}), name), name)
+    settings: Settings = mistakes.build(Settings, plain, "", skip=(*sections, "rings"), extra=values)
+    rings = {n: _ring(n, t, mistakes) for n, t in mistakes.table(body.get("rings", {}), "rings").items()}
+    if not rings:
+        mistakes.add("rings", "no ring is described; add a table such as [rings.en] with languages and encoder")
+    _check(settings, rings, mistakes)
+    return Settings(**{**settings.__dict__, "rings": rings})
+
+
+def _ring(name: str, table: Any, mistakes: Mistakes) -> Ring:
+    place = f"rings.{name}"
+    table = dict(mistakes.table(table, place))
+    cells = mistakes.table(table.pop("cells", {"a": {}}), f"{place}.cells")
+    built = {
+        cell: mistakes.build(Cell, mistakes.table(t, f"{place}.cells.{cell}"), f"{place}.cells.{cell}",
+                             skip=("name",), extra={"name": cell})
+        for cell, t in cells.items()
+    }
+    ring: Ring = mistakes.build(Ring, table, place, skip=("name", "cells"), extra={"name": name, "cells": built})
+    return ring
+
+
+def _check(settings: Settings, rings: dict[str, Ring], mistakes: Mistakes) -> None:
+    mistakes.choice("broker.kind", settings.broker.kind, CHOICES["broker.kind"])
+    mistakes.choice("redis.kind", settings.redis.kind, CHOICES["redis.kind"])
+    if settings.broker.kind == "external" and not settings.broker.bootstrap:
+        mistakes.add("broker.bootstrap", 'kind = "external" needs bootstrap = "host:port"')
+    if settings.broker.kind == "kafka" and settings.broker.brokers not in (1, 3):
+        mistakes.add("broker.brokers", "a local Apache Kafka has 1 or 3 brokers")
+    if settings.redis.kind == "external" and not settings.redis.url:
+        mistakes.add("redis.url", 'kind = "external" needs url = "redis://host:port/0"')
+    _check_name("prefix", settings.prefix, mistakes, NAME_LETTERS | {"."})
+    if settings.topics.min_insync_replicas > settings.topics.replication:
+        mistakes.add("topics.min_insync_replicas", "more than topics.replication: every write would be refused")
+    spoken: dict[str, str] = {}
+    for name, ring in rings.items():
+        _check_ring(name, ring, spoken, mistakes)
+
+
+def _check_ring(name: str, ring: Ring, spoken: dict[str, str], mistakes: Mistakes) -> None:
+    place = f"rings.{name}"
+    _check_name(place, name, mistakes, NAME_LETTERS)
+    mistakes.choice(f"{place}.device", ring.device, CHOICES["device"])
+    mistakes.choice(f"{place}.precision", ring.precision, CHOICES["precision"])
+    if not ring.encoder:
+        mistakes.add(f"{place}.encoder", "a ring needs an encoder: a known name, a directory, or a hub id")
+    if not ring.languages:
+        mistakes.add(f"{place}.languages", 'a ring needs languages, such as ["en"]')
+    for language in ring.languages:
+        if language != language.lower() or not (2 <= len(language) <= 8) or not language.isalpha():
+            mistakes.add(f"{place}.languages", f"{language!r} is no primary language subtag, such as 'en'")
+        if spoken.setdefault(language, name) != name:
+            mistakes.add(f"{place}.languages", f"{language!r} is already spoken by ring {spoken[language]!r}")
+    pinned: dict[str, str] = {}
+    for cell in ring.cells.values():
+        _check_name(f"{place}.cells.{cell.name}", cell.name, mistakes, NAME_LETTERS)
+        for tenant in cell.pins:
+            if pinned.setdefault(tenant, cell.name) != cell.name:
+                mistakes.add(f"{place}.cells.{cell.name}.pins",
+                             f"tenant {tenant!r} is already pinned to cell {pinned[tenant]!r}")
+
+
+def _check_name(place: str, name: str, mistakes: Mistakes, letters: set[str]) -> None:
+    if not name or not set(name) <= letters or len(name) > 60:
+        mistakes.add(place, f"{name!r}: names are 1 to 60 of a-z, 0-9, '-' and '_'")

@@ -1,0 +1,109 @@
+"""Creates topics and says where they differ from what is wanted. Safe to run twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from topology.errors import Unavailable
+from topology.settings import Settings
+from topology.topics import TopicSpec
+
+CONNECT_S = 60.0
+
+
+@dataclass(frozen=True)
+class TopicReport:
+    """What `apply_topics` found or did for one topic."""
+
+    name: str
+    created: bool
+    differences: tuple[str, ...] = ()
+
+
+async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: bool = True) -> list[TopicReport]:
+    """Create what is missing (unless `create` is False) and compare the rest with what is wanted.
+
+    Existing topics are never changed: fewer partitions cannot be, and more would move tenants.
+    Raises: Unavailable where the broker cannot be reached within 60 s or refuses.
+    """
+    admin = await _connected(settings.broker.bootstrap)
+    try:
+        there = set(await admin.list_topics())
+        missing = [spec for spec in specs if spec.name not in there]
+        if create and missing:
+            await _create(admin, missing, settings)
+        old = [spec for spec in specs if spec.name in there]
+        differences = await _differences(admin, old, settings) if old else {}
+    except KafkaError as error:
+        raise Unavailable(f"the broker refused: {type(error).__name__}: {error}") from error
+    finally:
+        await admin.close()
+    reports = [TopicReport(s.name, created=False, differences=tuple(differences[s.name])) for s in old]
+    for spec in missing:
+        reports.append(TopicReport(spec.name, created=create, differences=() if create else ("missing",)))
+    return sorted(reports, key=lambda report: report.name)
+
+
+async def _connected(bootstrap: str) -> AIOKafkaAdminClient:
+    deadline = asyncio.get_running_loop().time() + CONNECT_S
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=30_000)
+        try:
+            await admin.start()
+            return admin
+        except (KafkaError, OSError) as error:
+            await admin.close()
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"no broker at {bootstrap} within {CONNECT_S:.0f} s: {error}") from error
+            await asyncio.sleep(0.2)
+
+
+async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], settings: Settings) -> None:
+    configs = {}
+    if settings.topics.min_insync_replicas > 1:
+        configs["min.insync.replicas"] = str(settings.topics.min_insync_replicas)
+    topics = [
+        NewTopic(s.name, s.partitions, settings.topics.replication, topic_configs={**configs, **s.configs})
+        for s in specs
+    ]
+    answer = await admin.create_topics(topics, timeout_ms=30_000)
+    for name, code, *message in answer.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise Unavailable(f"topic {name!r} was not created: {error.__name__}: {' '.join(map(str, message))}")
+
+
+async def _differences(
+    admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], settings: Settings
+) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {spec.name: [] for spec in specs}
+    described = {t["topic"]: t for t in await admin.describe_topics([s.name for s in specs])}
+    configs = await _configs(admin, specs) if settings.broker.kind != "embedded" else {}
+    for spec in specs:
+        partitions = described[spec.name]["partitions"]
+        if len(partitions) != spec.partitions:
+            found[spec.name].append(f"partitions: {len(partitions)}, wanted {spec.partitions}")
+        replicas = min((len(p["replicas"]) for p in partitions), default=0)
+        if replicas != settings.topics.replication:
+            found[spec.name].append(f"replication: {replicas}, wanted {settings.topics.replication}")
+        for name, value in spec.configs.items():
+            there = configs.get(spec.name, {}).get(name, value)
+            if there != value:
+                found[spec.name].append(f"{name}: {there}, wanted {value}")
+    return found
+
+
+async def _configs(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, dict[str, Any]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in specs]
+    found: dict[str, dict[str, Any]] = {}
+    for response in await admin.describe_configs(resources):
+        for _, _, _, name, entries in response.resources:
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found

@@ -1,0 +1,196 @@
+"""The one loop that both workers run: consume → process → produce → commit.
+
+At least once, with effects once. The order is the promise:
+
+1. a record is read and its offset noted as started;
+2. the worker computes; a batch that fails is bisected to the record at fault;
+3. outputs are acknowledged by the broker, then replies are written to Redis
+   (a crash before this line repeats work; ids are deterministic and the first reply wins);
+4. the offset is noted as finished, and the lowest unfinished one is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from topology.errors import Unavailable
+from topology.stream.kafka import GroupConsumer, Partition, Producer, Rebalances
+from topology.stream.records import Outcome, Record, Worker
+from topology.stream.replies import ReplyWriter
+from topology.stream.watermarks import Watermarks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much the loop takes on at once."""
+
+    max_records: int = 64  # one call of `process`
+    in_flight: int = 2  # calls of `process` at once: one computing, one preparing
+    max_queued: int = 2_000  # read ahead; above it reading waits until half is worked off
+    commit_every_s: float = 0.2
+    stuck_after_s: float = 120.0  # nothing finished for so long with work at hand: end the process
+
+
+class Loop(Rebalances):
+    """Runs one worker over one topic until it is stopped or something fatal happens."""
+
+    def __init__(
+        self, worker: Worker, consumer: GroupConsumer, producer: Producer, replies: ReplyWriter, pace: Pace
+    ) -> None:
+        self._worker, self._consumer, self._producer, self._replies = worker, consumer, producer, replies
+        self._pace = pace
+        self._queue: deque[Record] = deque()
+        self._marks: Watermarks[Partition] = Watermarks()
+        self._committed: dict[Partition, int] = {}
+        self._taking: asyncio.Task[None] | None = None
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Condition()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last_finish_s = time.monotonic()
+        self.on_assigned: Callable[[int], None] = lambda count: None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then finish what is in hand, commit it and leave the group.
+
+        Raises: whatever ended it early, after which nothing unfinished has been committed.
+        """
+        await self._producer.start()
+        await self._consumer.start(self)
+        background = [self._spawn(self._dispatch()), self._spawn(self._commit_often()), self._spawn(self._watch())]
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait([stopping, self._failure], return_when=asyncio.FIRST_COMPLETED)
+            if not self._failure.done():
+                await self.revoked()
+        finally:
+            for task in [stopping, *background, *self._in_flight]:
+                task.cancel()
+            await asyncio.gather(*background, *self._in_flight, return_exceptions=True)
+            await self._consumer.stop()
+            await self._producer.stop()
+        if self._failure.done():
+            self._failure.result()
+
+    async def assigned(self, count: int) -> None:
+        """Partitions came: read them."""
+        log.info("%d partitions assigned", count)
+        self._taking = self._spawn(self._drain())
+        self.on_assigned(count)
+
+    async def revoked(self) -> None:
+        """Stop taking, finish what is computing within 80 % of the rebalance timeout, commit, give up the rest."""
+        if self._taking is not None:
+            self._taking.cancel()
+            await asyncio.gather(self._taking, return_exceptions=True)
+            self._taking = None
+        self._queue.clear()  # never started computing: their next owner reads them from the committed offset
+        if self._in_flight:
+            _, late = await asyncio.wait(self._in_flight, timeout=0.8 * self._consumer.rebalance_s)
+            if late:
+                log.warning("%d batches did not finish before the rebalance; they will be repeated", len(late))
+        await self._commit()
+        self._marks.clear()
+        self._committed.clear()
+
+    async def _drain(self) -> None:
+        """Keep the fetch pipeline empty: a prefetched message that waits stalls its partition."""
+        while True:
+            for record in await self._consumer.take(self._pace.max_records * 4, wait_ms=500):
+                self._marks.start((record.topic, record.partition), record.offset)
+                self._queue.append(record)
+            async with self._changed:
+                self._changed.notify_all()
+                if len(self._queue) > self._pace.max_queued:
+                    await self._changed.wait_for(lambda: len(self._queue) <= self._pace.max_queued // 2)
+
+    async def _dispatch(self) -> None:
+        """Hand the worker whatever is queued as soon as a slot is free: no timer, no waiting for a fuller batch."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._queue and len(self._in_flight) < self._pace.in_flight)
+                count = min(len(self._queue), self._pace.max_records)
+                batch = [self._queue.popleft() for _ in range(count)]
+                task = self._spawn(self._work(batch))
+                self._in_flight.add(task)
+                task.add_done_callback(self._in_flight.discard)
+                self._changed.notify_all()
+
+    async def _work(self, batch: list[Record]) -> None:
+        try:
+            await self._process(batch)
+        finally:
+            self._in_flight.discard(asyncio.current_task())  # type: ignore[arg-type]
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _process(self, batch: list[Record]) -> None:
+        left = {(r.topic, r.partition, r.offset): r for r in batch}
+        try:
+            async for outcome in self._worker.process(batch):
+                await self._deliver(outcome)
+                for r in outcome.done:
+                    left.pop((r.topic, r.partition, r.offset), None)
+            if left:
+                raise RuntimeError(f"the worker left {len(left)} of {len(batch)} records without an outcome")
+        except Unavailable:
+            raise
+        except Exception as error:
+            await self._isolate(list(left.values()), error)
+
+    async def _isolate(self, left: list[Record], error: Exception) -> None:
+        """Find the record at fault by halves, so that it alone goes to the dead letters."""
+        if len(left) == 1:
+            log.warning("record %s[%d]@%d refused", left[0].topic, left[0].partition, left[0].offset, exc_info=error)
+            await self._deliver(self._worker.refuse(left[0], error))
+            return
+        middle = len(left) // 2
+        for half in (left[:middle], left[middle:]):
+            if half:
+                await self._process(half)
+
+    async def _deliver(self, outcome: Outcome) -> None:
+        # A crash between the next two lines repeats the outputs, which carry the same ids.
+        await self._producer.send(outcome.outputs)
+        await self._replies.write(outcome.replies)
+        for record in outcome.done:
+            self._marks.finish((record.topic, record.partition), record.offset)
+        self._last_finish_s = time.monotonic()
+
+    async def _commit_often(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.commit_every_s)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        # Commit last: a crash before this line repeats work, a crash after it loses none.
+        offsets = {p: o for p, o in self._marks.committable().items() if self._committed.get(p) != o}
+        if offsets and await self._consumer.commit(offsets):
+            self._committed.update(offsets)
+
+    async def _watch(self) -> None:
+        """End the process when its position stands still while it has work: its supervisor starts a fresh one."""
+        while True:
+            await asyncio.sleep(5)
+            idle_s = time.monotonic() - self._last_finish_s
+            if not self._marks.unfinished:
+                self._last_finish_s = time.monotonic()
+            elif idle_s > self._pace.stuck_after_s:
+                raise Unavailable(f"{self._marks.unfinished} records at hand and none finished for {idle_s:.0f} s")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self.note_failure)
+        return task
+
+    def note_failure(self, task: asyncio.Task[None]) -> None:
+        """A done-callback: a background task that failed ends the run."""
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            self._failure.set_exception(error)

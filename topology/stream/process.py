@@ -1,0 +1,54 @@
+"""The frame of a worker process: logging, signals, readiness, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from topology.errors import HeadraceError, Misconfigured
+
+EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
+EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
+
+
+def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run `main(stop)` until it returns; SIGTERM and SIGINT set `stop`. Returns the exit code."""
+    logging.basicConfig(
+        level=os.environ.get("HEADRACE_LOG", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    try:
+        asyncio.run(_until_signalled(main))
+    except Misconfigured as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return EXIT_MISCONFIGURED
+    except HeadraceError as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
+    return 0
+
+
+async def _until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+def announce_ready() -> None:
+    """Touch $HEADRACE_READY_FILE, where a supervisor or a readiness probe looks."""
+    if place := os.environ.get("HEADRACE_READY_FILE"):
+        Path(place).touch()
+
+
+def now_us() -> int:
+    """Microseconds since the epoch, the unit of every time on the wire."""
+    return time.time_ns() // 1_000

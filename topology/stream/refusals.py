@@ -1,0 +1,53 @@
+"""What becomes of a record that gets no prediction: its caller is told, and a bad one is kept aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgpack
+
+from topology import wire
+from topology.errors import BadRecord, DeadlineExceeded, HeadraceError
+from topology.stream.records import Outcome, Output, Record, Reply, dead_letter
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asked, as far as the record tells."""
+
+    id: str = ""
+    tenant: str = ""
+    lang: str = ""
+    reply_to: str = ""
+
+
+def asker_of(value: bytes | None) -> Asker:
+    """Whatever a record, even a malformed one, says about its caller."""
+    try:
+        body = msgpack.unpackb(value or b"", raw=False)
+    except (ValueError, msgpack.UnpackException, RecursionError):
+        return Asker()
+    if not isinstance(body, dict):
+        return Asker()
+    texts = {name: body.get(name) for name in ("id", "tenant", "lang", "reply_to")}
+    return Asker(**{n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS})
+
+
+def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: str, dead_letters: str) -> Outcome:
+    """The outcome of `record`: an error on the result topic, a reply, and the dead letter.
+
+    A request that came too late is no bad record: it is answered and not kept.
+    """
+    code = error.code if isinstance(error, HeadraceError) else "internal"
+    known = isinstance(error, BadRecord | DeadlineExceeded)
+    message = str(error) if known else "the worker failed on this record; it is in the dead letters"
+    outputs = []
+    if not isinstance(error, DeadlineExceeded):
+        outputs.append(dead_letter(dead_letters, record, error))
+    if not asker.id:
+        return Outcome([record], outputs)
+    answer = wire.encode(
+        wire.Prediction(asker.id, asker.tenant, ring, asker.lang, text="", error=code, message=message[:2_000])
+    )
+    outputs.append(Output(results, asker.tenant.encode(), answer))
+    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)])

@@ -1,0 +1,51 @@
+"""Follows the head registry: to its end before work starts, then as it changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from topology.errors import MalformedRecord
+from topology.registry import HeadRecord, parse_key, parse_record
+from topology.settings import Broker
+from topology.stream.kafka import TopicReader
+from topology.stream.records import Record
+
+log = logging.getLogger(__name__)
+
+Apply = Callable[[str, str, HeadRecord | None], None]
+
+
+class RegistryFollower:
+    """Calls `apply(ring, tenant, record)` for every change, `None` for a deletion."""
+
+    def __init__(self, broker: Broker, topic: str, apply: Apply) -> None:
+        self._reader = TopicReader(broker, topic)
+        self._apply = apply
+
+    async def start(self) -> int:
+        """Read the registry to its end. Returns how many records that was. Raises: Unavailable."""
+        await self._reader.start()
+        records = await self._reader.read_to_end()
+        for record in records:
+            self._note(record)
+        return len(records)
+
+    async def follow(self) -> None:
+        """Apply changes as they come, until cancelled."""
+        while True:
+            for record in await self._reader.take(wait_ms=1_000):
+                self._note(record)
+
+    def _note(self, record: Record) -> None:
+        try:
+            ring, tenant = parse_key(record.key)
+            head = parse_record(record.key, record.value) if record.value is not None else None
+        except MalformedRecord as error:
+            log.error("registry record at offset %d ignored: %s", record.offset, error)
+            return
+        self._apply(ring, tenant, head)
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._reader.stop()

@@ -1,0 +1,91 @@
+"""Every topic and consumer group name, and how each topic is to be created.
+
+One spelling: no other file builds a topic name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from topology.settings import Settings
+
+Lane = Literal["live", "backfill"]
+LANES: tuple[Lane, ...] = ("live", "backfill")
+
+
+def utterances(prefix: str, ring: str, lane: Lane = "live") -> str:
+    """Requests of one ring, spread evenly unless the caller gave a conversation key."""
+    return _laned(f"{prefix}.{ring}.utterances", lane)
+
+
+def embeddings(prefix: str, ring: str, cell: str, lane: Lane = "live") -> str:
+    """Embeddings of one cell, keyed by tenant."""
+    return _laned(f"{prefix}.{ring}.{cell}.embeddings", lane)
+
+
+def predictions(prefix: str, ring: str, cell: str, lane: Lane = "live") -> str:
+    """Results of one cell, keyed by tenant."""
+    return _laned(f"{prefix}.{ring}.{cell}.predictions", lane)
+
+
+def heads(prefix: str) -> str:
+    """The compacted registry of heads, keyed by ring/tenant."""
+    return f"{prefix}.heads"
+
+
+def dead_letters(prefix: str) -> str:
+    """Records that could not be processed, with Kafka Connect's error headers."""
+    return f"{prefix}.dead-letters"
+
+
+def encoder_group(prefix: str, ring: str, lane: Lane = "live") -> str:
+    """The consumer group of a ring's encoder workers."""
+    return _laned(f"{prefix}.{ring}.encoder", lane)
+
+
+def head_group(prefix: str, ring: str, cell: str, lane: Lane = "live") -> str:
+    """The consumer group of a cell's head workers."""
+    return _laned(f"{prefix}.{ring}.{cell}.head", lane)
+
+
+def _laned(name: str, lane: Lane) -> str:
+    return name if lane == "live" else f"{name}.{lane}"
+
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """What a topic should be. `configs` are broker-side topic settings, as Kafka spells them."""
+
+    name: str
+    partitions: int
+    configs: dict[str, str] = field(default_factory=dict)
+
+
+def wanted(settings: Settings) -> list[TopicSpec]:
+    """Every topic that `settings` asks for."""
+    return [*_shared(settings), *(spec for lane in LANES for spec in _of_lane(settings, lane))]
+
+
+def _shared(settings: Settings) -> Iterable[TopicSpec]:
+    yield TopicSpec(heads(settings.prefix), 1, {"cleanup.policy": "compact"})
+    yield TopicSpec(dead_letters(settings.prefix), 1, {"retention.ms": str(30 * DAY_MS)})
+
+
+def _of_lane(settings: Settings, lane: Lane) -> Iterable[TopicSpec]:
+    retention = {"retention.ms": str(settings.topics.retention_hours * HOUR_MS)}
+    for ring in settings.rings.values():
+        yield TopicSpec(utterances(settings.prefix, ring.name, lane), ring.partitions, retention)
+        for cell in ring.cells.values():
+            # Embeddings are large and can be computed again: an hour is enough for a worker to return.
+            yield TopicSpec(
+                embeddings(settings.prefix, ring.name, cell.name, lane),
+                cell.partitions,
+                {"retention.ms": str(HOUR_MS)},
+            )
+            yield TopicSpec(predictions(settings.prefix, ring.name, cell.name, lane), cell.partitions, retention)

@@ -1,0 +1,35 @@
+"""Token vectors to and from their compact wire form: int8 with one float32 scale a token."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topology.wire import Embedding
+
+Vectors = NDArray[np.float32]
+
+
+def quantise(vectors: Vectors) -> tuple[bytes, bytes]:
+    """float32[tokens, hidden] as int8 data and float32[tokens] scales, rounded to the nearest step.
+
+    A scale is the token's largest magnitude over 127, so the error is at most half a scale a value.
+    """
+    scales = np.maximum(np.abs(vectors).max(axis=1) / 127.0, np.float32(1e-12)).astype("<f4")
+    data = np.rint(vectors / scales[:, None]).astype(np.int8)
+    return data.tobytes(), scales.tobytes()
+
+
+def vectors_of(record: Embedding) -> Vectors:
+    """The record's token vectors, float32[tokens, hidden]. Its sizes were checked when it was decoded."""
+    shape = (record.tokens, record.hidden)
+    if record.dtype == "int8":
+        data = np.frombuffer(record.data, dtype=np.int8).reshape(shape)
+        scales = np.frombuffer(record.scales, dtype="<f4")
+        return data.astype(np.float32) * scales[:, None]
+    return np.frombuffer(record.data, dtype=np.dtype(record.dtype).newbyteorder("<")).reshape(shape).astype(np.float32)
+
+
+def offsets_of(record: Embedding) -> NDArray[np.int32]:
+    """The record's character offsets, int32[tokens, 2]."""
+    return np.frombuffer(record.offsets, dtype="<i4").reshape(record.tokens, 2)
