@@ -75,7 +75,7 @@ class ReplyWriter:
         Tried again for 30 s while Redis is away. Raises: Unavailable after that.
         """
         if not replies:
-            return
+            return None
         deadline = asyncio.get_running_loop().time() + RETRY_S
         while True:
             try:

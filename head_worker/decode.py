@@ -1,0 +1,71 @@
+"""From tag scores to entity spans: words, the legal-transition decode, characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+CJK_FROM = "\u2e80"  # scripts from here on are written without blanks: every piece is a word
+
+
+def words_of(text: str, offsets: NDArray[np.int32]) -> list[tuple[int, int, int]]:
+    """The words as (index of the first token, start, end), characters, without blanks around.
+
+    Pieces that touch make one word, unless one side is punctuation or a script written without blanks. Tokens that
+    cover no character ([CLS], a lone blank) belong to no word.
+    """
+    words: list[tuple[int, int, int]] = []
+    for token, (start, end) in enumerate(offsets.tolist()):
+        piece = text[start:end]
+        start += len(piece) - len(piece.lstrip())
+        end -= len(piece) - len(piece.rstrip()) if piece.strip() else 0
+        if start >= end:
+            continue
+        if words and words[-1][2] == start and _joins(text[start - 1], text[start]):
+            words[-1] = (words[-1][0], words[-1][1], end)
+        else:
+            words.append((token, start, end))
+    return words
+
+
+def _joins(left: str, right: str) -> bool:
+    return left.isalnum() and right.isalnum() and left < CJK_FROM and right < CJK_FROM
+
+
+def transitions(tags: Sequence[str]) -> NDArray[np.float32]:
+    """float32[tags, tags]: 0 where the second may follow the first, -inf where it may not (I-x not after B-x, I-x)."""
+    legal = np.zeros((len(tags), len(tags)), np.float32)
+    for j, after in enumerate(tags):
+        if after.startswith("I-"):
+            for i, before in enumerate(tags):
+                if before[2:] != after[2:] or before == "O":
+                    legal[i, j] = -np.inf
+    return legal
+
+
+def best_path(scores: NDArray[np.float32], legal: NDArray[np.float32], tags: Sequence[str]) -> list[int]:
+    """The legal tag sequence with the highest sum (Viterbi, 1967). `scores`: float32[words, tags], log-probabilities."""
+    first = np.array([-np.inf if tag.startswith("I-") else 0.0 for tag in tags], np.float32)
+    total = scores[0] + first
+    back = np.zeros(scores.shape, np.int64)
+    for word in range(1, len(scores)):
+        through = total[:, None] + legal
+        back[word] = through.argmax(axis=0)
+        total = through.max(axis=0) + scores[word]
+    path = [int(total.argmax())]
+    for word in range(len(scores) - 1, 0, -1):
+        path.append(int(back[word, path[-1]]))
+    return path[::-1]
+
+
+def spans_of(path: Sequence[int], tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(first word, word after the last, label) of every entity on a legal path."""
+    spans: list[tuple[int, int, str]] = []
+    for word, tag in enumerate(tags[index] for index in path):
+        if tag.startswith("B-"):
+            spans.append((word, word + 1, tag[2:]))
+        elif tag.startswith("I-"):
+            spans[-1] = (spans[-1][0], word + 1, spans[-1][2])
+    return spans

@@ -1,0 +1,52 @@
+"""Scores a head: intent accuracy and exact-match span F1 (as CoNLL-2003 counts it), by label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from head_worker.engine import Head
+
+if TYPE_CHECKING:
+    from infra.training.fit import Labelled
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All in 0..1."""
+
+    intent_accuracy: float
+    span_f1: float
+    f1_by_label: dict[str, float]
+
+    def as_dict(self) -> dict[str, object]:
+        """As `head.json` keeps it."""
+        return {
+            "intent_accuracy": self.intent_accuracy, "span_f1": self.span_f1, "span_f1_by_label": self.f1_by_label
+        }
+
+
+def evaluate(head: Head, rows: Sequence[Labelled], batch: int = 64) -> Scores:
+    """The head's scores on labelled rows. A span counts where start, end and label are all right."""
+    right = 0
+    hit: Counter[str] = Counter()
+    said: Counter[str] = Counter()
+    there: Counter[str] = Counter()
+    for i in range(0, len(rows), batch):
+        part = rows[i : i + batch]
+        for one, scored in zip(part, head.predict([one.row for one in part]), strict=True):
+            right += scored.intent == one.example.intent
+            wanted = {(e.start, e.end, e.label) for e in one.example.entities}
+            found = {(e.start, e.end, e.label) for e in scored.entities}
+            there.update(label for _, _, label in wanted)
+            said.update(label for _, _, label in found)
+            hit.update(label for _, _, label in wanted & found)
+    by_label = {label: f1(hit[label], said[label], there[label]) for label in sorted(there | said)}
+    return Scores(right / max(1, len(rows)), f1(hit.total(), said.total(), there.total()), by_label)
+
+
+def f1(hit: int, said: int, there: int) -> float:
+    """The harmonic mean of precision and recall; 1 where there is nothing to find and nothing was said."""
+    return 2 * hit / (said + there) if said + there else 1.0

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from head_worker.decode import best_path, spans_of, transitions, words_of
+
+TAGS = ("O", "B-city", "I-city", "B-day", "I-day")
+
+
+def offsets(*pairs):
+    return np.array(pairs, np.int32)
+
+
+def test_pieces_that_touch_are_one_word():
+    assert words_of("to bos", offsets((0, 0), (0, 2), (3, 4), (4, 6), (0, 0))) == [(1, 0, 2), (2, 3, 6)]
+
+
+def test_a_leading_blank_is_not_part_of_a_word():
+    assert words_of("to bos", offsets((0, 2), (2, 6))) == [(0, 0, 2), (1, 3, 6)]
+
+
+def test_punctuation_and_chinese_are_words_of_their_own():
+    assert words_of("bos,", offsets((0, 3), (3, 4))) == [(0, 0, 3), (1, 3, 4)]
+    assert words_of("开灯", offsets((0, 1), (1, 2))) == [(0, 0, 1), (1, 1, 2)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_path_is_illegal(seed):
+    scores = np.random.default_rng(seed).normal(size=(12, len(TAGS))).astype(np.float32) * 5
+    path = best_path(scores, transitions(TAGS), TAGS)
+    for before, after in zip([0, *path], path, strict=False):
+        if TAGS[after].startswith("I-"):
+            assert TAGS[before][2:] == TAGS[after][2:]
+
+
+def test_the_best_legal_path_beats_the_greedy_one():
+    scores = np.log(np.array([[0.6, 0.4, 0, 0, 0], [0.1, 0.1, 0.8, 0, 0]], np.float32) + 1e-9)
+    assert best_path(scores, transitions(TAGS), TAGS) == [1, 2]
+
+
+def test_spans_end_where_the_next_begins():
+    assert spans_of([1, 2, 1, 0, 3], TAGS) == [(0, 2, "city"), (2, 3, "city"), (4, 5, "day")]
