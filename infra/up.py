@@ -1,0 +1,72 @@
+"""`headrace up`: a whole stack from one headrace.toml, and nothing left behind when it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra import embedded
+from infra.supervise import Child, Supervisor
+from topology import addresses, topics
+from topology.errors import Misconfigured
+from topology.settings import Settings, settings_path
+from topology.stream.admin import apply_topics
+
+WORKER_START_S = 120.0
+
+
+@contextmanager
+def stack(config: str | Path | None, say: Callable[[str], None] = print) -> Iterator[tuple[Settings, Supervisor]]:
+    """The running stack of a headrace.toml, with every worker ready; stopped on the way out."""
+    settings = addresses.load_placed(config)
+    state = Path(settings.state_dir)
+    state.mkdir(parents=True, exist_ok=True)
+    supervisor = Supervisor(state)
+    try:
+        bootstrap, url = _broker(settings, supervisor), _redis(settings, supervisor, state)
+        settings = addresses.at(settings, bootstrap, url)
+        addresses.write(settings, settings.broker.bootstrap, settings.redis.url)
+        say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
+        reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
+        say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
+        workers = _workers(settings, supervisor, str(settings_path(config).resolve()))
+        for worker in workers:
+            supervisor.wait_ready(worker, WORKER_START_S)
+            say(f"ready: {worker.name}")
+        yield settings, supervisor
+    finally:
+        addresses.forget(settings)
+        supervisor.stop()
+
+
+def _broker(settings: Settings, supervisor: Supervisor) -> str:
+    if settings.broker.kind == "external":
+        return settings.broker.bootstrap
+    if settings.broker.kind == "embedded":
+        return embedded.start_broker(supervisor)
+    raise Misconfigured(
+        f"broker.kind = {settings.broker.kind!r}: `headrace up` does not start Apache Kafka yet; start it yourself and "
+        'set kind = "external" with bootstrap, or use "embedded"'
+    )
+
+
+def _redis(settings: Settings, supervisor: Supervisor, state: Path) -> str:
+    if settings.redis.kind == "external":
+        return settings.redis.url
+    return embedded.start_redis(supervisor, state)
+
+
+def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
+    started = []
+    for ring in settings.rings.values():
+        for number in range(ring.workers):
+            command = [sys.executable, "-m", "encoder_worker", "--config", config, "--ring", ring.name, "--threads", "1"]
+            started.append(supervisor.start(f"encoder-{ring.name}-{number}", command))
+        for cell in ring.cells.values():
+            for number in range(cell.workers):
+                command = [sys.executable, "-m", "head_worker", "--config", config, "--ring", ring.name]
+                started.append(supervisor.start(f"head-{ring.name}-{cell.name}-{number}", [*command, "--cell", cell.name]))
+    return started
