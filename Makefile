@@ -1,9 +1,9 @@
-# make test: every test this machine can run. make demo: the whole journey on this machine.
+# make test: every test this machine can run.
 SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup check test demo
+.PHONY: setup check test
 
 setup: $(VENV)/.ready
 
@@ -21,5 +21,3 @@ check: setup
 test: setup
 	$(PY) -m pytest -q
 
-demo: setup
-	$(VENV)/bin/headrace demo

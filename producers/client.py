@@ -51,8 +51,10 @@ class Headrace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            # A Redis time-out that races with the cancellation can swallow it: ask until it is heard.
+            while not self._listener.done():
+                self._listener.cancel()
+                await asyncio.wait([self._listener], timeout=0.1)
         if self._producer is not None:
             await self._producer.stop()
         await self._replies.close()
