@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup check test
+.PHONY: setup check test demo
 
 setup: $(VENV)/.ready
 
@@ -21,3 +21,5 @@ check: setup
 test: setup
 	$(PY) -m pytest -q
 
+demo: setup
+	$(PY) -m infra.cli demo

@@ -1,4 +1,4 @@
-"""Training a tenant's head from JSON lines, and announcing versions on the registry topic."""
+"""Training a tenant's head from JSON lines of labelled utterances."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from pathlib import Path
 from encoder_worker.engine import TorchEngine
 from encoder_worker.tokens import Tokenizer
 from head_worker.engine import TokenVectors
-from head_worker.store import HeadStore
 from infra.datasets import Entity, Example
 from infra.training.fit import Labelled, Target, fit
-from topology import topics
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest
-from topology.registry import HeadRecord, registry_key
 from topology.settings import Ring, Settings
-from topology.stream.kafka import Producer
-from topology.stream.records import Output
 from topology.vectors import offsets_of, quantise, vectors_of
 from topology.wire import Embedding
 
@@ -57,7 +52,8 @@ def _example(body: dict[str, object]) -> Example:
     spans = tuple(sorted((Entity(e["start"], e["end"], str(e["label"])) for e in entities), key=lambda e: e.start))
     end = 0
     for span in spans:
-        if not isinstance(span.start, int) or not isinstance(span.end, int) or not end <= span.start < span.end <= len(text):
+        whole = isinstance(span.start, int) and isinstance(span.end, int)
+        if not whole or not end <= span.start < span.end <= len(text):
             raise ValueError(f"entity {span.start}..{span.end} is outside the text, empty, or overlaps another")
         end = span.end
     return Example(text, intent, spans)
@@ -100,30 +96,3 @@ def train(
     space, rows = embed(settings, ring, [*given, *tune])
     target = Target(tenant, ring.name, space)
     return fit(target, rows[: len(given)], rows[len(given) :], out, epochs, seed, progress)
-
-
-async def announce(settings: Settings, manifest: HeadManifest) -> None:
-    """Put a stored version on the registry topic: from now on workers answer with it."""
-    record = HeadRecord(manifest.tenant, manifest.ring, manifest.version, manifest.space, manifest.sha256)
-    await _send(settings, record.key, record.to_bytes())
-
-
-async def retract(settings: Settings, ring: str, tenant: str) -> None:
-    """Tombstone a tenant's head: utterances to it are refused from now on."""
-    await _send(settings, registry_key(ring, tenant), None)
-
-
-async def publish(settings: Settings, directory: Path) -> HeadManifest:
-    """Copy a head directory into the store and announce it. Raises: BadHead, Unavailable."""
-    manifest = HeadStore(settings.heads.store).put(directory)
-    await announce(settings, manifest)
-    return manifest
-
-
-async def _send(settings: Settings, key: bytes, value: bytes | None) -> None:
-    producer = Producer(settings.broker)
-    await producer.start()
-    try:
-        await producer.send([Output(topics.heads(settings.prefix), key, value)])
-    finally:
-        await producer.stop()

@@ -1,0 +1,1 @@
+"""Everything around the workers: weights, data, training, the local stack, the command line."""

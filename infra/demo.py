@@ -1,0 +1,129 @@
+"""`headrace demo`: six tenants in five languages, two rings, real weights and real data, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from head_worker.store import HeadStore
+from infra import heads
+from infra.announce import announce
+from infra.datasets import Example, atis, first_label, home_assistant
+from infra.supervise import Supervisor
+from infra.up import stack
+from infra.weights import encoder_directory
+from producers import Headrace
+from topology.addresses import load_placed
+from topology.encoders import cache_dir, find_encoder, space_of
+from topology.errors import BadHead, HeadraceError, UnknownTenant
+from topology.settings import Settings
+
+CONFIG = """\
+[heads]
+store = "heads"
+[rings.en]
+languages = ["en"]
+encoder = "minilm-l6"
+[rings.en.cells.a]
+[rings.multi]
+languages = ["fr", "de", "es", "zh"]
+encoder = "e5-small"
+[rings.multi.cells.a]
+"""
+TENANTS = {  # tenant: (ring, language)
+    "airline": ("en", "en"), "home-en": ("en", "en"), "maison": ("multi", "fr"), "zuhause": ("multi", "de"),
+    "casa": ("multi", "es"), "jia": ("multi", "zh"),
+}
+EXAMPLES, SHOWN, EPOCHS = 600, 2, 12
+REGISTRY_S = 30.0
+
+
+def examples_of(tenant: str, count: int = EXAMPLES, seed: int = 0) -> list[Example]:
+    """Training data of one demo tenant: ATIS for the airline, else Home Assistant in its language."""
+    if tenant == "airline":
+        return [replace(one, intent=first_label(one.intent)) for one in atis("train")[: 2 * count]]
+    return home_assistant(TENANTS[tenant][1], count, seed)
+
+
+@contextmanager
+def running() -> Iterator[tuple[Path, Settings, Supervisor]]:
+    """The demo's stack, with the heads of every tenant announced: (headrace.toml, settings, supervisor)."""
+    home = cache_dir() / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "headrace.toml"
+    config.write_text(CONFIG)
+    for name in ("minilm-l6", "e5-small"):
+        encoder_directory(name, cache_dir() / "encoders")
+    _train_missing(load_placed(config), home)
+    with stack(config) as (settings, supervisor):
+        asyncio.run(_announce_all(settings))
+        yield config, settings, supervisor
+
+
+def _train_missing(settings: Settings, home: Path) -> None:
+    store = HeadStore(settings.heads.store)
+    for tenant, (ring_name, _) in TENANTS.items():
+        ring = settings.rings[ring_name]
+        directory = find_encoder(ring.encoder)
+        versions = store.versions(ring_name, tenant)
+        if directory and versions:
+            try:
+                manifest = store.manifest(ring_name, tenant, versions[-1])
+                if manifest.space == space_of(directory, settings.limits.max_tokens):
+                    continue
+            except BadHead as error:
+                print(f"{error}; training it again")
+        print(f"training {tenant} ({ring_name}) …", end=" ", flush=True)
+        manifest = heads.train(settings, ring, tenant, examples_of(tenant), None, home / "new" / tenant, EPOCHS)
+        store.put(home / "new" / tenant)
+        metrics = manifest.metrics
+        print(f"held out: intents {metrics['intent_accuracy']:.1%}, spans {metrics['span_f1']:.1%}", flush=True)
+
+
+async def _announce_all(settings: Settings) -> None:
+    store = HeadStore(settings.heads.store)
+    for tenant, (ring, _) in TENANTS.items():
+        await announce(settings, store.manifest(ring, tenant, store.versions(ring, tenant)[-1]))
+
+
+def utterances() -> list[tuple[str, str, str | None]]:
+    """(tenant, text, language tag or None) for the table; every second one has no tag."""
+    found: list[tuple[str, str, str | None]] = []
+    for tenant, (_, lang) in TENANTS.items():
+        fresh = atis("test")[:SHOWN] if tenant == "airline" else home_assistant(lang, SHOWN, 7)
+        found += [(tenant, one.text, lang if i % 2 == 0 else None) for i, one in enumerate(fresh[:SHOWN])]
+    return found
+
+
+async def show(settings: Settings, asked: Sequence[tuple[str, str, str | None]] = ()) -> None:
+    """Send the utterances through the pipeline and print the table."""
+    table = Table("utterance", "ring", "tenant", "intent", "entities", "ms: wait, encode, head, reply, total")
+    async with Headrace(settings) as client:
+        for tenant, text, lang in asked or utterances():
+            table.add_row(text, *await _row(client, tenant, text, lang))
+    Console(width=None if Console().is_terminal else 160).print(table)
+
+
+async def _row(client: Headrace, tenant: str, text: str, lang: str | None) -> list[str]:
+    end = asyncio.get_running_loop().time() + REGISTRY_S
+    while True:
+        try:
+            reply = await client.predict(tenant, text, lang=lang)
+            break
+        except UnknownTenant as error:
+            # Right after the announcement a worker may not have read it yet; later it is a wrong language guess.
+            if lang is None or asyncio.get_running_loop().time() > end:
+                return ["", tenant, f"{error.code}", "", ""]
+        except HeadraceError as error:
+            return ["", tenant, f"{error.code}", "", ""]
+    spans = ", ".join(f"{e.label}: {e.text} [{e.start}:{e.end}]" for e in reply.entities)
+    sure = f"{reply.intent} {reply.confidence:.0%}" + (" (out of scope)" if reply.out_of_scope else "")
+    return [reply.ring, tenant, sure, spans, " ".join(f"{ms:.0f}" for ms in reply.times_ms.values())]
+
+
