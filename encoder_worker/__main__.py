@@ -61,7 +61,7 @@ def build(settings: Settings, ring: Ring, lane: topics.Lane, threads: int) -> En
     tokenizer = Tokenizer(directory, settings.limits.max_tokens, meta.prefix)
     engine.encode([row.ids for row in tokenizer.rows(["warm up"])])
     space = space_of(directory, settings.limits.max_tokens)
-    log.info("ring %s: %s in %s, hidden %d, space %s", ring.name, directory.name, engine.precision, engine.hidden, space)
+    log.info("ring %s: %s in %s, space %s", ring.name, directory.name, engine.precision, space)
     return EncoderWorker(settings, ring, engine, tokenizer, space, lane)
 
 

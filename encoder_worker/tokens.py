@@ -45,7 +45,7 @@ class Tokenizer:
 
     def _row(self, encoding: object) -> Row:
         offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)  # type: ignore[attr-defined]
-        special = np.array(encoding.special_tokens_mask, dtype=bool)  # type: ignore[attr-defined]
+        special = np.array(encoding.special_tokens_mask, dtype=np.bool_)  # type: ignore[attr-defined]
         kept = special | (offsets[:, 1] > len(self._prefix))
         shifted = np.maximum(offsets - len(self._prefix), 0)
         shifted[special] = 0

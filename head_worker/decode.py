@@ -46,7 +46,7 @@ def transitions(tags: Sequence[str]) -> NDArray[np.float32]:
 
 
 def best_path(scores: NDArray[np.float32], legal: NDArray[np.float32], tags: Sequence[str]) -> list[int]:
-    """The legal tag sequence with the highest sum (Viterbi, 1967). `scores`: float32[words, tags], log-probabilities."""
+    """The legal tag sequence with the highest sum (Viterbi, 1967). `scores`: float32[words, tags], log chances."""
     first = np.array([-np.inf if tag.startswith("I-") else 0.0 for tag in tags], np.float32)
     total = scores[0] + first
     back = np.zeros(scores.shape, np.int64)

@@ -229,7 +229,8 @@ def _head_train(args: argparse.Namespace) -> None:
 
 def _print_manifest(manifest: Any) -> None:
     metrics = manifest.metrics
-    print(f"{manifest.ring}/{manifest.tenant} {manifest.version}: {len(manifest.intents)} intents, space {manifest.space}")
+    name = f"{manifest.ring}/{manifest.tenant} {manifest.version}"
+    print(f"{name}: {len(manifest.intents)} intents, space {manifest.space}")
     if metrics:
         print(f"held out: intent accuracy {metrics['intent_accuracy']:.1%}, span F1 {metrics['span_f1']:.1%}")
         for label, value in sorted(metrics["span_f1_by_label"].items()):

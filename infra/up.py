@@ -60,13 +60,14 @@ def _redis(settings: Settings, supervisor: Supervisor, state: Path) -> str:
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
+    run = [sys.executable, "-m"]
     started = []
     for ring in settings.rings.values():
         for number in range(ring.workers):
-            command = [sys.executable, "-m", "encoder_worker", "--config", config, "--ring", ring.name, "--threads", "1"]
+            command = [*run, "encoder_worker", "--config", config, "--ring", ring.name, "--threads", "1"]
             started.append(supervisor.start(f"encoder-{ring.name}-{number}", command))
         for cell in ring.cells.values():
             for number in range(cell.workers):
-                command = [sys.executable, "-m", "head_worker", "--config", config, "--ring", ring.name]
-                started.append(supervisor.start(f"head-{ring.name}-{cell.name}-{number}", [*command, "--cell", cell.name]))
+                command = [*run, "head_worker", "--config", config, "--ring", ring.name, "--cell", cell.name]
+                started.append(supervisor.start(f"head-{ring.name}-{cell.name}-{number}", command))
     return started

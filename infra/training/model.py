@@ -13,7 +13,8 @@ class HeadModel(nn.Module):
     def __init__(self, hidden: int, intents: int, tags: int, width: int = 256, ffn: int = 512, heads: int = 4) -> None:
         super().__init__()
         self.heads = heads
-        self.project, self.qkv, self.out = nn.Linear(hidden, width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.project = nn.Linear(hidden, width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, ffn), nn.Linear(ffn, width)
         self.intent, self.tag = nn.Linear(2 * width, intents), nn.Linear(width, tags)
         self.norm0, self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)

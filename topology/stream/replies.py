@@ -189,4 +189,5 @@ def connect(settings: RedisSettings) -> Redis:
 
 def _flat(entries: list) -> list[tuple[bytes, dict[bytes, bytes]]]:  # type: ignore[type-arg]
     """Entries as (id, fields): RESP3 answers wrap a stream's entries in one more list than RESP2's."""
-    return entries[0] if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], tuple | list) else entries
+    wrapped = entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], tuple | list)
+    return entries[0] if wrapped else entries
