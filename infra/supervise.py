@@ -20,7 +20,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Runs in the child: the kernel ends it when its parent goes, even by kill -9 (Linux; a no-op elsewhere)."""
+    """Runs in the child: the kernel ends it when its parent goes, even by kill -9 (Linux; a no-op elsewhere).
+
+    To the kernel the parent is the thread that spawned: spawn only from one that lives as long as the stack.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

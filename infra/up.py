@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra import embedded
+from infra import embedded, kafka
 from infra.supervise import Child, Supervisor
 from topology import addresses, topics
-from topology.errors import Misconfigured
 from topology.settings import Settings, settings_path
 from topology.stream.admin import apply_topics
 
@@ -26,7 +25,7 @@ def stack(config: str | Path | None, say: Callable[[str], None] = print) -> Iter
     state.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(state)
     try:
-        bootstrap, url = _broker(settings, supervisor), _redis(settings, supervisor, state)
+        bootstrap, url = _broker(settings, supervisor, state), _redis(settings, supervisor, state)
         settings = addresses.at(settings, bootstrap, url)
         addresses.write(settings, settings.broker.bootstrap, settings.redis.url)
         say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
@@ -42,15 +41,12 @@ def stack(config: str | Path | None, say: Callable[[str], None] = print) -> Iter
         supervisor.stop()
 
 
-def _broker(settings: Settings, supervisor: Supervisor) -> str:
+def _broker(settings: Settings, supervisor: Supervisor, state: Path) -> str:
     if settings.broker.kind == "external":
         return settings.broker.bootstrap
     if settings.broker.kind == "embedded":
         return embedded.start_broker(supervisor)
-    raise Misconfigured(
-        f"broker.kind = {settings.broker.kind!r}: `headrace up` does not start Apache Kafka yet; start it yourself and "
-        'set kind = "external" with bootstrap, or use "embedded"'
-    )
+    return kafka.start_brokers(supervisor, state, settings.broker.brokers)
 
 
 def _redis(settings: Settings, supervisor: Supervisor, state: Path) -> str:

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -87,7 +86,7 @@ def _prepare(name: str, directory: Path, say: Say) -> None:
 
 def _put(whole: Path, directory: Path) -> None:
     try:
-        os.rename(whole, directory)
+        whole.rename(directory)
     except OSError as error:
         # Another process was first: its directory is as good. A directory without a manifest is nobody's.
         if not (directory / MANIFEST).is_file():

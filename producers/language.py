@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from py3langid import langid
+from typing import Any
 
 
 class LanguageIdentifier:
@@ -12,13 +11,15 @@ class LanguageIdentifier:
 
     def __init__(self, languages: Iterable[str]) -> None:
         self._languages = sorted(set(languages))
-        self._model: langid.LanguageIdentifier | None = None
+        self._model: Any = None
 
     def identify(self, text: str) -> str:
         """The most likely language among those served. The model (4.6 MB) is read at the first call."""
         if len(self._languages) == 1:
             return self._languages[0]
         if self._model is None:
+            from py3langid import langid  # here: it takes 0.3 s, and a caller who gives tags never needs it
+
             self._model = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE)
             known = [lang for lang in self._languages if lang in self._model.labels]
             self._model.set_languages(known)

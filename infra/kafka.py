@@ -1,0 +1,95 @@
+"""A local Apache Kafka in KRaft mode: jars by Maven, Java 17, one or three brokers on free ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.embedded import free_port, listens
+from infra.supervise import Supervisor
+from topology.encoders import cache_dir
+from topology.errors import Misconfigured
+
+VERSION = "4.3.1"
+START_S = 60.0
+FETCH_S = 900
+
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>headrace</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>
+</dependencies></project>
+"""
+
+
+def available() -> bool:
+    """Whether this machine has Java and Maven."""
+    return bool(shutil.which("java") and (shutil.which("mvn") or (jars_dir() / "complete").exists()))
+
+
+def jars_dir() -> Path:
+    """Where Kafka's jars are kept."""
+    return cache_dir() / f"kafka-{VERSION}"
+
+
+def jars(say: Callable[[str], None] = print) -> Path:
+    """The directory of Kafka's jars, fetched once. Raises: Misconfigured."""
+    folder = jars_dir()
+    if (folder / "complete").exists():
+        return folder
+    if not available():
+        raise Misconfigured('kind = "kafka" needs Java 17 and Maven on the PATH; or use "embedded" or "external"')
+    say(f"fetching Apache Kafka {VERSION} by Maven, about 100 MB")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pom.xml").write_text(POM)
+    command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
+    done = subprocess.run(
+        [*command, f"-DoutputDirectory={folder / 'jars'}"], capture_output=True, text=True, timeout=FETCH_S
+    )
+    if done.returncode:
+        raise Misconfigured(f"Maven did not fetch Kafka:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+    (folder / "complete").touch()
+    return folder
+
+
+def start_brokers(supervisor: Supervisor, state: Path, count: int) -> str:
+    """Format and start `count` combined broker-controllers. Returns the bootstrap addresses."""
+    classpath = f"{jars() / 'jars'}/*"
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    ports = [(free_port(), free_port()) for _ in range(count)]
+    voters = ",".join(f"{i + 1}@127.0.0.1:{controller}" for i, (_, controller) in enumerate(ports))
+    children = []
+    for number, (port, controller) in enumerate(ports, 1):
+        folder = state / f"kafka-{number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        properties = folder / "server.properties"
+        properties.write_text(_properties(number, port, controller, voters, folder, count))
+        java = ["java", "-Xmx512m", "-cp", classpath]
+        done = subprocess.run(
+            [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
+            capture_output=True, text=True, timeout=START_S,
+        )
+        if done.returncode:
+            raise Misconfigured(f"Kafka's storage was not formatted:\n{done.stdout}{done.stderr}")
+        children.append((supervisor.start(f"kafka-{number}", [*java, "kafka.Kafka", str(properties)]), port))
+    for child, port in children:
+        supervisor.wait_ready(child, START_S, lambda port=port: listens(port))  # type: ignore[misc]
+    return ",".join(f"127.0.0.1:{port}" for port, _ in ports)
+
+
+def _properties(number: int, port: int, controller: int, voters: str, folder: Path, count: int) -> str:
+    replicas = min(3, count)
+    return "\n".join([
+        "process.roles=broker,controller", f"node.id={number}", f"controller.quorum.voters={voters}",
+        f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+        f"advertised.listeners=PLAINTEXT://127.0.0.1:{port}", "controller.listener.names=CONTROLLER",
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT", f"log.dirs={folder / 'data'}",
+        f"offsets.topic.replication.factor={replicas}", f"transaction.state.log.replication.factor={replicas}",
+        f"transaction.state.log.min.isr={min(2, replicas)}", "offsets.topic.num.partitions=4",
+        "group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", "",
+    ])

@@ -1,0 +1,111 @@
+"""Delivery on Apache Kafka: workers are killed, or restarted in turn, while thousands of utterances are in flight."""
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+pytest.importorskip("torch")
+
+from headrace import Headrace
+from infra import kafka
+from tests.small import example, small_stack
+from topology import topics, wire
+from topology.errors import UnknownTenant
+from topology.stream.kafka import TopicReader
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.timeout(420),
+    pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
+]
+COUNT = 5_000
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with small_stack(tmp_path_factory.mktemp("home"), kind="kafka", workers=2) as parts:
+        yield parts
+
+
+async def read_all(settings, topic):
+    reader = TopicReader(settings.broker, topic)
+    await reader.start()
+    try:
+        return await reader.read_to_end()
+    finally:
+        await reader.stop()
+
+
+async def until(happened, seconds=90):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+
+
+async def warm(client, tries=60):
+    for left in range(tries, 0, -1):
+        try:
+            await client.predict("acme", example(0).text, lang="en", deadline=60)
+            return
+        except UnknownTenant:
+            if left == 1:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def drive(settings, disturb):
+    """Submit COUNT, disturb in mid-run, wait for every reply. Returns (ids, replies, result ids, dead letters)."""
+    async with Headrace(settings) as client:
+        await warm(client)
+        before = len(await read_all(settings, topics.predictions(settings.prefix, "en", "a")))
+        dead = len(await read_all(settings, topics.dead_letters(settings.prefix)))
+        ids = []
+        disturbing = None
+        for number in range(COUNT):
+            ids.append(await client.submit("acme", example(number).text, lang="en", deadline=300))
+            if number == COUNT // 4:
+                disturbing = asyncio.create_task(disturb())
+        replies = await asyncio.gather(*(client.result(i) for i in ids), return_exceptions=True)
+        await disturbing
+    results = (await read_all(settings, topics.predictions(settings.prefix, "en", "a")))[before:]
+    letters = (await read_all(settings, topics.dead_letters(settings.prefix)))[dead:]
+    return ids, replies, [wire.decode(wire.Prediction, r.value).id for r in results], letters
+
+
+def child(supervisor, name):
+    return next(c for c in supervisor.children if c.name == name)
+
+
+async def test_kill_9_of_both_kinds_of_worker_loses_nothing(running):
+    settings, supervisor, _ = running
+
+    async def disturb():
+        for name in ("encoder-en-0", "head-en-a-1"):
+            child(supervisor, name).process.send_signal(signal.SIGKILL)
+            await until(lambda name=name: child(supervisor, name).process.poll() is not None)
+        assert sorted(supervisor.restart_ended()) == ["encoder-en-0", "head-en-a-1"]
+
+    ids, replies, results, letters = await drive(settings, disturb)
+    assert [getattr(r, "id", r) for r in replies] == ids
+    assert set(ids) <= set(results)
+    assert letters == []
+
+
+async def test_a_rolling_restart_computes_nothing_twice(running):
+    settings, supervisor, _ = running
+
+    async def disturb():
+        for one in [c for c in supervisor.children if c.name.startswith(("encoder-", "head-"))]:
+            one.process.terminate()
+            await until(lambda one=one: one.process.poll() is not None)
+            assert one.process.returncode == 0, one.log.read_text()[-2000:]
+            supervisor.restart_ended()
+            await until(one.ready.exists)
+
+    ids, replies, results, letters = await drive(settings, disturb)
+    assert [getattr(r, "id", r) for r in replies] == ids
+    assert sorted(results) == sorted(ids)
+    assert letters == []

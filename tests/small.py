@@ -1,0 +1,59 @@
+"""A small stack for tests: a BERT with random weights, whose token vectors still tell words apart, and a head on it."""
+
+import asyncio
+from contextlib import contextmanager
+
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from infra import announce, heads
+from infra.datasets import Entity, Example
+from infra.up import stack
+
+WORDS = ("turn", "switch", "on", "off", "light", "kitchen", "bathroom", "the", "in")
+CONFIG = """
+state_dir = "state"
+[broker]
+kind = "{kind}"
+[heads]
+store = "heads"
+[limits]
+max_chars = 200
+[rings.en]
+languages = ["en"]
+encoder = "{encoder}"
+device = "cpu"
+partitions = 4
+workers = {workers}
+[rings.en.cells.a]
+partitions = 4
+workers = {workers}
+"""
+
+
+def example(number):
+    """One of eight utterances: what to do, and the room."""
+    room = ("kitchen", "bathroom")[number % 2]
+    act = ("on", "off")[number // 2 % 2]
+    text = f"{('turn', 'switch')[number // 4 % 2]} {act} the light in the {room}"
+    return Example(text, act, (Entity(len(text) - len(room), len(text), "room"),))
+
+
+@contextmanager
+def small_stack(home, kind="embedded", workers=1):
+    """(settings, supervisor, head directory) of a running stack with the tenant `acme`."""
+    encoder = home / "encoder"
+    torch.manual_seed(0)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    encoder.mkdir()
+    (encoder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(encoder)
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(encoder)
+    config = home / "headrace.toml"
+    config.write_text(CONFIG.format(encoder=encoder, kind=kind, workers=workers))
+    with stack(config) as (settings, supervisor):
+        out = home / "acme"
+        heads.train(settings, settings.rings["en"], "acme", [example(i) for i in range(80)], None, out, epochs=15)
+        asyncio.run(announce.publish(settings, out))
+        yield settings, supervisor, out
