@@ -40,10 +40,7 @@ class TorchEngine:
         self._device = _device(device)
         self.precision = _precision(precision, self._device)
         dtype: torch.dtype = getattr(torch, self.precision)
-        try:
-            model = AutoModel.from_pretrained(str(directory), dtype=dtype, attn_implementation="sdpa")
-        except (OSError, ValueError) as error:
-            raise Misconfigured(f"{directory}: transformers cannot load an encoder from it: {error}") from error
+        model = _model(directory, dtype)
         self._model = model.eval().to(self._device)
         self.hidden = int(model.config.hidden_size)
         self._pad = int(model.config.pad_token_id or 0)
@@ -78,6 +75,18 @@ class TorchEngine:
             # Pinned memory lets the copy run beside the kernels of the batch before.
             ids, mask = ids.pin_memory(), mask.pin_memory()
         return ids.to(self._device, non_blocking=True), mask.to(self._device, non_blocking=True)
+
+
+def _model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """The encoder with SDPA, or with plain attention where transformers has no SDPA form of it (MPNet)."""
+    try:
+        try:
+            model = AutoModel.from_pretrained(str(directory), dtype=dtype, attn_implementation="sdpa")
+        except ValueError:
+            model = AutoModel.from_pretrained(str(directory), dtype=dtype, attn_implementation="eager")
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{directory}: transformers cannot load an encoder from it: {error}") from error
+    return model  # type: ignore[no-any-return]
 
 
 def _device(name: str) -> torch.device:

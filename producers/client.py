@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from producers.reply import Reply, outcome_of
 from producers.request import Request, RequestBuilder, now_us, uuid7
@@ -14,9 +15,10 @@ from topology import topics, wire
 from topology.addresses import load_running
 from topology.errors import DeadlineExceeded, HeadraceError, MalformedRecord, Unavailable
 from topology.settings import Settings
-from topology.stream.kafka import Producer
 from topology.stream.records import Output
-from topology.stream.replies import ReplyReader
+
+if TYPE_CHECKING:
+    from topology.stream.kafka import Producer
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,9 @@ class Headrace:
     """
 
     def __init__(self, config: Settings | str | Path | None = None) -> None:
+        # Here, not above: redis and aiokafka take 0.35 s to import, which a service should not pay to import a name.
+        from topology.stream.replies import ReplyReader
+
         self._settings = config if isinstance(config, Settings) else load_running(config)
         self._replies = ReplyReader(self._settings.redis, self._settings.prefix, uuid7())
         self._requests = RequestBuilder(self._settings, self._replies.stream)
@@ -41,6 +46,8 @@ class Headrace:
 
     async def __aenter__(self) -> Headrace:
         """Connect to Kafka and Redis. Raises: Unavailable."""
+        from topology.stream.kafka import Producer
+
         await self._replies.ping()
         self._producer = Producer(self._settings.broker)
         await self._producer.start()
