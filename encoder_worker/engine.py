@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ class TorchEngine:
         return ids.to(self._device, non_blocking=True), mask.to(self._device, non_blocking=True)
 
 
-def _model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
+def _model(directory: Path, dtype: torch.dtype) -> Any:
     """The encoder with SDPA, or with plain attention where transformers has no SDPA form of it (MPNet)."""
     try:
         try:
@@ -86,7 +86,7 @@ def _model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
             model = AutoModel.from_pretrained(str(directory), dtype=dtype, attn_implementation="eager")
     except (OSError, ValueError) as error:
         raise Misconfigured(f"{directory}: transformers cannot load an encoder from it: {error}") from error
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _device(name: str) -> torch.device:
