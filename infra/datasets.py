@@ -229,7 +229,7 @@ class _Speaker:
             return [self.draw.choice(group.items)] if group.items else []
         if isinstance(group, Permutation):
             return self.draw.sample(group.items, len(group.items))
-        return group.items
+        return group.items  # type: ignore[no-any-return]
 
     def _value(self, name: str, scene: _Scene) -> str:
         values = scene.names if name == "name" else self.home.get(name, ())
@@ -246,7 +246,7 @@ class _Speaker:
         number = self.draw.choice(numbers)
         if number > 100 or self.draw.random() >= SPOKEN:
             return str(number)
-        return get_rbnf_engine(self.language).format_number(number).text.replace("\u00ad", "")
+        return get_rbnf_engine(self.language).format_number(number).text.replace("\u00ad", "")  # type: ignore[no-any-return]
 
 
 def joined(pieces: Iterable[_Piece]) -> tuple[str, tuple[Entity, ...]]:

@@ -10,7 +10,8 @@ from encoder_worker.engine import TorchEngine
 from encoder_worker.tokens import Tokenizer
 from head_worker.engine import TokenVectors
 from infra.datasets import Entity, Example
-from infra.training.fit import Labelled, Target, fit
+from infra.training.evaluate import Labelled
+from infra.training.fit import Target, fit
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest

@@ -26,8 +26,9 @@ def vectors_of(record: Embedding) -> Vectors:
     if record.dtype == "int8":
         data = np.frombuffer(record.data, dtype=np.int8).reshape(shape)
         scales = np.frombuffer(record.scales, dtype="<f4")
-        return data.astype(np.float32) * scales[:, None]
-    return np.frombuffer(record.data, dtype=np.dtype(record.dtype).newbyteorder("<")).reshape(shape).astype(np.float32)
+        return data.astype(np.float32) * scales[:, None]  # type: ignore[no-any-return]
+    plain = np.frombuffer(record.data, dtype=np.dtype(record.dtype).newbyteorder("<"))
+    return plain.reshape(shape).astype(np.float32)
 
 
 def offsets_of(record: Embedding) -> NDArray[np.int32]:

@@ -148,10 +148,14 @@ def _plain(hint: Any) -> type:
     return plain
 
 
+def _is_exactly(value: Any, kind: type) -> bool:
+    return type(value) is kind  # a bool is no int here
+
+
 def _checked(kind: type, name: str, expected: type, value: Any) -> Any:
     if expected is float and type(value) is int:
         value = float(value)
-    if type(value) is not expected:
+    if not _is_exactly(value, expected):
         raise MalformedRecord(
             f"{kind.__name__}.{name}: {expected.__name__} is wanted, this is {type(value).__name__}"
         )

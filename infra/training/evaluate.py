@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from head_worker.engine import Head
+from head_worker.engine import Head, TokenVectors
+from infra.datasets import Example
 
-if TYPE_CHECKING:
-    from infra.training.fit import Labelled
+
+@dataclass(frozen=True)
+class Labelled:
+    """An example and its token vectors, as they would reach a head worker."""
+
+    example: Example
+    row: TokenVectors
 
 
 @dataclass(frozen=True)

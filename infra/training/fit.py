@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from head_worker.decode import words_of
 from head_worker.engine import Head, TokenVectors
-from infra.datasets import Example
-from infra.training.evaluate import evaluate
+from infra.training.evaluate import Labelled, evaluate
 from infra.training.model import HeadModel
 from topology.heads import HeadManifest
 
@@ -35,14 +34,6 @@ class Target:
     tenant: str
     ring: str
     space: str
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """An example and its token vectors, as they would reach a head worker."""
-
-    example: Example
-    row: TokenVectors
 
 
 def fit(
@@ -63,7 +54,7 @@ def fit(
     best, best_score, since = copy.deepcopy(model.state_dict()), -1.0, 0
     for epoch in range(epochs):
         model.train()
-        for batch in torch.randperm(len(train)).split(BATCH):
+        for batch in torch.randperm(len(train)).split(BATCH):  # type: ignore[no-untyped-call]
             vectors, mask = _padded([train[i].row for i in batch])
             tag_ids = torch.full(mask.shape, IGNORED)
             for place, i in enumerate(batch):
@@ -72,7 +63,7 @@ def fit(
             loss = F.cross_entropy(intent_logits, torch.tensor([wanted[i][0] for i in batch]))
             loss = loss + F.cross_entropy(tag_logits.flatten(0, 1), tag_ids.flatten(), ignore_index=IGNORED)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             rate.step()

@@ -67,7 +67,8 @@ class Loop(Rebalances):
         background = [self._spawn(self._dispatch()), self._spawn(self._commit_often()), self._spawn(self._watch())]
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait([stopping, self._failure], return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [stopping, self._failure]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not self._failure.done():
                 await self.revoked()
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -118,7 +119,7 @@ class ReplyReader:
         self._prefix = prefix
         self._ttl_ms = settings.reply_ttl_s * 1_000
         self.stream = keys.reply_stream(prefix, client_id)
-        self._last = "0"
+        self._last: str | bytes = "0"
         self._claim = self._redis.register_script(_CLAIM)
         self._listen = self._redis.register_script(_LISTEN)
 
@@ -147,7 +148,7 @@ class ReplyReader:
         if not request_ids:
             return {}
         try:
-            values = await self._redis.mget([keys.reply(self._prefix, i) for i in request_ids])
+            values: list[Any] = await self._redis.mget([keys.reply(self._prefix, i) for i in request_ids])
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
         return {i: v for i, v in zip(request_ids, values, strict=True) if v is not None}

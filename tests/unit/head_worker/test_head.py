@@ -10,7 +10,8 @@ from topology.heads import HeadManifest, check_space
 torch = pytest.importorskip("torch")
 
 from infra.datasets import Entity, Example  # noqa: E402
-from infra.training.fit import Labelled, Target, fit  # noqa: E402
+from infra.training.evaluate import Labelled  # noqa: E402
+from infra.training.fit import Target, fit  # noqa: E402
 from infra.training.model import HeadModel  # noqa: E402
 
 PLACES = ("boston", "denver", "dallas", "austin")
