@@ -107,7 +107,7 @@ def decode(kind: type[RecordT], data: bytes | None) -> RecordT:
     """
     body = _unpack(kind, data)
     values: dict[str, Any] = {}
-    for name, (expected, required) in _fields(kind).items():
+    for name, (expected, required) in _fields(kind).items():  # type: ignore[arg-type]  # classes do hash
         if name in body:
             values[name] = _checked(kind, name, expected, body[name])
         elif required:
