@@ -3,16 +3,26 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup check test demo
+.PHONY: setup check test demo lock
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml
-	@echo "setup: a private environment in $(VENV); torch and its libraries are the big part (0.2 GB for CPU, 5.5 GB for CUDA)"
+$(VENV)/.ready: pyproject.toml requirements.lock
+	@echo "setup 1/3: a private environment in $(VENV), with uv (25 MB)"
 	python3 -m venv $(VENV)
 	$(PY) -m pip install -q uv
-	$(VENV)/bin/uv pip install -q --python $(PY) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) -e '.[dev]'
+	@echo "setup 2/3: the locked packages; torch and its libraries are the big part (0.8 GB for CPU, 5.5 GB for CUDA)"
+	$(VENV)/bin/uv pip install -q --python $(PY) $(LOCKED) -r requirements.lock
+	@echo "setup 3/3: headrace itself"
+	$(VENV)/bin/uv pip install -q --python $(PY) --no-deps -e .
 	touch $@
+
+# With TORCH_BACKEND torch is another build of the locked version, so its hash cannot be the locked one.
+LOCKED = $(if $(TORCH_BACKEND),--no-verify-hashes --torch-backend $(TORCH_BACKEND),--require-hashes)
+
+lock:
+	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url -o requirements.lock
 
 check: setup
 	$(VENV)/bin/ruff check .
