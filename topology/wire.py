@@ -95,7 +95,7 @@ _LIMITS = {"text": MAX_TEXT_CHARS, "message": MAX_TEXT_CHARS}
 
 def encode(record: Utterance | Embedding | Prediction) -> bytes:
     """The record's bytes: a msgpack map of field names to values."""
-    body = {name: getattr(record, name) for name in _fields(type(record))}
+    body = {name: getattr(record, name) for name in _fields(type(record))}  # type: ignore[arg-type]  # classes do hash
     packed: bytes = msgpack.packb(body, use_bin_type=True)
     return packed
 
