@@ -49,11 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", help="headrace.toml")
     parser.add_argument("--tenant", default="airline")
-    parser.add_argument("--export", type=Path, help="write train.jsonl and tune.jsonl here instead")
+    parser.add_argument("--export", type=Path, help="write train.jsonl, tune.jsonl and test.jsonl here instead")
     args = parser.parse_args()
     if args.export:
         args.export.mkdir(parents=True, exist_ok=True)
-        for split, name in (("train", "train.jsonl"), ("dev", "tune.jsonl")):
+        for split, name in (("train", "train.jsonl"), ("dev", "tune.jsonl"), ("test", "test.jsonl")):
             lines = [json.dumps(asdict(one), ensure_ascii=False) for one in part(split)]
             (args.export / name).write_text("\n".join(lines) + "\n")
         return

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModel
+from transformers.utils import logging as transformers_logging
 
 from topology.errors import Misconfigured, Unavailable
 
@@ -79,6 +80,7 @@ class TorchEngine:
 
 def _model(directory: Path, dtype: torch.dtype) -> Any:
     """The encoder with SDPA, or with plain attention where transformers has no SDPA form of it (MPNet)."""
+    transformers_logging.disable_progress_bar()
     try:
         try:
             model = AutoModel.from_pretrained(str(directory), dtype=dtype, attn_implementation="sdpa")

