@@ -12,13 +12,14 @@ $(VENV)/.ready: pyproject.toml requirements.lock
 	python3 -m venv $(VENV)
 	$(PY) -m pip install -q uv
 	@echo "setup 2/3: the locked packages; torch and its libraries are the big part (0.8 GB for CPU, 5.5 GB for CUDA)"
-	$(VENV)/bin/uv pip install -q --python $(PY) $(LOCKED) -r requirements.lock
+	$(VENV)/bin/uv pip install -q --python $(PY) $(LOCKED)
 	@echo "setup 3/3: headrace itself"
 	$(VENV)/bin/uv pip install -q --python $(PY) --no-deps -e .
 	touch $@
 
-# With TORCH_BACKEND torch is another build of the locked version, so its hash cannot be the locked one.
-LOCKED = $(if $(TORCH_BACKEND),--no-verify-hashes --torch-backend $(TORCH_BACKEND),--require-hashes)
+# With TORCH_BACKEND torch is another build of the locked version: other hashes, and none of CUDA's libraries.
+BACKEND = --no-verify-hashes --torch-backend $(TORCH_BACKEND) -c requirements.lock -e '.[dev]'
+LOCKED = $(if $(TORCH_BACKEND),$(BACKEND),--require-hashes -r requirements.lock)
 
 lock:
 	$(VENV)/bin/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

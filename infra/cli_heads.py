@@ -20,7 +20,7 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     train.add_argument("--ring", help="the ring (default: the only one)")
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
     train.add_argument("--tune", type=Path, help="held-out examples (default: every tenth line of data)")
-    train.add_argument("--test", type=Path, help="examples that training never sees: the finished head's scores on them")
+    train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
     train.add_argument("--epochs", type=int, default=30)
     train.add_argument("--seed", type=int, default=0)
     add(head, "publish", _head_publish, "store a head directory and announce it").add_argument("directory", type=Path)

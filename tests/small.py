@@ -19,6 +19,7 @@ kind = "{kind}"
 store = "heads"
 [limits]
 max_chars = 200
+max_tokens = 40
 [rings.en]
 languages = ["en"]
 encoder = "{encoder}"

@@ -58,6 +58,13 @@ async def test_predict_many_keeps_order_and_one_bad_text_costs_only_itself(runni
     assert [r.text for r in replies] == [t for t in texts if len(t) < 200]
 
 
+async def test_a_text_over_the_token_limit_is_answered_and_says_that_it_was_cut(running):
+    async with Headrace(running[0]) as client:
+        await answered(client)
+        assert (await client.predict("acme", "on " * 60, lang="en")).truncated
+        assert not (await client.predict("acme", example(0).text, lang="en")).truncated
+
+
 async def test_the_same_id_gives_the_same_reply(running):
     async with Headrace(running[0]) as client:
         await answered(client)

@@ -108,4 +108,8 @@ async def test_a_rolling_restart_computes_nothing_twice(running):
     ids, replies, results, letters = await drive(settings, disturb)
     assert [getattr(r, "id", r) for r in replies] == ids
     assert sorted(results) == sorted(ids)
+    wanted = set(ids)
+    embeddings = await read_all(settings, topics.embeddings(settings.prefix, "en", "a"))
+    encoded = [wire.decode(wire.Embedding, r.value).id for r in embeddings]
+    assert sorted(wanted) == sorted(i for i in encoded if i in wanted)
     assert letters == []
