@@ -40,14 +40,14 @@ TENANTS = {  # tenant: (ring, language)
     "airline": ("en", "en"), "home-en": ("en", "en"), "maison": ("multi", "fr"), "zuhause": ("multi", "de"),
     "casa": ("multi", "es"), "jia": ("multi", "zh"),
 }
-EXAMPLES, SHOWN, EPOCHS = 600, 2, 12
+EXAMPLES, SHOWN, EPOCHS = 600, 2, 10
 REGISTRY_S = 30.0
 
 
 def examples_of(tenant: str, count: int = EXAMPLES, seed: int = 0) -> list[Example]:
     """Training data of one demo tenant: ATIS for the airline, else Home Assistant in its language."""
     if tenant == "airline":
-        return [replace(one, intent=first_label(one.intent)) for one in atis("train")[: 2 * count]]
+        return [replace(one, intent=first_label(one.intent)) for one in atis("train")[: count + count // 2]]
     return home_assistant(TENANTS[tenant][1], count, seed)
 
 
