@@ -31,6 +31,8 @@ rebalance_timeout_ms = 2000
 [redis]
 kind = "external"
 url = "{url}"
+[limits]
+max_tokens = 40
 [heads]
 store = "heads"
 [rings.en]
