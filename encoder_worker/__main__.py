@@ -10,7 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
-from encoder_worker.engine import TorchEngine
+from encoder_worker.load import build as build_engine
 from encoder_worker.tokens import Tokenizer
 from encoder_worker.worker import EncoderWorker
 from topology import topics
@@ -18,6 +18,7 @@ from topology.addresses import load_running
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.settings import Ring, Settings
+from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop, Pace
 from topology.stream.process import announce_ready, run_process
@@ -32,7 +33,6 @@ def main() -> int:
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--ring", required=True, help="the ring whose utterances to encode")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
-    parser.add_argument("--threads", type=int, default=0, help="torch threads on a CPU (default: torch's own choice)")
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
 
@@ -43,7 +43,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     ring = settings.rings.get(args.ring)
     if ring is None:
         raise Misconfigured(f"there is no ring {args.ring!r} in headrace.toml; known: {', '.join(settings.rings)}")
-    worker = build(settings, ring, args.lane, args.threads)
+    worker, cache = build(settings, ring, args.lane)
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
@@ -51,18 +51,29 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     loop.on_assigned = lambda count: announce_ready()
     await loop.run(stop)
     await replies.close()
+    if cache is not None:
+        await cache.close()
 
 
-def build(settings: Settings, ring: Ring, lane: topics.Lane, threads: int) -> EncoderWorker:
-    """The worker with its encoder loaded. Raises: Misconfigured."""
+def build(settings: Settings, ring: Ring, lane: topics.Lane) -> tuple[EncoderWorker, EmbeddingCache | None]:
+    """The worker with its encoder loaded and timed, and its cache. Raises: Misconfigured."""
     directory = _directory(ring.encoder)
     meta = read_meta(directory)
-    engine = TorchEngine(directory, ring.device, ring.precision, threads)
+    engine = build_engine(directory, ring.device, ring.precision, ring.threads)
     tokenizer = Tokenizer(directory, settings.limits.max_tokens, meta.prefix)
-    engine.encode([row.ids for row in tokenizer.rows(["warm up"])])
     space = space_of(directory, settings.limits.max_tokens)
-    log.info("ring %s: %s in %s, space %s", ring.name, directory.name, engine.precision, space)
-    return EncoderWorker(settings, ring, engine, tokenizer, space, lane)
+    cache = None
+    if settings.cache.enabled:
+        version = f"{space}-{engine.precision}"
+        cache = EmbeddingCache(settings.redis, settings.cache, settings.prefix, ring.name, version)
+    worker = EncoderWorker(settings, ring, engine, tokenizer, space, cache, lane)
+    worker.warm_up()
+    fixed, per_token = worker.cost.fixed_and_per_token_s
+    log.info(
+        "ring %s: %s in %s, space %s; a batch takes %.2f ms and %.3f ms a token", ring.name, directory.name,
+        engine.precision, space, fixed * 1e3, per_token * 1e3,
+    )
+    return worker, cache
 
 
 def _directory(encoder: str) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer
+from tokenizers import Encoding
+from tokenizers import Tokenizer as FastTokenizer
 
 from topology.errors import Misconfigured
 
@@ -30,11 +31,7 @@ class Tokenizer:
     """The encoder's own fast tokeniser, cut at `max_tokens` (special tokens and prefix included)."""
 
     def __init__(self, directory: Path, max_tokens: int, prefix: str = "") -> None:
-        loaded = AutoTokenizer.from_pretrained(str(directory), use_fast=True)
-        if not loaded.is_fast:
-            raise Misconfigured(f"{directory}: the tokeniser has no fast form, which gives the character offsets")
-        self._max_tokens = max_tokens
-        self._tokenizer = loaded.backend_tokenizer
+        self._tokenizer = _fast(directory)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._prefix = prefix
@@ -43,10 +40,23 @@ class Tokenizer:
         """A row for each text, in order."""
         return [self._row(e) for e in self._tokenizer.encode_batch([self._prefix + text for text in texts])]
 
-    def _row(self, encoding: object) -> Row:
-        offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)  # type: ignore[attr-defined]
-        special = np.array(encoding.special_tokens_mask, dtype=np.bool_)  # type: ignore[attr-defined]
+    def _row(self, encoding: Encoding) -> Row:
+        offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+        special = np.array(encoding.special_tokens_mask, dtype=np.bool_)
         kept = special | (offsets[:, 1] > len(self._prefix))
         shifted = np.maximum(offsets - len(self._prefix), 0)
         shifted[special] = 0
-        return Row(list(encoding.ids), shifted, kept, bool(encoding.overflowing))  # type: ignore[attr-defined]
+        return Row(encoding.ids, shifted, kept, bool(encoding.overflowing))
+
+
+def _fast(directory: Path) -> FastTokenizer:
+    if (directory / "tokenizer.json").is_file():
+        return FastTokenizer.from_file(str(directory / "tokenizer.json"))
+    # Here, not above: transformers brings torch along, 3 s and 500 MB that an int8 worker does without.
+    from transformers import AutoTokenizer
+
+    loaded = AutoTokenizer.from_pretrained(str(directory), use_fast=True)
+    if not loaded.is_fast:
+        raise Misconfigured(f"{directory}: the tokeniser has no fast form, which gives the character offsets")
+    found: FastTokenizer = loaded.backend_tokenizer
+    return found

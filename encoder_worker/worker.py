@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from encoder_worker.batcher import pack
-from encoder_worker.engine import Engine
+from encoder_worker.cost import CostModel
+from encoder_worker.engine import Encoded, Engine
 from encoder_worker.tokens import Row, Tokenizer
 from topology import cells, topics, wire
 from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, TextTooLong
 from topology.settings import Ring, Settings
+from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 from topology.stream.process import now_us
 from topology.stream.records import Outcome, Output, Record
 from topology.stream.refusals import Asker, asker_of, refusal
 from topology.topics import Lane
-from topology.vectors import quantise
 
 
 @dataclass(frozen=True)
@@ -35,40 +34,69 @@ class EncoderWorker:
     """Encodes utterances of one ring. Driven by `topology.stream.loop`."""
 
     def __init__(
-        self, settings: Settings, ring: Ring, engine: Engine, tokenizer: Tokenizer, space: str, lane: Lane = "live"
+        self, settings: Settings, ring: Ring, engine: Engine, tokenizer: Tokenizer, space: str,
+        cache: EmbeddingCache | None = None, lane: Lane = "live",
     ) -> None:
         self._settings, self._ring, self._lane = settings, ring, lane
-        self._engine, self._tokenizer, self._space = engine, tokenizer, space
-        # Two threads: the next batch is tokenised while the engine computes this one.
-        self._engine_thread = ThreadPoolExecutor(1, "engine")
+        self._engine, self._tokenizer, self._space, self._cache = engine, tokenizer, space, cache
+        self.cost = CostModel()
+        # The next batch is tokenised while the engine computes this one.
+        self._engine_thread = ThreadPoolExecutor(engine.lanes, "engine")
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
+
+    def warm_up(self) -> None:
+        """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""
+        short, long = (self._tokenizer.rows([text])[0].ids for text in ("warm up", "warm up " * 16))
+        for _ in range(3):
+            self._encode([short])
+            self._encode([long] * 4)
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Answer what is late or malformed, compute each different text once, send every embedding on."""
         received_us = now_us()
-        asked: list[Asked] = []
+        by_text: dict[str, list[Asked]] = {}
         for record in records:
             try:
-                asked.append(self._read(record, received_us))
+                one = self._read(record, received_us)
             except (BadRecord, DeadlineExceeded) as error:
                 yield self.refuse(record, error)
-        by_text: dict[str, list[Asked]] = {}
-        for one in asked:
-            by_text.setdefault(one.utterance.text, []).append(one)
-        texts = list(by_text)
+            else:
+                by_text.setdefault(one.utterance.text, []).append(one)
+        known = await self._cached(by_text)
+        if known:
+            yield self._outcome([(by_text[text], embedding) for text, embedding in known.items()], received_us)
+        texts = [text for text in by_text if text not in known]
+        if not texts:
+            return
         loop = asyncio.get_running_loop()
         rows = await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.rows, texts)
-        for indices in pack([len(row.ids) for row in rows], self._ring.max_batch_tokens):
-            ids = [rows[i].ids for i in indices]
-            vectors = await loop.run_in_executor(self._engine_thread, self._engine.encode, ids)
-            encoded_us = now_us()
-            done: list[Record] = []
-            outputs: list[Output] = []
-            for i, vector in zip(indices, vectors, strict=True):
-                for one in by_text[texts[i]]:
-                    done.append(one.record)
-                    outputs.append(self._output(one.utterance, rows[i], vector, received_us, encoded_us))
-            yield Outcome(done, outputs)
+        budget = min(self.cost.budget(self._ring.latency_ms / 1e3), self._ring.max_batch_tokens)
+        for indices in pack([len(row.ids) for row in rows], budget):
+            batch = [rows[i] for i in indices]
+            encoded = await loop.run_in_executor(self._engine_thread, self._encode, [row.ids for row in batch])
+            fresh = {texts[i]: _embedding(row, encoded, *span)
+                     for i, row, span in zip(indices, batch, encoded.spans, strict=True)}
+            self._keep(fresh, by_text)
+            yield self._outcome([(by_text[text], embedding) for text, embedding in fresh.items()], received_us)
+
+    def _encode(self, ids: list[list[int]]) -> Encoded:
+        begin = time.perf_counter()
+        encoded = self._engine.encode(ids)
+        self.cost.note(sum(map(len, ids)), time.perf_counter() - begin)
+        return encoded
+
+    async def _cached(self, by_text: dict[str, list[Asked]]) -> dict[str, CachedEmbedding]:
+        cache = self._cache
+        if cache is None:
+            return {}
+        served = [t for t, asked in by_text.items() if any(cache.serves(a.utterance.tenant) for a in asked)]
+        return await cache.get(served)
+
+    def _keep(self, fresh: dict[str, CachedEmbedding], by_text: dict[str, list[Asked]]) -> None:
+        cache = self._cache
+        if cache is not None:
+            cache.put({text: embedding for text, embedding in fresh.items()
+                       if all(cache.serves(a.utterance.tenant) for a in by_text[text])})
 
     def refuse(self, record: Record, error: Exception) -> Outcome:
         """The error reply and dead letter of a record that cannot be encoded."""
@@ -91,18 +119,29 @@ class EncoderWorker:
             raise DeadlineExceeded(f"the deadline passed {late_ms} ms before an encoder was free; nothing was computed")
         return Asked(record, utterance)
 
-    def _output(
-        self, utterance: wire.Utterance, row: Row, vectors: NDArray[np.float32], received_us: int, encoded_us: int
-    ) -> Output:
-        kept = vectors[row.kept]
-        data, scales = quantise(kept)
+    def _outcome(self, answered: Sequence[tuple[list[Asked], CachedEmbedding]], received_us: int) -> Outcome:
+        encoded_us = now_us()
+        pairs = [(one, embedding) for asked, embedding in answered for one in asked]
+        outputs = [self._output(one.utterance, embedding, received_us, encoded_us) for one, embedding in pairs]
+        return Outcome([one.record for one, _ in pairs], outputs)
+
+    def _output(self, utterance: wire.Utterance, vectors: CachedEmbedding, received_us: int, encoded_us: int) -> Output:
         cell = cells.cell_of(utterance.tenant, self._ring.weights, self._ring.pins)
         embedding = wire.Embedding(
             id=utterance.id, tenant=utterance.tenant, text=utterance.text, lang=utterance.lang,
             submitted_us=utterance.submitted_us, deadline_us=utterance.deadline_us, reply_to=utterance.reply_to,
-            ring=self._ring.name, space=self._space, dtype="int8", tokens=kept.shape[0], hidden=kept.shape[1],
-            data=data, scales=scales, offsets=row.offsets[row.kept].astype("<i4").tobytes(), truncated=row.truncated,
+            ring=self._ring.name, space=self._space, dtype="int8", tokens=vectors.tokens, hidden=vectors.hidden,
+            data=vectors.data, scales=vectors.scales, offsets=vectors.offsets, truncated=vectors.truncated,
             stages={"submitted": utterance.submitted_us, "received": received_us, "encoded": encoded_us},
         )
         topic = topics.embeddings(self._settings.prefix, self._ring.name, cell, self._lane)
         return Output(topic, utterance.tenant.encode(), wire.encode(embedding))
+
+
+def _embedding(row: Row, encoded: Encoded, start: int, end: int) -> CachedEmbedding:
+    data, scales, offsets = encoded.data[start:end], encoded.scales[start:end], row.offsets
+    if not row.kept.all():
+        data, scales, offsets = data[row.kept], scales[row.kept], offsets[row.kept]
+    return CachedEmbedding(
+        data.shape[0], data.shape[1], data.tobytes(), scales.tobytes(), offsets.astype("<i4").tobytes(), row.truncated
+    )

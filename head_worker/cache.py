@@ -8,6 +8,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 from head_worker.engine import Head
+from head_worker.load import load_head
 from head_worker.store import HeadStore
 from topology.errors import BadHead, UnknownTenant
 from topology.registry import HeadRecord
@@ -74,7 +75,7 @@ class HeadCache:
 
     async def _load(self, record: HeadRecord) -> Head:
         folder = self._store.folder(record.ring, record.tenant, record.version)
-        head = await asyncio.get_running_loop().run_in_executor(self._thread, Head.load, folder)
+        head = await asyncio.get_running_loop().run_in_executor(self._thread, load_head, folder)
         if head.manifest.sha256 != record.sha256:
             raise BadHead(f"{folder}: its sha256 is not the announced one; publish the head again")
         if self._current.get(record.tenant) == record:

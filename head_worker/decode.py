@@ -45,6 +45,16 @@ def transitions(tags: Sequence[str]) -> NDArray[np.float32]:
     return legal
 
 
+def is_legal(path: Sequence[int], tags: Sequence[str]) -> bool:
+    """Whether every I- follows a B- or I- of its own label."""
+    before = "O"
+    for tag in (tags[index] for index in path):
+        if tag[0] == "I" and before[2:] != tag[2:]:
+            return False
+        before = tag
+    return True
+
+
 def best_path(scores: NDArray[np.float32], legal: NDArray[np.float32], tags: Sequence[str]) -> list[int]:
     """The legal tag sequence with the highest sum (Viterbi, 1967). `scores`: float32[words, tags], log chances."""
     first = np.array([-np.inf if tag.startswith("I-") else 0.0 for tag in tags], np.float32)

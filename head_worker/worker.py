@@ -17,7 +17,6 @@ from topology.stream.process import now_us
 from topology.stream.records import Outcome, Output, Record, Reply
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
-from topology.vectors import offsets_of, vectors_of
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class HeadWorker:
                 fitting.append(one)
             except BadRecord as error:
                 refused.append(self.refuse(one.record, error))
-        rows = [TokenVectors(a.embedding.text, vectors_of(a.embedding), offsets_of(a.embedding)) for a in fitting]
+        rows = [TokenVectors.of(a.embedding) for a in fitting]
         scored = head.predict(rows) if rows else []
         answers = [self._answer(a.embedding, s, head) for a, s in zip(fitting, scored, strict=True)]
         return Outcome(

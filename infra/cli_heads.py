@@ -21,6 +21,10 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
     train.add_argument("--tune", type=Path, help="held-out examples (default: every tenth line of data)")
     train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
+    train.add_argument(
+        "--size", choices=("small", "compact", "standard"), default="compact",
+        help="small: intents only; standard: a layer as wide as the encoder (default: compact, a layer of 256)",
+    )
     train.add_argument("--epochs", type=int, default=30)
     train.add_argument("--seed", type=int, default=0)
     add(head, "publish", _head_publish, "store a head directory and announce it").add_argument("directory", type=Path)
@@ -61,7 +65,8 @@ def _head_train(args: argparse.Namespace) -> None:
             text = f"intents {scores['intent_accuracy']:.1%}, spans {scores['span_f1']:.1%}"
             bar.update(task, completed=epoch, description=text)
 
-        manifest = heads.train(settings, ring, args.tenant, examples, tune, out, args.epochs, args.seed, note)
+        chosen = (args.epochs, args.seed, args.size)
+        manifest = heads.train(settings, ring, args.tenant, examples, tune, out, *chosen, note)
     _print_manifest(manifest)
     if args.test:
         scores = heads.score(settings, ring, out, heads.read_jsonl(args.test))

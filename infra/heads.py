@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from encoder_worker.engine import TorchEngine
+from encoder_worker.load import build
 from encoder_worker.tokens import Tokenizer
-from head_worker.engine import Head, TokenVectors
+from head_worker.engine import TokenVectors
+from head_worker.load import load_head
 from infra.datasets import Entity, Example
 from infra.training.evaluate import Labelled, Scores, evaluate
 from infra.training.fit import Target, fit
+from infra.training.model import SIZES
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest
 from topology.settings import Ring, Settings
-from topology.vectors import offsets_of, quantise, vectors_of
-from topology.wire import Embedding
 
 HELD_OUT = 10  # every tenth example, where no tuning file is given
 BATCH = 32
@@ -65,35 +66,30 @@ def embed(settings: Settings, ring: Ring, examples: Sequence[Example]) -> tuple[
     directory = find_encoder(ring.encoder)
     if directory is None:
         raise Misconfigured(f"encoder {ring.encoder!r} is not prepared: headrace encoder fetch {ring.encoder}")
-    engine = TorchEngine(directory, ring.device, ring.precision)
+    engine = build(directory, ring.device, ring.precision, threads=os.cpu_count() or 1)
     tokenizer = Tokenizer(directory, settings.limits.max_tokens, read_meta(directory).prefix)
     rows = tokenizer.rows([one.text for one in examples])
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     found: dict[int, Labelled] = {}
     for at in range(0, len(order), BATCH):
         part = order[at : at + BATCH]
-        for i, vectors in zip(part, engine.encode([rows[i].ids for i in part]), strict=True):
-            kept = vectors[rows[i].kept]
-            data, scales = quantise(kept)
-            offsets = rows[i].offsets[rows[i].kept].astype("<i4").tobytes()
-            sent = Embedding(
-                id="", tenant="", text=examples[i].text, lang="", submitted_us=0, deadline_us=0, reply_to="",
-                ring=ring.name, space="", dtype="int8", tokens=kept.shape[0], hidden=kept.shape[1], data=data,
-                scales=scales, offsets=offsets, truncated=rows[i].truncated, stages={},
-            )
-            found[i] = Labelled(examples[i], TokenVectors(examples[i].text, vectors_of(sent), offsets_of(sent)))
+        encoded = engine.encode([rows[i].ids for i in part])
+        for i, (start, end) in zip(part, encoded.spans, strict=True):
+            kept = rows[i].kept
+            data, scales = encoded.data[start:end][kept], encoded.scales[start:end][kept]
+            found[i] = Labelled(examples[i], TokenVectors(examples[i].text, data, scales, rows[i].offsets[kept]))
     return space_of(directory, settings.limits.max_tokens), [found[i] for i in range(len(examples))]
 
 
 def score(settings: Settings, ring: Ring, directory: Path, examples: Sequence[Example]) -> Scores:
     """The scores of a head directory on examples it has not seen, embedded as they would be served. Raises: BadHead."""
     _, rows = embed(settings, ring, examples)
-    return evaluate(Head.load(directory), rows)
+    return evaluate(load_head(directory), rows)
 
 
 def train(
     settings: Settings, ring: Ring, tenant: str, examples: Sequence[Example], tune: Sequence[Example] | None,
-    out: Path, epochs: int = 30, seed: int = 0,
+    out: Path, epochs: int = 30, seed: int = 0, size: str = "compact",
     progress: Callable[[int, dict[str, float]], None] = lambda epoch, scores: None,
 ) -> HeadManifest:
     """Train a head and write its directory. Without `tune`, every tenth example is held out."""
@@ -102,4 +98,6 @@ def train(
         tune, given = given[::HELD_OUT], [one for i, one in enumerate(given) if i % HELD_OUT]
     space, rows = embed(settings, ring, [*given, *tune])
     target = Target(tenant, ring.name, space)
-    return fit(target, rows[: len(given)], rows[len(given) :], out, epochs, seed, progress)
+    return fit(
+        target, rows[: len(given)], rows[len(given) :], out, epochs, seed, SIZES[size], progress=progress
+    )

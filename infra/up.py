@@ -60,7 +60,7 @@ def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Ch
     started = []
     for ring in settings.rings.values():
         for number in range(ring.workers):
-            command = [*run, "encoder_worker", "--config", config, "--ring", ring.name, "--threads", "1"]
+            command = [*run, "encoder_worker", "--config", config, "--ring", ring.name]
             started.append(supervisor.start(f"encoder-{ring.name}-{number}", command))
         for cell in ring.cells.values():
             for number in range(cell.workers):

@@ -53,10 +53,7 @@ def space_of(directory: Path, max_tokens: int) -> str:
     Precision and engine are left out: every engine must give the same vectors within the stated tolerance.
     The hash of the weights is kept beside them, keyed by size and time, because reading them takes a second.
     """
-    weights = next((p for p in (directory / "model.safetensors", directory / "pytorch_model.bin") if p.is_file()), None)
-    if weights is None:
-        raise Misconfigured(f"{directory}: no model.safetensors (or pytorch_model.bin) is there")
-    digest = hashlib.sha256(_weights_sha256(directory, weights).encode())
+    digest = hashlib.sha256(weights_sha256(directory).encode())
     for name in ("tokenizer.json", "vocab.txt"):
         if (directory / name).is_file():
             digest.update((directory / name).read_bytes())
@@ -65,7 +62,11 @@ def space_of(directory: Path, max_tokens: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _weights_sha256(directory: Path, weights: Path) -> str:
+def weights_sha256(directory: Path) -> str:
+    """The sha256 of an encoder's weights file. Raises: Misconfigured where there is none."""
+    weights = next((p for p in (directory / "model.safetensors", directory / "pytorch_model.bin") if p.is_file()), None)
+    if weights is None:
+        raise Misconfigured(f"{directory}: no model.safetensors (or pytorch_model.bin) is there")
     stat = weights.stat()
     stamp = [stat.st_size, stat.st_mtime_ns]
     cached = directory / SPACE_CACHE

@@ -30,6 +30,7 @@ class HeadManifest:
     created: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+    precision: str = "float32"
 
     def to_json(self) -> str:
         """The text of `head.json`."""
@@ -73,6 +74,8 @@ class HeadManifest:
             raise BadHead(f"head.json: temperature must be above 0, not {self.temperature!r}")
         if not isinstance(self.out_of_scope_threshold, int | float) or not 0 <= self.out_of_scope_threshold <= 1:
             raise BadHead(f"head.json: out_of_scope_threshold must be in 0..1, not {self.out_of_scope_threshold!r}")
+        if self.precision not in ("float32", "int8"):
+            raise BadHead(f"head.json: precision must be float32 or int8, not {self.precision!r}")
         if not self.intents:
             raise BadHead("head.json: intents is empty")
         for name, part in (("tenant", self.tenant), ("ring", self.ring), ("version", self.version)):

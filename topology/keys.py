@@ -18,6 +18,11 @@ def waiters(prefix: str, request_id: str) -> str:
     return f"{prefix}:waiters:{request_id}"
 
 
+def embedding_cache(prefix: str, ring: str, version: str) -> str:
+    """The hash of a ring's cached embeddings, of one encoder version: slot → digest of the text, then the embedding."""
+    return f"{prefix}:embeddings:{ring}:{version}"
+
+
 def reply_stream(prefix: str, client_id: str) -> str:
     """One client's own stream of replies: entries with `id` and `value` (as at the reply key)."""
     return f"{prefix}:replies:{client_id}"

@@ -55,6 +55,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Cache:
+    """Embeddings that all tenants of a ring share, in Redis. `off_for`: tenants whose texts are never kept."""
+
+    enabled: bool = True
+    embeddings_mb: int = 64
+    off_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Topics:
     """How topics are created. Production wants replication 3 with min_insync_replicas 2."""
 
@@ -76,7 +85,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ring:
-    """A set of languages, their shared encoder, and the cells of its tenants."""
+    """A set of languages, their shared encoder, and the cells of its tenants.
+
+    `latency_ms` is the objective that batches are cut for. `threads` is for torch on a CPU; int8 uses one a worker.
+    """
 
     name: str = ""
     languages: tuple[str, ...] = ()
@@ -85,7 +97,9 @@ class Ring:
     precision: str = "auto"
     partitions: int = 4
     workers: int = 1
-    max_batch_tokens: int = 2_048
+    threads: int = 1
+    latency_ms: float = 35.0
+    max_batch_tokens: int = 4_096
     cells: dict[str, Cell] = field(default_factory=dict)
 
     @property
@@ -109,6 +123,7 @@ class Settings:
     redis: Redis = Redis()
     heads: Heads = Heads()
     limits: Limits = Limits()
+    cache: Cache = Cache()
     topics: Topics = Topics()
     rings: dict[str, Ring] = field(default_factory=dict)
 
@@ -122,7 +137,7 @@ CHOICES = {
     "broker.kind": ("embedded", "kafka", "external"),
     "redis.kind": ("embedded", "local", "external"),
     "device": ("auto", "cpu", "cuda"),
-    "precision": ("auto", "float32", "bfloat16", "float16"),
+    "precision": ("auto", "float32", "bfloat16", "float16", "int8"),
 }
 NAME_LETTERS = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -161,7 +176,7 @@ def parse(text: str, where: str = "headrace.toml") -> Settings:
 
 def _settings(body: dict[str, Any], mistakes: Mistakes) -> Settings:
     plain = {k: v for k, v in body.items() if k != "rings"}
-    sections = {"broker": Broker, "redis": Redis, "heads": Heads, "limits": Limits, "topics": Topics}
+    sections = {"broker": Broker, "redis": Redis, "heads": Heads, "limits": Limits, "cache": Cache, "topics": Topics}
     values: dict[str, Any] = {}
     for name, kind in sections.items():
         values[name] = mistakes.build(kind, mistakes.table(plain.pop(name, {}), name), name)

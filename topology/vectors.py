@@ -20,17 +20,14 @@ def quantise(vectors: Vectors) -> tuple[bytes, bytes]:
     return data.tobytes(), scales.tobytes()
 
 
-def vectors_of(record: Embedding) -> Vectors:
-    """The record's token vectors, float32[tokens, hidden]. Its sizes were checked when it was decoded."""
+def quantised(record: Embedding) -> tuple[NDArray[np.int8], Vectors]:
+    """The record's token vectors as (int8[tokens, hidden], float32[tokens] scales), whatever form they came in.
+
+    Its sizes were checked when it was decoded.
+    """
     shape = (record.tokens, record.hidden)
     if record.dtype == "int8":
-        data = np.frombuffer(record.data, dtype=np.int8).reshape(shape)
-        scales = np.frombuffer(record.scales, dtype="<f4")
-        return data.astype(np.float32) * scales[:, None]  # type: ignore[no-any-return]
+        return np.frombuffer(record.data, np.int8).reshape(shape), np.frombuffer(record.scales, "<f4")
     plain = np.frombuffer(record.data, dtype=np.dtype(record.dtype).newbyteorder("<"))
-    return plain.reshape(shape).astype(np.float32)
-
-
-def offsets_of(record: Embedding) -> NDArray[np.int32]:
-    """The record's character offsets, int32[tokens, 2]."""
-    return np.frombuffer(record.offsets, dtype="<i4").reshape(record.tokens, 2)
+    data, scales = quantise(plain.reshape(shape).astype(np.float32))
+    return np.frombuffer(data, np.int8).reshape(shape), np.frombuffer(scales, "<f4")

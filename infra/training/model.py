@@ -1,34 +1,69 @@
-"""The head that learns: the twin in torch of `head_worker.engine.Head`, tensor by tensor."""
+"""The head that learns: the twin in torch of `head_worker.float32.Float32Head`, tensor by tensor."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+@dataclass(frozen=True)
+class Size:
+    """What a head is made of. `width` 0: the encoder's own. `pool`: the pooled vector's own layer, 0 for none.
+
+    Without `layer` a head has no transformer layer and no entities.
+    """
+
+    width: int = 256
+    ffn: int = 512
+    heads: int = 4
+    pool: int = 0
+    layer: bool = True
+    dropout: float = 0.2
+
+
+SIZES = {
+    "small": Size(width=0, pool=256, layer=False),
+    "compact": Size(),
+    "standard": Size(width=0, ffn=3072, heads=12, pool=768),
+}
+
+
 class HeadModel(nn.Module):
     """float32[rows, tokens, hidden] and bool[rows, tokens] in; intent and tag logits out."""
 
-    def __init__(self, hidden: int, intents: int, tags: int, width: int = 256, ffn: int = 512, heads: int = 4) -> None:
+    def __init__(self, hidden: int, intents: int, tags: int, size: Size = SIZES["compact"]) -> None:
         super().__init__()
-        self.heads = heads
-        self.project = nn.Linear(hidden, width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, ffn), nn.Linear(ffn, width)
-        self.intent, self.tag = nn.Linear(2 * width, intents), nn.Linear(width, tags)
-        self.norm0, self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
-        self.drop = nn.Dropout(0.2)
+        width = size.width or hidden
+        pool = min(size.pool, width)
+        self.heads, self.has_layer, self.hidden = size.heads, size.layer, hidden
+        self.project = nn.Linear(hidden, width) if width != hidden else None
+        self.norm0 = nn.LayerNorm(width) if width != hidden else None
+        if size.layer:
+            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, size.ffn), nn.Linear(size.ffn, width)
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.pool = nn.Linear(2 * width, pool) if pool else None
+        self.intent = nn.Linear(pool or 2 * width, intents)
+        self.tag = nn.Linear(width, tags) if size.layer and tags > 1 else None
+        self.drop = nn.Dropout(size.dropout)
 
-    def forward(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(float32[rows, intents], float32[rows, tokens, tags]) logits."""
-        x = self.drop(self.norm0(self.project(self.drop(vectors))))
-        x = self.norm1(x + self.drop(self._attention(x, mask)))
-        x = self.norm2(x + self.drop(self.down(F.gelu(self.up(x), approximate="tanh"))))
+    def forward(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(float32[rows, intents], float32[rows, tokens, tags] or None) logits."""
+        x = self.drop(vectors)
+        if self.project is not None and self.norm0 is not None:
+            x = self.drop(self.norm0(self.project(x)))
+        if self.has_layer:
+            x = self.norm1(x + self.drop(self._attention(x, mask)))
+            x = self.norm2(x + self.drop(self.down(F.gelu(self.up(x), approximate="tanh"))))
         held = mask[:, :, None]
         mean = (x * held).sum(1) / held.sum(1)
-        peak = x.masked_fill(~held, -1e9).amax(1)
-        return self.intent(self.drop(torch.cat([mean, peak], 1))), self.tag(self.drop(x))
+        pooled = torch.cat([mean, x.masked_fill(~held, -1e9).amax(1)], 1)
+        if self.pool is not None:
+            pooled = torch.tanh(self.pool(self.drop(pooled)))
+        return self.intent(self.drop(pooled)), None if self.tag is None else self.tag(self.drop(x))
 
     def _attention(self, x: Tensor, mask: Tensor) -> Tensor:
         rows, tokens, width = x.shape

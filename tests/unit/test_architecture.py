@@ -16,7 +16,7 @@ ALLOWED = {
     "infra": set(FOLDERS),
 }
 DOORS = {
-    "redis": {"topology/stream/replies.py"},
+    "redis": {"topology/stream/replies.py", "topology/stream/embedding_cache.py"},
     "aiokafka": {"topology/stream/kafka.py", "topology/stream/admin.py"},
     "py3langid": {"producers/language.py"},
 }

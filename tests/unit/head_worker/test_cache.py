@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from head_worker.architecture import Architecture
 from head_worker.cache import HeadCache
-from head_worker.engine import shapes
 from head_worker.store import HeadStore
 from topology.errors import BadHead, UnknownTenant
 from topology.heads import HeadManifest
@@ -18,7 +18,8 @@ from topology.registry import HeadRecord
 def put(root, tenant, version="v1"):
     """A stored head with random weights, and the registry record that announces it."""
     rng = np.random.default_rng(0)
-    body = save({n: rng.normal(size=s).astype(np.float32) for n, s in shapes(8, 8, 16, 2, 1).items()})
+    made_of = Architecture(hidden=8, width=8, ffn=16, pool=0, project=False, layer=True, intents=2, tags=1)
+    body = save({n: rng.normal(size=s).astype(np.float32) for n, s in made_of.tensors().items()})
     sha256 = hashlib.sha256(body).hexdigest()
     manifest = HeadManifest(tenant, "en", version, "space", 8, ("on", "off"), ("O",), sha256)
     folder = HeadStore(root).folder("en", tenant, version)

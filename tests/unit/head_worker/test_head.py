@@ -3,7 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from head_worker.engine import Head, TokenVectors, shapes
+from head_worker.engine import TokenVectors
+from head_worker.float32 import Float32Head
+from head_worker.int8 import Int8Head, as_float32, tensors_of
+from head_worker.load import load_head
 from topology.errors import BadHead, WrongSpace
 from topology.heads import HeadManifest, check_space
 
@@ -12,7 +15,9 @@ torch = pytest.importorskip("torch")
 from infra.datasets import Entity, Example  # noqa: E402
 from infra.training.evaluate import Labelled  # noqa: E402
 from infra.training.fit import Target, fit  # noqa: E402
-from infra.training.model import HeadModel  # noqa: E402
+from infra.training.model import SIZES, HeadModel, Size  # noqa: E402
+from topology.kernels import kernels  # noqa: E402
+from topology.vectors import quantise  # noqa: E402
 
 PLACES = ("boston", "denver", "dallas", "austin")
 
@@ -30,7 +35,13 @@ def labelled(one, table):
         words.append(table.setdefault(word, np.random.default_rng(len(table)).normal(size=16).astype(np.float32)))
         offsets.append((at, at + len(word)))
         at += len(word) + 1
-    return Labelled(one, TokenVectors(one.text, np.stack(words), np.array(offsets, np.int32)))
+    return Labelled(one, row_of(one.text, np.stack(words), offsets))
+
+
+def row_of(text, vectors, offsets):
+    data, scales = quantise(vectors)
+    data = np.frombuffer(data, np.int8).reshape(vectors.shape)
+    return TokenVectors(text, data, np.frombuffer(scales, np.float32), np.array(offsets, np.int32))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +55,7 @@ def trained(tmp_path_factory):
 
 def test_a_head_learns_intents_and_spans(trained):
     out, rows = trained
-    scored = Head.load(out).predict([one.row for one in rows[150:]])
+    scored = load_head(out).predict([one.row for one in rows[150:]])
     assert [s.intent for s in scored] == [one.example.intent for one in rows[150:]]
     for s, one in zip(scored, rows[150:], strict=True):
         assert [(e.start, e.end) for e in s.entities] == [(e.start, e.end) for e in one.example.entities]
@@ -52,7 +63,7 @@ def test_a_head_learns_intents_and_spans(trained):
 
 def test_a_prediction_does_not_depend_on_its_batch_mates(trained):
     out, rows = trained
-    head = Head.load(out)
+    head = load_head(out)
     together = head.predict([one.row for one in rows[:8]])
     for one, scored in zip(rows[:8], together, strict=True):
         alone = head.predict([one.row])[0]
@@ -60,20 +71,60 @@ def test_a_prediction_does_not_depend_on_its_batch_mates(trained):
         assert alone.confidence == pytest.approx(scored.confidence, abs=1e-5)
 
 
-def test_numpy_and_torch_agree():
+OWN_WIDTH = Size(width=0, ffn=64, heads=3, pool=16)
+TAGS = ("O", "B-x", "I-x", "B-y", "I-y")
+
+
+def random_head(size, hidden=24):
+    """A head with random weights: (torch's model, the numpy head)."""
     torch.manual_seed(0)
-    model = HeadModel(24, 3, 5).eval()
-    manifest = HeadManifest("t", "en", "v", "s", 24, ("a", "b", "c"), ("O", "B-x", "I-x", "B-y", "I-y"), "x")
-    head = Head(manifest, {name: t.numpy() for name, t in model.state_dict().items()})
+    tags = TAGS if size.layer else TAGS[:1]
+    model = HeadModel(hidden, 3, len(tags), size).eval()
+    manifest = HeadManifest(
+        "t", "en", "v", "s", hidden, ("a", "b", "c"), tags, "x", attention_heads=size.heads
+    )
+    return model, Float32Head(manifest, {name: t.detach().numpy() for name, t in model.state_dict().items()})
+
+
+@pytest.mark.parametrize("size", [SIZES["compact"], SIZES["small"], OWN_WIDTH], ids=["compact", "small", "own width"])
+def test_numpy_and_torch_agree(size):
+    model, head = random_head(size)
     vectors = np.random.default_rng(0).normal(size=(2, 7, 24)).astype(np.float32)
     mask = np.ones((2, 7), bool)
     mask[1, 4:] = False
     with torch.inference_mode():
         want = model(torch.from_numpy(vectors), torch.from_numpy(mask))
-    got = head._forward(vectors, mask)
+    got = head.forward(vectors, mask)
     np.testing.assert_allclose(got[0], want[0].numpy(), atol=1e-4)
-    np.testing.assert_allclose(got[1][mask], want[1].numpy()[mask], atol=1e-4)
-    assert {n: tuple(t.shape) for n, t in model.state_dict().items()} == shapes(24, 256, 512, 3, 5)
+    if size.layer:
+        np.testing.assert_allclose(got[1][mask], want[1].numpy()[mask], atol=1e-4)
+    assert {n: tuple(t.shape) for n, t in model.state_dict().items()} == head.architecture.tensors()
+
+
+def rows(count, hidden=24):
+    rng = np.random.default_rng(3)
+    return [row_of("x", rng.normal(size=(n, hidden)).astype(np.float32), [(0, 1)] * n) for n in range(1, count + 1)]
+
+
+@pytest.mark.skipif(kernels() is None, reason="left out: the kernels are not built (no C compiler)")
+@pytest.mark.parametrize("size", [SIZES["compact"], SIZES["small"], OWN_WIDTH], ids=["compact", "small", "own width"])
+def test_the_int8_head_computes_what_its_own_weights_give_in_float32(size):
+    _, head = random_head(size)
+    tensors = tensors_of(head)
+    fast, slow = Int8Head(head.manifest, tensors, kernels()), as_float32(head.manifest, tensors)
+    for got, wanted in zip(fast.logits(rows(9)), slow.logits(rows(9)), strict=True):
+        if wanted.shape[1] > 1:
+            assert np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+@pytest.mark.skipif(kernels() is None, reason="left out: the kernels are not built (no C compiler)")
+def test_an_int8_head_gives_the_same_scores_alone_and_in_a_batch():
+    _, head = random_head(OWN_WIDTH)
+    fast = Int8Head(head.manifest, tensors_of(head), kernels())
+    together = fast.logits(rows(9))
+    for i, row in enumerate(rows(9)):
+        alone = fast.logits([row])
+        np.testing.assert_array_equal(alone[0][0], together[0][i])
 
 
 def broken_bytes(folder):
@@ -94,10 +145,10 @@ def broken_field(folder):
 def test_a_damaged_head_is_refused_by_name(trained, tmp_path, hurt):
     for file in trained[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    Head.load(tmp_path)
+    load_head(tmp_path)
     hurt(tmp_path)
     with pytest.raises(BadHead, match=str(tmp_path)):
-        Head.load(tmp_path)
+        load_head(tmp_path)
 
 
 def test_spaces_must_be_the_same():

@@ -1,0 +1,42 @@
+"""How many tokens a batch should hold: from what batches have cost so far and the ring's latency objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FORGET = 0.98  # a batch's weight shrinks by this with each later one: the last 50 count
+EFFICIENT = 0.95  # share of a batch's time that should go into tokens, not into its fixed part
+SHARE = 0.25  # of the latency objective that one batch may take: it waits for one, is one, and there are other stages
+LEAST_TOKENS, MOST_TOKENS = 16, 16_384
+
+
+@dataclass
+class CostModel:
+    """A batch of `t` tokens takes a + b * t seconds; a and b are fitted by least squares while the engine runs."""
+
+    _sums: list[float] = field(default_factory=lambda: [0.0] * 5)  # weights, t, t*t, s, t*s
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """A batch of `tokens` took `seconds`."""
+        seen = (1.0, tokens, tokens * tokens, seconds, tokens * seconds)
+        self._sums = [FORGET * old + new for old, new in zip(self._sums, seen, strict=True)]
+
+    @property
+    def fixed_and_per_token_s(self) -> tuple[float, float]:
+        """(a, b), neither below 0. Before batches of two sizes were seen all cost is put on the tokens."""
+        weight, t, tt, s, ts = self._sums
+        if not t:
+            return 0.0, 0.0
+        spread = weight * tt - t * t
+        per_token = (weight * ts - t * s) / spread if spread > 1e-6 * weight * tt else 0.0
+        per_token = min(per_token, s / t) if per_token > 0 else s / t
+        return max(0.0, (s - per_token * t) / weight), per_token
+
+    def budget(self, objective_s: float) -> int:
+        """Tokens of the smallest efficient batch, or of the largest that the objective allows, if that is less."""
+        fixed, per_token = self.fixed_and_per_token_s
+        if not per_token:
+            return LEAST_TOKENS
+        efficient = fixed / per_token * EFFICIENT / (1 - EFFICIENT)
+        allowed = (SHARE * objective_s - fixed) / per_token
+        return int(min(max(LEAST_TOKENS, min(efficient, allowed)), MOST_TOKENS))

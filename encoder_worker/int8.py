@@ -1,0 +1,82 @@
+"""The int8 engine of CPUs: an encoder quantised once, mapped by every worker of the machine, run by our C kernels."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from encoder_worker.engine import Encoded, Rows
+from topology.encoders import cache_dir, weights_sha256
+from topology.errors import Misconfigured
+from topology.kernels import EncoderStruct, LayerStruct, PackedLinear, kernels
+from topology.tensors import Tensors, open_mapped
+
+RECIPE = 1  # raised whenever the same weights would give another file
+LINEARS = ("qkv", "out", "up", "down")
+
+
+class Int8Engine:
+    """One thread, no padding: rows lie side by side and attention runs row by row."""
+
+    precision, lanes = "int8", 1
+
+    def __init__(self, place: Path) -> None:
+        found = kernels()
+        if found is None:
+            raise Misconfigured(NO_KERNELS)
+        self._kernels = found
+        try:
+            self._tensors, metadata, self._body = open_mapped(place)
+            self._sizes: dict[str, float] = json.loads(metadata["encoder"])
+            self._struct = self._encoder()
+        except (OSError, ValueError, KeyError) as error:
+            raise Misconfigured(f"{place}: no int8 encoder ({error}); delete it and it is made anew") from error
+        self.hidden = int(self._sizes["hidden"])
+
+    def encode(self, rows: Rows) -> Encoded:
+        """As `Engine.encode`."""
+        lengths = np.array([len(row) for row in rows], np.int32)
+        ids = np.fromiter(chain.from_iterable(rows), np.int32)
+        ends = lengths.cumsum()
+        spans = list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
+        return Encoded(*self._kernels.encode(self._struct, ids, lengths), spans)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the mapped file, which all workers of a machine share."""
+        return len(self._body)
+
+    def _encoder(self) -> EncoderStruct:
+        count = int(self._sizes["layers"])
+        self._layers = (LayerStruct * count)(*(self._layer(f"layers.{number}.") for number in range(count)))
+        at = {name: _address(self._tensors, name) for name in (
+            "word", "word_scale", "place", "norm_weight", "norm_bias", "relative"
+        )}
+        sizes = {n: int(self._sizes[n]) for n in ("layers", "hidden", "heads", "ffn", "first_position", "reach")}
+        return EncoderStruct(layer=self._layers, eps=self._sizes["eps"], **at, **sizes)
+
+    def _layer(self, stem: str) -> LayerStruct:
+        norms = {n: _address(self._tensors, stem + n) for n in (
+            "norm1_weight", "norm1_bias", "norm2_weight", "norm2_bias"
+        )}
+        return LayerStruct(**{name: PackedLinear.at(self._tensors, stem + name).struct() for name in LINEARS}, **norms)
+
+
+NO_KERNELS = (
+    "the int8 kernels are not built for this machine: install a C compiler and run `pip install --no-binary headrace "
+    "headrace` again (or unset HEADRACE_KERNELS=off), or choose another precision in headrace.toml"
+)
+
+
+def _address(tensors: Tensors, name: str) -> int | None:
+    if name == "relative" and name not in tensors:
+        return None
+    return tensors[name].ctypes.data
+
+
+def place_of(directory: Path) -> Path:
+    """Where the int8 form of an encoder directory is kept: by the hash of its weights."""
+    return cache_dir() / "int8" / f"{weights_sha256(directory)[:16]}-r{RECIPE}.safetensors"

@@ -1,0 +1,202 @@
+"""The encoder as one torch module over packed rows: BERT, DistilBERT, MPNet and XLM-R families.
+
+The same module runs on a CPU and on CUDA, and gives the weights that the int8 kernels are made from, so that all
+engines compute one function. Post-LN transformer encoder: Vaswani et al. 2017; relative attention buckets (MPNet):
+Raffel et al. 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
+
+from topology.errors import Misconfigured
+
+FAMILIES = ("bert", "distilbert", "mpnet", "xlm-roberta", "roberta")
+
+
+class Layer(nn.Module):
+    """One post-LN transformer layer over packed tokens."""
+
+    def __init__(self, hidden: int, ffn: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
+        self.up, self.down = nn.Linear(hidden, ffn), nn.Linear(ffn, hidden)
+        self.norm1, self.norm2 = nn.LayerNorm(hidden, eps), nn.LayerNorm(hidden, eps)
+
+    def forward(self, x: Tensor, gather: Tensor, scatter: Tensor, bias: Tensor) -> Tensor:
+        """float[tokens, hidden] → the same."""
+        rows, longest = gather.shape
+        hidden = x.shape[1]
+        padded = F.embedding(gather.reshape(-1), self.qkv(x))
+        parts = padded.reshape(rows, longest, 3, self.heads, hidden // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=bias)
+        mixed = mixed.transpose(1, 2).reshape(rows * longest, hidden)
+        x = self.norm1(x + self.out(F.embedding(scatter, mixed)))
+        y: Tensor = self.norm2(x + self.down(F.gelu(self.up(x))))
+        return y
+
+
+class PackedEncoder(nn.Module):
+    """ids to token vectors, float[tokens, hidden]."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.family = family_of(config)
+        hidden, layers, heads, ffn = _sizes(config)
+        eps = 1e-12 if self.family == "distilbert" else float(config.layer_norm_eps)
+        self.hidden, self.heads = hidden, heads
+        self.first_position = int(config.pad_token_id) + 1 if self.family in ("mpnet", "xlm-roberta", "roberta") else 0
+        self.word = nn.Embedding(int(config.vocab_size), hidden)
+        self.place = nn.Embedding(int(config.max_position_embeddings), hidden)
+        self.norm = nn.LayerNorm(hidden, eps)
+        self.layers = nn.ModuleList(Layer(hidden, ffn, heads, eps) for _ in range(layers))
+        buckets = int(getattr(config, "relative_attention_num_buckets", 0)) if self.family == "mpnet" else 0
+        self.relative = nn.Embedding(buckets, heads) if buckets else None
+
+    @property
+    def max_row_tokens(self) -> int:
+        """The longest row the position table holds."""
+        return self.place.num_embeddings - self.first_position
+
+    def forward(self, ids: Tensor, positions: Tensor, gather: Tensor, scatter: Tensor, mask: Tensor) -> Tensor:
+        """float[tokens, hidden]; the arguments are `Packed`'s fields."""
+        x = self.norm(self.word(ids) + self.place(positions))
+        bias = mask.to(x.dtype)
+        if self.relative is not None:
+            bias = bias + self._relative_bias(gather.shape[1], ids.device)
+        for layer in self.layers:
+            x = layer(x, gather, scatter, bias)
+        y: Tensor = x
+        return y
+
+    def _relative_bias(self, longest: int, device: torch.device) -> Tensor:
+        assert self.relative is not None
+        at = torch.arange(longest, device=device)
+        bias: Tensor = self.relative(bucket_of(at[None, :] - at[:, None], self.relative.num_embeddings))
+        return bias.permute(2, 0, 1)[None]
+
+
+def bucket_of(distance: Tensor, buckets: int) -> Tensor:
+    """The relative-attention bucket of key position minus query position, int64, as MPNet and T5 have them."""
+    half = buckets // 2
+    exact = half // 2
+    size = distance.abs()
+    far = exact + (torch.log(size.clamp(min=1).float() / exact) / math.log(128 / exact) * (half - exact)).long()
+    return torch.where(size < exact, size, far.clamp(max=half - 1)) + (distance > 0).long() * half
+
+
+def family_of(config: Any) -> str:
+    """The model family, of FAMILIES. Raises: Misconfigured for what this module does not compute."""
+    family = str(config.model_type)
+    act = str(getattr(config, "hidden_act", getattr(config, "activation", "gelu")))
+    kind = str(getattr(config, "position_embedding_type", None) or "absolute")
+    if family not in FAMILIES or act != "gelu" or kind != "absolute":
+        raise Misconfigured(
+            f"an encoder of type {family!r} (activation {act}, positions {kind}); known: {', '.join(FAMILIES)} with "
+            "gelu and absolute positions"
+        )
+    return family
+
+
+def _sizes(config: Any) -> tuple[int, int, int, int]:
+    """(hidden, layers, attention heads, feed-forward width)."""
+    if config.model_type == "distilbert":
+        return int(config.dim), int(config.n_layers), int(config.n_heads), int(config.hidden_dim)
+    return (
+        int(config.hidden_size), int(config.num_hidden_layers), int(config.num_attention_heads),
+        int(config.intermediate_size),
+    )
+
+
+_NAMES = {  # family: our part of a layer → the names in a checkpoint
+    "bert": {
+        "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+        "out": ("attention.output.dense",), "norm1": ("attention.output.LayerNorm",),
+        "up": ("intermediate.dense",), "down": ("output.dense",), "norm2": ("output.LayerNorm",),
+    },
+    "mpnet": {
+        "qkv": ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
+        "out": ("attention.attn.o",), "norm1": ("attention.LayerNorm",),
+        "up": ("intermediate.dense",), "down": ("output.dense",), "norm2": ("output.LayerNorm",),
+    },
+    "distilbert": {
+        "qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        "out": ("attention.out_lin",), "norm1": ("sa_layer_norm",),
+        "up": ("ffn.lin1",), "down": ("ffn.lin2",), "norm2": ("output_layer_norm",),
+    },
+}
+
+
+def load_packed(directory: Path) -> PackedEncoder:
+    """The float32 encoder of a Hugging Face directory, in evaluation mode.
+
+    Raises: Misconfigured where transformers cannot read it or the family is not one of FAMILIES.
+    """
+    config, model = _loaded(directory)
+    return from_state(config, model.state_dict())
+
+
+def load_any(directory: Path) -> PackedEncoder | PaddedEncoder:
+    """As `load_packed`, and any other encoder that transformers knows, in its own padded form."""
+    config, model = _loaded(directory)
+    known = str(config.model_type) in FAMILIES
+    return from_state(config, model.state_dict()) if known else PaddedEncoder(config, model).eval()
+
+
+def _loaded(directory: Path) -> tuple[Any, Any]:
+    transformers_logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(str(directory))
+        return config, AutoModel.from_pretrained(str(directory), dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{directory}: transformers cannot load an encoder from it: {error}") from error
+
+
+class PaddedEncoder(nn.Module):
+    """An encoder of another family behind the packed form: its rows are padded, which costs what padding costs."""
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__()
+        self.model, self.hidden = model, int(config.hidden_size)
+        self.first_position = 0
+
+    def forward(self, ids: Tensor, positions: Tensor, gather: Tensor, scatter: Tensor, mask: Tensor) -> Tensor:
+        """As `PackedEncoder.forward`."""
+        attended = (mask[:, 0, 0] == 0).long()
+        vectors = self.model(input_ids=ids[gather], attention_mask=attended).last_hidden_state
+        y: Tensor = vectors.flatten(0, 1)[scatter]
+        return y
+
+
+def from_state(config: Any, source: dict[str, Tensor]) -> PackedEncoder:
+    """The packed form of a transformers model's weights."""
+    family = family_of(config)
+    encoder = PackedEncoder(config)
+    names = _NAMES.get(family, _NAMES["bert"])
+    stem = "transformer.layer" if family == "distilbert" else "encoder.layer"
+    wanted: dict[str, Tensor] = {
+        "norm.weight": source["embeddings.LayerNorm.weight"], "norm.bias": source["embeddings.LayerNorm.bias"],
+        "word.weight": source["embeddings.word_embeddings.weight"],
+        "place.weight": source["embeddings.position_embeddings.weight"],
+    }
+    if (types := source.get("embeddings.token_type_embeddings.weight")) is not None:
+        wanted["place.weight"] = wanted["place.weight"] + types[0]  # a single text: every token has type 0
+    if encoder.relative is not None:
+        wanted["relative.weight"] = source["encoder.relative_attention_bias.weight"]
+    for number in range(len(encoder.layers)):
+        for ours, theirs in names.items():
+            for kind in ("weight", "bias"):
+                wanted[f"layers.{number}.{ours}.{kind}"] = torch.cat(
+                    [source[f"{stem}.{number}.{name}.{kind}"] for name in theirs]
+                )
+    encoder.load_state_dict(wanted)
+    return encoder.eval()

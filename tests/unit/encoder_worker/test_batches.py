@@ -1,0 +1,43 @@
+import pytest
+
+from encoder_worker.batcher import pack
+from encoder_worker.cost import LEAST_TOKENS, CostModel
+
+
+def test_every_row_is_in_one_batch_and_no_batch_is_over_budget():
+    lengths = [5, 40, 3, 15, 15, 4, 250, 7]
+    batches = pack(lengths, 60)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert all(sum(lengths[i] for i in batch) <= 60 or len(batch) == 1 for batch in batches)
+
+
+def test_a_long_text_makes_no_short_one_wait():
+    assert pack([250, 4, 5], 32) == [[1, 2], [0]]
+
+
+def test_the_fit_finds_fixed_and_per_token_cost():
+    cost = CostModel()
+    for tokens in (15, 60, 240, 30, 100) * 10:
+        cost.note(tokens, 0.002 + 0.0001 * tokens)
+    fixed, per_token = cost.fixed_and_per_token_s
+    assert (fixed, per_token) == pytest.approx((0.002, 0.0001), rel=1e-3)
+
+
+def test_a_costly_start_wants_large_batches_unless_the_objective_forbids_them():
+    cost = CostModel()
+    for tokens in (15, 240) * 20:
+        cost.note(tokens, 0.002 + 0.0001 * tokens)
+    assert cost.budget(10.0) == pytest.approx(380, abs=2)  # 95 % of the time goes into tokens
+    assert cost.budget(0.1) == pytest.approx(230, abs=2)  # a quarter of the objective
+    assert cost.budget(0.001) == LEAST_TOKENS
+
+
+def test_an_engine_without_a_fixed_cost_takes_the_smallest_batches():
+    cost = CostModel()
+    for tokens in (15, 240) * 20:
+        cost.note(tokens, 0.0007 * tokens)
+    assert cost.budget(1.0) == LEAST_TOKENS
+
+
+def test_nothing_measured_yet_gives_the_smallest_batch():
+    assert CostModel().budget(1.0) == LEAST_TOKENS

@@ -1,0 +1,128 @@
+"""Every engine gives transformers' vectors, and the same ones alone and in any batch."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    MPNetConfig,
+    MPNetModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
+
+from encoder_worker.int8 import Int8Engine
+from encoder_worker.load import build
+from encoder_worker.model import load_packed
+from encoder_worker.packed import packed
+from encoder_worker.quantize import _reach, _sizes, _tensors
+from encoder_worker.torch_engine import TorchEngine, _arrays, bucketed
+from topology.errors import Misconfigured
+from topology.kernels import kernels
+from topology.tensors import to_bytes
+
+SIZE = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+        "max_position_embeddings": 66}
+FAMILIES = {
+    "bert": lambda: BertModel(BertConfig(**SIZE)),
+    "mpnet": lambda: MPNetModel(MPNetConfig(**SIZE)),
+    "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZE)),
+    "distilbert": lambda: DistilBertModel(DistilBertConfig(
+        vocab_size=99, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=66
+    )),
+    "albert": lambda: AlbertModel(AlbertConfig(**SIZE, embedding_size=16)),
+}
+ROWS = [[5, 6, 7], [8] * 20, [9], list(range(10, 40)), [5, 6, 7]]
+needs_kernels = pytest.mark.skipif(kernels() is None, reason="left out: the kernels are not built (no C compiler)")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def encoder(request, tmp_path_factory):
+    """(directory, transformers' own model) of each family, with weights large enough to tell tokens apart."""
+    torch.manual_seed(0)
+    model = FAMILIES[request.param]().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.mul_(4)
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder)
+    return folder, model
+
+
+def wanted(model, row):
+    with torch.inference_mode():
+        return model(input_ids=torch.tensor([row])).last_hidden_state[0].numpy()
+
+
+def test_packed_rows_give_what_transformers_gives(encoder):
+    folder, model = encoder
+    encoded = build(folder, "cpu", "float32").encode(ROWS)
+    for row, (start, end) in zip(ROWS, encoded.spans, strict=True):
+        np.testing.assert_allclose(encoded.vectors[start:end], wanted(model, row), atol=1e-4)
+    np.testing.assert_allclose(encoded.data * encoded.scales[:, None], encoded.vectors, atol=0.03)
+
+
+def test_buckets_of_a_gpu_change_no_vector(encoder):
+    folder, model = encoder
+    engine = TorchEngine(folder, "cpu", "float32")
+    engine._bucketed = True
+    for row, (start, end) in zip(ROWS, (encoded := engine.encode(ROWS)).spans, strict=True):
+        np.testing.assert_allclose(encoded.vectors[start:end], wanted(model, row), atol=1e-4)
+
+
+def test_few_shapes_occur_in_buckets():
+    batches = [packed([[1] * n] * rows, 0) for n in (3, 5, 8) for rows in (1, 7)]
+    shapes = {tuple(a.shape for a in _arrays(bucketed(batch))) for batch in batches}
+    assert len(shapes) == 1
+
+
+@needs_kernels
+def test_int8_vectors_are_close_and_bitwise_the_same_in_any_batch(encoder, tmp_path):
+    folder, _ = encoder
+    try:
+        model = load_packed(folder)
+    except Misconfigured:
+        return  # no packed form of this family, so no int8 one: tested below
+    place = tmp_path / "int8.safetensors"
+    place.write_bytes(to_bytes(_tensors(model, _reach(model, ROWS)), {"encoder": json.dumps(_sizes(model))}))
+    engine = Int8Engine(place)
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        order = random.permutation(len(ROWS)).tolist()
+        encoded = engine.encode([ROWS[i] for i in order])
+        for i, (start, end) in zip(order, encoded.spans, strict=True):
+            alone = engine.encode([ROWS[i]])
+            np.testing.assert_array_equal(encoded.vectors[start:end], alone.vectors)
+            np.testing.assert_array_equal(encoded.data[start:end], alone.data)
+    exact = build(folder, "cpu", "float32").encode(ROWS).vectors
+    found = engine.encode(ROWS).vectors
+    cosine = (exact * found).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
+    assert cosine.min() > 0.98
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_torch_vectors_do_not_depend_on_batch_mates(encoder, precision):
+    folder, _ = encoder
+    engine = TorchEngine(folder, "cpu", precision)
+    together = engine.encode(ROWS)
+    for row, (start, end) in zip(ROWS, together.spans, strict=True):
+        alone = engine.encode([row]).vectors
+        cosine = (together.vectors[start:end] * alone).sum(1) / np.linalg.norm(alone, axis=1) ** 2
+        assert np.abs(cosine - 1).max() < (1e-5 if precision == "float32" else 2e-2)
+
+
+def test_a_family_without_a_packed_form_is_refused_by_name_in_int8(tmp_path):
+    FAMILIES["albert"]().save_pretrained(tmp_path)
+    with pytest.raises(Misconfigured, match="albert"):
+        load_packed(tmp_path)

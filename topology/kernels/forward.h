@@ -1,0 +1,289 @@
+/* The forward passes, compiled once for each instruction set. The includer defines ISA(name), Act, ACT_ZERO and tile(). */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kernels.h"
+
+typedef float v8 __attribute__((vector_size(32), aligned(4)));
+typedef int32_t i8x __attribute__((vector_size(32), aligned(4)));
+typedef Act acts __attribute__((vector_size(8 * sizeof(Act))));
+typedef int8_t bytes __attribute__((vector_size(8)));
+#define UP(n, to) (((n) + (to) - 1) / (to) * (to))
+#define ROWS_AT_ONCE 48 /* activations of so many rows stay in the second-level cache */
+enum { PLAIN, GELU_ERF, GELU_TANH, TANH };
+
+static inline v8 all(float x) { return (v8){x, x, x, x, x, x, x, x}; }
+static inline v8 ld(const float *p) { return *(const v8 *)p; }
+static inline void st(float *p, v8 x) { *(v8 *)p = x; }
+static inline float sum8(v8 x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
+static inline v8 pick(i8x mask, v8 a, v8 b) { return (v8)((mask & (i8x)a) | (~mask & (i8x)b)); }
+static inline v8 max8(v8 a, v8 b) { return pick(a > b, a, b); }
+static inline v8 abs8(v8 x) { return (v8)((i8x)x & 0x7fffffff); }
+
+/* Adding 1.5 * 2^23 rounds to the nearest whole number, ties to even. */
+static inline i8x nearest(v8 x) { return (i8x)(x + 12582912.0f) - 0x4b400000; }
+
+/* e^x to 2 units in the last place (Cephes' polynomial). */
+static inline v8 exp8(v8 x) {
+    x = max8(pick(x < all(88.0f), x, all(88.0f)), all(-87.0f));
+    v8 shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
+    v8 r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    v8 p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r
+            + 1.6666665459e-1f) * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return p * (v8)(((i8x)shifted - 0x4b400000 + 127) << 23);
+}
+
+/* GELU by erf (Abramowitz and Stegun 7.1.26, error below 1.5e-7) or by tanh; tanh itself. */
+static inline v8 activate8(int kind, v8 x) {
+    if (kind == GELU_ERF) {
+        v8 z = abs8(x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * z);
+        v8 tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t
+                  * exp8(-z * z);
+        v8 erf = pick(x < all(0), tail - 1.0f, 1.0f - tail);
+        return 0.5f * x * (1.0f + erf);
+    }
+    v8 u = kind == TANH ? x : 0.7978845608f * (x + 0.044715f * x * x * x);
+    v8 tanh8 = 1.0f - 2.0f / (1.0f + exp8(2.0f * u));
+    return kind == TANH ? tanh8 : 0.5f * x * (1.0f + tanh8);
+}
+
+static inline v8 finish8(int kind, v8 x) { return kind == PLAIN ? x : activate8(kind, x); }
+
+/* Multiply `rows` (at most 6) by `panels` (at most TILE_PANELS) of 16 outputs from `first` on: each instruction set's own. */
+static void tile(int rows, int panels, const Act *a, long stride, int quads, const float *row_scale, const Linear *l,
+                 int first, int kind, float *out, long out_stride);
+
+/* float [rows][k] to integers and a scale a row. Inputs past k are zero. */
+static void quantise(const float *x, long stride, int rows, const Linear *l, Act *q, float *scale) {
+    int k = l->k, wide = UP(k, 8);
+    float buffer[wide];
+    for (int r = 0; r < rows; r++) {
+        const float *row = x + r * stride;
+        memset(buffer + k, 0, (wide - k) * sizeof(float));
+        if (l->smooth) for (int i = 0; i < k; i++) buffer[i] = row[i] * l->smooth[i];
+        else memcpy(buffer, row, k * sizeof(float));
+        v8 top = all(1e-12f);
+        for (int i = 0; i < wide; i += 8) top = max8(top, abs8(ld(buffer + i)));
+        float most = 0;
+        for (int i = 0; i < 8; i++) if (top[i] > most) most = top[i];
+        float inverse = 127.0f / most;
+        scale[r] = most / 127.0f;
+        Act *to = q + r * wide;
+        for (int i = 0; i < wide; i += 8) {
+            acts whole = __builtin_convertvector(nearest(ld(buffer + i) * inverse) + ACT_ZERO, acts);
+            memcpy(to + i, &whole, sizeof whole);
+        }
+    }
+}
+
+/* float [rows][width] to the wire's form: int8 and a scale a row. */
+static void to_wire(const float *x, int rows, int width, int8_t *data, float *scales) {
+    for (long r = 0; r < rows; r++, x += width, data += width) {
+        v8 top = all(1e-12f);
+        for (int i = 0; i < width; i += 8) top = max8(top, abs8(ld(x + i)));
+        float most = 0;
+        for (int i = 0; i < 8; i++) if (top[i] > most) most = top[i];
+        scales[r] = most / 127.0f;
+        for (int i = 0; i < width; i += 8) {
+            bytes whole = __builtin_convertvector(nearest(ld(x + i) * (127.0f / most)), bytes);
+            memcpy(data + i, &whole, sizeof whole);
+        }
+    }
+}
+
+static void multiply(const Act *q, const float *scale, int rows, const Linear *l, int kind, float *out, long stride) {
+    int panels = UP(l->n, 16) / 16, quads = UP(l->k, 4) / 4;
+    long wide = UP(l->k, 8);
+    for (int from = 0; from < rows; from += ROWS_AT_ONCE) {
+        int to = from + ROWS_AT_ONCE < rows ? from + ROWS_AT_ONCE : rows;
+        for (int p = 0; p < panels; p += TILE_PANELS)
+            for (int r = from; r < to; r += 6)
+                tile(to - r < 6 ? to - r : 6, panels - p < TILE_PANELS ? panels - p : TILE_PANELS, q + r * wide, wide, quads,
+                     scale + r, l, p * 16, kind, out + r * stride + p * 16, stride);
+    }
+}
+
+typedef struct { Act *q; float *scale; } Room; /* for quantised activations, of the widest input */
+
+static void linear(const float *x, long stride, int rows, const Linear *l, int kind, float *out, long out_stride,
+                   Room room) {
+    quantise(x, stride, rows, l, room.q, room.scale);
+    multiply(room.q, room.scale, rows, l, kind, out, out_stride);
+}
+
+/* x = norm(x + y), in place; y may be NULL. */
+static void add_norm(float *x, const float *y, long y_stride, int rows, int width, const float *weight,
+                     const float *bias, float eps) {
+    for (int r = 0; r < rows; r++, x += width) {
+        v8 total = all(0), squares = all(0);
+        for (int i = 0; i < width; i += 8) {
+            v8 a = ld(x + i);
+            if (y) a += ld(y + r * y_stride + i);
+            st(x + i, a);
+            total += a;
+        }
+        float mean = sum8(total) / width;
+        for (int i = 0; i < width; i += 8) { v8 a = ld(x + i) - mean; squares += a * a; }
+        float inverse = 1.0f / sqrtf(sum8(squares) / width + eps);
+        for (int i = 0; i < width; i += 8) st(x + i, (ld(x + i) - mean) * inverse * ld(weight + i) + ld(bias + i));
+    }
+}
+
+/* Attention within one row of `tokens`; qkv is [tokens][3 * width] with row stride `stride`. */
+static void attend(const float *qkv, long stride, int tokens, int width, int heads, const float *relative, int reach,
+                   float *out, float *keys, float *scores) {
+    int size = width / heads, wide = UP(tokens, 8);
+    float scaling = 1.0f / sqrtf((float)size);
+    for (int h = 0; h < heads; h++) {
+        const float *q = qkv + h * size, *k = q + width, *v = k + width;
+        memset(keys, 0, (size_t)size * wide * sizeof(float));
+        for (int j = 0; j < tokens; j++) for (int d = 0; d < size; d++) keys[d * wide + j] = k[j * stride + d];
+        for (int i = 0; i < tokens; i++) {
+            for (int j = 0; j < wide; j += 8) {
+                v8 s = all(0);
+                for (int d = 0; d < size; d++) s += q[i * stride + d] * ld(keys + d * wide + j);
+                st(scores + j, s * scaling);
+            }
+            if (relative) for (int j = 0; j < tokens; j++) scores[j] += relative[(long)h * (2 * reach - 1) + j - i + reach - 1];
+            for (int j = tokens; j < wide; j++) scores[j] = -1e30f;
+            float most = -1e30f;
+            for (int j = 0; j < tokens; j++) if (scores[j] > most) most = scores[j];
+            v8 total = all(0);
+            for (int j = 0; j < wide; j += 8) { v8 e = exp8(ld(scores + j) - most); st(scores + j, e); total += e; }
+            for (int j = tokens; j < wide; j++) total[j & 7] -= scores[j];
+            float inverse = 1.0f / sum8(total), *to = out + (long)i * width + h * size;
+            for (int d = 0; d < size; d += 8) {
+                v8 mixed = all(0);
+                for (int j = 0; j < tokens; j++) mixed += scores[j] * ld(v + j * stride + d);
+                st(to + d, mixed * inverse);
+            }
+        }
+    }
+}
+
+typedef struct { float *wide, *narrow, *keys, *scores; Room room; void *all; } Work;
+
+static int reserve(Work *w, long tokens, long longest, long width, long widest) {
+    long size = width, at_least = UP(longest, 8);
+    long floats = tokens * UP(widest, 16) + tokens * UP(width, 16) + size * at_least + at_least + tokens + 64;
+    w->all = malloc(floats * sizeof(float) + tokens * UP(widest, 8) * sizeof(Act) + 64);
+    if (!w->all) return -1;
+    w->wide = w->all;
+    w->narrow = w->wide + tokens * UP(widest, 16);
+    w->keys = w->narrow + tokens * UP(width, 16);
+    w->scores = w->keys + size * at_least;
+    w->room.scale = w->scores + at_least;
+    w->room.q = (Act *)(w->room.scale + tokens + 16);
+    return 0;
+}
+
+/* One transformer layer over packed rows, in place. `q`, `scale`: x already quantised, or NULL. */
+static void layer_forward(const Layer *l, float *x, int tokens, const int32_t *lengths, int rows, int width, int ffn,
+                          int heads, int kind, float eps, const float *relative, int reach, Work w, int ready) {
+    long stride = UP(3 * width, 16);
+    if (ready) multiply(w.room.q, w.room.scale, tokens, &l->qkv, PLAIN, w.wide, stride);
+    else linear(x, width, tokens, &l->qkv, PLAIN, w.wide, stride, w.room);
+    for (int r = 0, at = 0; r < rows; at += lengths[r++])
+        attend(w.wide + at * stride, stride, lengths[r], width, heads, relative, reach, w.narrow + (long)at * width, w.keys,
+               w.scores);
+    linear(w.narrow, width, tokens, &l->out, PLAIN, w.wide, UP(width, 16), w.room);
+    add_norm(x, w.wide, UP(width, 16), tokens, width, l->norm1_weight, l->norm1_bias, eps);
+    linear(x, width, tokens, &l->up, kind, w.wide, UP(ffn, 16), w.room);
+    linear(w.wide, UP(ffn, 16), tokens, &l->down, PLAIN, w.narrow, UP(width, 16), w.room);
+    add_norm(x, w.narrow, UP(width, 16), tokens, width, l->norm2_weight, l->norm2_bias, eps);
+}
+
+static int count(const int32_t *lengths, int rows, int *longest) {
+    int tokens = 0;
+    *longest = 0;
+    for (int r = 0; r < rows; r++) { tokens += lengths[r]; if (lengths[r] > *longest) *longest = lengths[r]; }
+    return tokens;
+}
+
+/* Token vectors of packed rows, out: float[tokens][hidden], and in the wire's form unless `data` is NULL:
+ * int8[tokens][hidden] with scales[tokens]. Returns 0, or -1 where memory is short. */
+EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *lengths, int rows, float *out, int8_t *data,
+                       float *scales) {
+    int longest, tokens = count(lengths, rows, &longest), hidden = e->hidden;
+    Work w;
+    if (reserve(&w, tokens, longest, hidden, e->ffn > 3 * hidden ? e->ffn : 3 * hidden)) return -1;
+    float *x = out;
+    for (int r = 0, at = 0; r < rows; r++)
+        for (int i = 0; i < lengths[r]; i++, at++) {
+            const int8_t *word = e->word + (long)ids[at] * hidden;
+            const float scale = e->word_scale[ids[at]], *place = e->place + (long)(i + e->first_position) * hidden;
+            for (int d = 0; d < hidden; d++) x[(long)at * hidden + d] = word[d] * scale + place[d];
+        }
+    add_norm(x, NULL, 0, tokens, hidden, e->norm_weight, e->norm_bias, e->eps);
+    for (int l = 0; l < e->layers; l++)
+        layer_forward(e->layer + l, x, tokens, lengths, rows, hidden, e->ffn, e->heads, GELU_ERF, e->eps, e->relative,
+                      e->reach, w, 0);
+    if (data) to_wire(x, tokens, hidden, data, scales);
+    free(w.all);
+    return 0;
+}
+
+static void pool(const float *x, const int32_t *lengths, int rows, int width, float *out) {
+    for (int r = 0; r < rows; r++, out += 2 * width)
+        for (int d = 0; d < width; d += 8) {
+            v8 total = all(0), most = all(-1e9f);
+            for (int i = 0; i < lengths[r]; i++) {
+                v8 a = ld(x + (long)i * width + d);
+                total += a;
+                most = max8(most, a);
+            }
+            st(out + d, total / (float)lengths[r]);
+            st(out + width + d, most);
+            if (d + 8 >= width) x += (long)lengths[r] * width;
+        }
+}
+
+/* A head's logits. data: int8[tokens][hidden] with scales[tokens]; intents: float[rows][ceil16(intents)]; tags:
+ * float[tokens][ceil16(tags)], untouched where the head has none. Returns 0, or -1 where memory is short. */
+EXPORT int ISA(predict)(const Head *h, const int8_t *data, const float *scales, const int32_t *lengths, int rows,
+                        float *intents, float *tags) {
+    int longest, tokens = count(lengths, rows, &longest), width = h->width, hidden = h->hidden;
+    long widest = h->ffn > 3 * width ? h->ffn : 3 * width;
+    if (widest < hidden) widest = hidden;
+    if (widest < 2 * width) widest = 2 * width;
+    Work w;
+    float *x = malloc(((long)tokens * UP(width, 16) + (long)rows * 2 * width + 64) * sizeof(float));
+    if (!x || reserve(&w, tokens, longest, width, widest)) { free(x); return -1; }
+    long wide = UP(hidden, 8); /* the wire's int8 is the kernels' own form: no detour through float32 */
+    for (long t = 0; t < tokens; t++)
+        for (int d = 0; d < wide; d++) w.room.q[t * wide + d] = (Act)((d < hidden ? data[t * hidden + d] : 0) + ACT_ZERO);
+    memcpy(w.room.scale, scales, tokens * sizeof(float));
+    int ready = h->project.weight == NULL;
+    if (ready)
+        for (long t = 0; t < tokens; t++)
+            for (int d = 0; d < hidden; d++) x[t * hidden + d] = data[t * hidden + d] * scales[t];
+    else {
+        multiply(w.room.q, w.room.scale, tokens, &h->project, PLAIN, w.wide, UP(width, 16));
+        for (long t = 0; t < tokens; t++) memcpy(x + t * width, w.wide + t * UP(width, 16), width * sizeof(float));
+        add_norm(x, NULL, 0, tokens, width, h->norm0_weight, h->norm0_bias, 1e-5f);
+    }
+    if (h->layer.qkv.weight)
+        layer_forward(&h->layer, x, tokens, lengths, rows, width, h->ffn, h->heads, GELU_TANH, 1e-5f, NULL, 0, w, ready);
+    if (h->tag.weight) linear(x, width, tokens, &h->tag, PLAIN, tags, UP(h->tag.n, 16), w.room);
+    float *pooled = x + (long)tokens * UP(width, 16);
+    pool(x, lengths, rows, width, pooled);
+    if (h->pool.weight) {
+        linear(pooled, 2 * width, rows, &h->pool, TANH, w.narrow, UP(h->pool.n, 16), w.room);
+        linear(w.narrow, UP(h->pool.n, 16), rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
+    } else
+        linear(pooled, 2 * width, rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
+    free(w.all);
+    free(x);
+    return 0;
+}
+
+/* One linear layer by itself, for the check at start-up and the tests: out is float[rows][ceil16(n)]. */
+EXPORT int ISA(apply_linear)(const Linear *l, const float *x, int rows, float *out) {
+    Room room = {malloc((long)rows * UP(l->k, 8) * sizeof(Act)), malloc(rows * sizeof(float))};
+    int short_of_memory = !room.q || !room.scale;
+    if (!short_of_memory) linear(x, l->k, rows, l, PLAIN, out, UP(l->n, 16), room);
+    free(room.q);
+    free(room.scale);
+    return -short_of_memory;
+}

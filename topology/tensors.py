@@ -1,0 +1,77 @@
+"""Tensor files that are mapped, not read: safetensors whose data begins at a multiple of 64 bytes.
+
+Processes of one machine that map the same file share its pages, and loading costs no copy. The format is safetensors
+(any reader of it reads these); only the blanks after its header, which it allows, are ours.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64
+MAX_HEADER_BYTES = 16 << 20
+_DTYPES = {"I8": np.int8, "I32": np.int32, "F32": np.float32, "F16": np.float16}
+_NAMES = {np.dtype(kind): name for name, kind in _DTYPES.items()}
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def to_bytes(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The file's bytes. Tensors stand largest item first, then by name, so that each is aligned to its items."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    at, parts = 0, []
+    for name in sorted(tensors, key=lambda n: (tensors[n].nbytes % ALIGNMENT != 0, -tensors[n].itemsize, n)):
+        array = np.ascontiguousarray(tensors[name])
+        header[name] = {
+            "dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]
+        }
+        parts.append(array.tobytes())
+        at += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    return b"".join([struct.pack("<Q", len(text)), text, *parts])
+
+
+def open_mapped(place: Path) -> tuple[Tensors, dict[str, str], memoryview]:
+    """(tensors, metadata, all bytes) of a file. The tensors are read-only views of the mapping.
+
+    Raises: ValueError where it is no such file, says more than it holds, or is truncated; OSError.
+    """
+    with place.open("rb") as file:
+        if place.stat().st_size < 10:
+            raise ValueError("too short for a safetensors file")
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    body = memoryview(mapping)
+    return *parse(body), body
+
+
+def parse(body: memoryview) -> tuple[Tensors, dict[str, str]]:
+    """The tensors (views of `body`) and metadata of a file's bytes. Raises: ValueError."""
+    (size,) = struct.unpack_from("<Q", body)
+    if size > min(MAX_HEADER_BYTES, len(body) - 8):
+        raise ValueError(f"its header of {size} bytes does not fit into {len(body)}")
+    header = json.loads(bytes(body[8 : 8 + size]))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no map")
+    metadata = header.pop("__metadata__", {})
+    return {name: _tensor(name, entry, body[8 + size :]) for name, entry in header.items()}, metadata
+
+
+def _tensor(name: str, entry: Any, data: memoryview) -> NDArray[Any]:
+    try:
+        kind, shape, (start, end) = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"]), entry["data_offsets"]
+        fits = 0 <= start <= end <= len(data) and all(isinstance(n, int) and n >= 0 for n in shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"tensor {name!r}: {type(error).__name__}: {error}") from error
+    if not fits or math.prod(shape) * kind.itemsize != end - start:
+        raise ValueError(f"tensor {name!r}: {shape} of {kind} do not fit bytes {start} to {end} of {len(data)}")
+    return np.frombuffer(data[start:end], kind).reshape(shape)
