@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,17 +35,6 @@ def _joins(left: str, right: str) -> bool:
     return left.isalnum() and right.isalnum() and left < CJK_FROM and right < CJK_FROM
 
 
-def transitions(tags: Sequence[str]) -> NDArray[np.float32]:
-    """float32[tags, tags]: 0 where the second may follow the first, -inf where it may not (I-x not after B-x, I-x)."""
-    legal = np.zeros((len(tags), len(tags)), np.float32)
-    for j, after in enumerate(tags):
-        if after.startswith("I-"):
-            for i, before in enumerate(tags):
-                if before[2:] != after[2:] or before == "O":
-                    legal[i, j] = -np.inf
-    return legal
-
-
 def is_legal(path: Sequence[int], tags: Sequence[str]) -> bool:
     """Whether every I- follows a B- or I- of its own label."""
     before = "O"
@@ -55,19 +45,34 @@ def is_legal(path: Sequence[int], tags: Sequence[str]) -> bool:
     return True
 
 
-def best_path(scores: NDArray[np.float32], legal: NDArray[np.float32], tags: Sequence[str]) -> list[int]:
-    """The legal tag sequence with the highest sum (Viterbi, 1967). `scores`: float32[words, tags], log chances."""
-    first = np.array([-np.inf if tag.startswith("I-") else 0.0 for tag in tags], np.float32)
-    total = scores[0] + first
-    back = np.zeros(scores.shape, np.int64)
+def best_path(scores: NDArray[np.float32], tags: Sequence[str]) -> list[int]:
+    """The legal tag sequence with the highest sum (Viterbi, 1967). `scores`: float32[words, tags], log chances.
+
+    Only I- tags restrict what stands before them, and only to two tags: so a step looks at three candidates a tag.
+    """
+    inside, begins = _continued(tuple(tags))
+    total = scores[0].copy()
+    total[inside] = -np.inf
+    back = np.empty(scores.shape, np.int64)
     for word in range(1, len(scores)):
-        through = total[:, None] + legal
-        back[word] = through.argmax(axis=0)
-        total = through.max(axis=0) + scores[word]
+        best = total.argmax()
+        goes_on, begun = total[inside], total[begins]
+        back[word] = best
+        back[word, inside] = np.where(goes_on >= begun, inside, begins)
+        step = scores[word] + total[best]
+        step[inside] = scores[word, inside] + np.maximum(goes_on, begun)
+        total = step
     path = [int(total.argmax())]
     for word in range(len(scores) - 1, 0, -1):
         path.append(int(back[word, path[-1]]))
     return path[::-1]
+
+
+@functools.cache
+def _continued(tags: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(the I- tags, the B- tag of each)."""
+    inside = [i for i, tag in enumerate(tags) if tag.startswith("I-")]
+    return np.array(inside, np.int64), np.array([tags.index(f"B-{tags[i][2:]}") for i in inside], np.int64)
 
 
 def spans_of(path: Sequence[int], tags: Sequence[str]) -> list[tuple[int, int, str]]:

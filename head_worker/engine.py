@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from head_worker.decode import best_path, is_legal, spans_of, transitions, words_of
+from head_worker.decode import best_path, is_legal, spans_of, words_of
 from topology.errors import BadHead
 from topology.heads import HeadManifest
 from topology.vectors import quantised
@@ -71,7 +71,6 @@ class Head:
 
     def __init__(self, manifest: HeadManifest) -> None:
         self.manifest = manifest
-        self._legal = transitions(manifest.tags)
 
     def logits(self, rows: Sequence[TokenVectors]) -> tuple[Array, Array]:
         """(float32[rows, intents], float32[tokens of all rows, tags])."""
@@ -105,7 +104,7 @@ class Head:
         if not any(path):
             return ()
         if not is_legal(path, names):  # the likeliest tags, where they may follow each other, are the likeliest path
-            path = best_path(np.log(np.maximum(chances, np.float32(1e-12))), self._legal, names)
+            path = best_path(np.log(np.maximum(chances, np.float32(1e-12))), names)
         found = []
         for first, after, label in spans_of(path, names):
             start, end = words[first][1], words[after - 1][2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -25,6 +25,9 @@ class Asked:
 
     record: Record
     embedding: wire.Embedding
+
+
+CHUNK = 4  # utterances that are scored before the first of them is answered
 
 
 class HeadWorker:
@@ -58,8 +61,8 @@ class HeadWorker:
                 cold.append(asyncio.ensure_future(self._after_loading(tenant, asked)))
             else:
                 warm.append((head, asked))
-        if warm:
-            yield await self._score(warm)
+        for some in _chunks(warm):
+            yield await self._score(some)
         for arriving in asyncio.as_completed(cold):
             yield await arriving
 
@@ -130,3 +133,18 @@ class HeadWorker:
             [x for o in refused for x in o.outputs],
             [r for o in refused for r in o.replies],
         )
+
+
+def _chunks(groups: list[tuple[Head, list[Asked]]]) -> Iterator[list[tuple[Head, list[Asked]]]]:
+    """`groups` in parts of about CHUNK utterances; one tenant's stay together up to as many."""
+    part: list[tuple[Head, list[Asked]]] = []
+    count = 0
+    for head, asked in groups:
+        for at in range(0, len(asked), CHUNK):
+            part.append((head, asked[at : at + CHUNK]))
+            count += len(part[-1][1])
+            if count >= CHUNK:
+                yield part
+                part, count = [], 0
+    if part:
+        yield part

@@ -18,6 +18,7 @@ from topology.settings import Settings
 from topology.stream.records import Output
 
 if TYPE_CHECKING:
+    from producers.outbox import Outbox
     from topology.stream.kafka import Producer
 
 log = logging.getLogger(__name__)
@@ -41,16 +42,19 @@ class Headrace:
         self._replies = ReplyReader(self._settings.redis, self._settings.prefix, uuid7())
         self._requests = RequestBuilder(self._settings, self._replies.stream)
         self._producer: Producer | None = None
+        self._outbox: Outbox | None = None
         self._waiting: dict[str, tuple[asyncio.Future[bytes], int]] = {}
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Headrace:
         """Connect to Kafka and Redis. Raises: Unavailable."""
+        from producers.outbox import Outbox
         from topology.stream.kafka import Producer
 
         await self._replies.ping()
         self._producer = Producer(self._settings.broker)
         await self._producer.start()
+        self._outbox = Outbox(self._producer)
         self._listener = asyncio.create_task(self._listen())
         return self
 
@@ -146,10 +150,10 @@ class Headrace:
         return claim.verdict == "go"
 
     async def _publish(self, request: Request) -> None:
-        if self._producer is None:
+        if self._outbox is None:
             raise Unavailable("the client is not open: use `async with Headrace(...) as client:`")
         topic = topics.utterances(self._settings.prefix, request.ring)
-        await self._producer.send([Output(topic, request.key, wire.encode(request.utterance))])
+        await self._outbox.send(Output(topic, request.key, wire.encode(request.utterance)))
 
     async def _join(self, request_id: str, deadline_s: float | None) -> None:
         """Wait for an id that this client did not submit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ class Producer:
             max_request_size=MAX_BATCH_BYTES * 4,
             linger_ms=0,
         )
+        self._turn = random.randrange(1 << 16)
 
     async def start(self) -> None:
         """Connect. Raises: Unavailable after 30 s."""
@@ -62,14 +64,24 @@ class Producer:
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Write every output and return when all are acknowledged. Raises: Unavailable."""
+        if not outputs:
+            return
         try:
-            waiting = [
-                await self._producer.send(o.topic, value=o.value, key=o.key, headers=list(o.headers))
+            sent = [
+                await self._producer.send(o.topic, o.value, o.key, self._place(o), headers=list(o.headers))
                 for o in outputs
             ]
-            await asyncio.gather(*waiting)
+            self._turn += 1
+            await asyncio.gather(*sent)
         except KafkaError as error:
             raise Unavailable(f"the broker took no write: {type(error).__name__}: {error}") from error
+
+    def _place(self, output: Output) -> int | None:
+        """Keyed records go where their key says; the others of one call stay together on a partition (KIP-480)."""
+        if output.key is not None:
+            return None
+        partitions = self._producer.client.cluster.available_partitions_for_topic(output.topic)
+        return sorted(partitions)[self._turn % len(partitions)] if partitions else None
 
     async def send_tombstone(self, topic: str, key: bytes) -> None:
         """Write a deletion marker for `key` to a compacted topic. Raises: Unavailable."""

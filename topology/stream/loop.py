@@ -7,11 +7,15 @@ At least once, with effects once. The order is the promise:
 3. outputs are acknowledged by the broker, then replies are written to Redis
    (a crash before this line repeats work; ids are deterministic and the first reply wins);
 4. the offset is noted as finished, and the lowest unfinished one is committed.
+
+Delivering (step 3) runs beside computing: whatever came out while the requests before were on their way goes out
+together in the next ones. Where records queue up, requests wait to be full: then their cost counts and not their delay.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -34,6 +38,10 @@ class Pace:
 
     max_records: int = 64  # one call of `process`
     in_flight: int = 2  # calls of `process` at once: one computing, one preparing
+    saturated: int = 32  # records queued, from which on requests wait for `full` records or for `linger_s`
+    full: int = 16
+    linger_s: float = 0.1
+    max_undelivered: int = 512  # computed records whose outputs wait; above it nothing new is computed
     max_queued: int = 2_000  # read ahead; above it reading waits until half is worked off
     commit_every_s: float = 0.2
     stuck_after_s: float = 120.0  # nothing finished for so long with work at hand: end the process
@@ -52,6 +60,8 @@ class Loop(Rebalances):
         self._committed: dict[Partition, int] = {}
         self._taking: asyncio.Task[None] | None = None
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._outcomes: list[Outcome] = []
+        self._undelivered = 0
         self._changed = asyncio.Condition()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_finish_s = time.monotonic()
@@ -64,7 +74,8 @@ class Loop(Rebalances):
         """
         await self._producer.start()
         await self._consumer.start(self)
-        background = [self._spawn(self._dispatch()), self._spawn(self._commit_often()), self._spawn(self._watch())]
+        works = (self._dispatch(), self._deliver_often(), self._commit_often(), self._watch())
+        background = [self._spawn(work) for work in works]
         stopping = asyncio.ensure_future(stop.wait())
         try:
             ends: list[asyncio.Future[Any]] = [stopping, self._failure]
@@ -93,10 +104,11 @@ class Loop(Rebalances):
             await asyncio.gather(self._taking, return_exceptions=True)
             self._taking = None
         self._queue.clear()  # never started computing: their next owner reads them from the committed offset
-        if self._in_flight:
-            _, late = await asyncio.wait(self._in_flight, timeout=0.8 * self._consumer.rebalance_s)
-            if late:
-                log.warning("%d batches did not finish before the rebalance; they will be repeated", len(late))
+        try:
+            async with asyncio.timeout(0.8 * self._consumer.rebalance_s), self._changed:
+                await self._changed.wait_for(lambda: not self._in_flight and not self._undelivered)
+        except TimeoutError:
+            log.warning("%d records did not finish before the rebalance; they will be repeated", self._marks.unfinished)
         await self._commit()
         self._marks.clear()
         self._committed.clear()
@@ -116,13 +128,17 @@ class Loop(Rebalances):
         """Hand the worker whatever is queued as soon as a slot is free: no timer, no waiting for a fuller batch."""
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._queue and len(self._in_flight) < self._pace.in_flight)
+                await self._changed.wait_for(self._has_room_and_work)
                 count = min(len(self._queue), self._pace.max_records)
                 batch = [self._queue.popleft() for _ in range(count)]
                 task = self._spawn(self._work(batch))
                 self._in_flight.add(task)
                 task.add_done_callback(self._in_flight.discard)
                 self._changed.notify_all()
+
+    def _has_room_and_work(self) -> bool:
+        room = len(self._in_flight) < self._pace.in_flight and self._undelivered < self._pace.max_undelivered
+        return room and bool(self._queue)
 
     async def _work(self, batch: list[Record]) -> None:
         try:
@@ -136,7 +152,7 @@ class Loop(Rebalances):
         left = {(r.topic, r.partition, r.offset): r for r in batch}
         try:
             async for outcome in self._worker.process(batch):
-                await self._deliver(outcome)
+                await self._hand_over(outcome)
                 for r in outcome.done:
                     left.pop((r.topic, r.partition, r.offset), None)
             if left:
@@ -150,20 +166,43 @@ class Loop(Rebalances):
         """Find the record at fault by halves, so that it alone goes to the dead letters."""
         if len(left) == 1:
             log.warning("record %s[%d]@%d refused", left[0].topic, left[0].partition, left[0].offset, exc_info=error)
-            await self._deliver(self._worker.refuse(left[0], error))
+            await self._hand_over(self._worker.refuse(left[0], error))
             return
         middle = len(left) // 2
         for half in (left[:middle], left[middle:]):
             if half:
                 await self._process(half)
 
-    async def _deliver(self, outcome: Outcome) -> None:
-        # A crash between the next two lines repeats the outputs, which carry the same ids.
-        await self._producer.send(outcome.outputs)
-        await self._replies.write(outcome.replies)
-        for record in outcome.done:
-            self._marks.finish((record.topic, record.partition), record.offset)
-        self._last_finish_s = time.monotonic()
+    async def _hand_over(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._undelivered += len(outcome.done)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _deliver_often(self) -> None:
+        """Send what has come out since the last time, all of it at once."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._outcomes)
+                if not self._worth_a_request():
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(self._pace.linger_s):
+                            await self._changed.wait_for(self._worth_a_request)
+            outcomes, self._outcomes = self._outcomes, []
+            # A crash between the next two lines repeats the outputs, which carry the same ids.
+            await self._producer.send([output for outcome in outcomes for output in outcome.outputs])
+            await self._replies.write([reply for outcome in outcomes for reply in outcome.replies])
+            done = [record for outcome in outcomes for record in outcome.done]
+            for record in done:
+                self._marks.finish((record.topic, record.partition), record.offset)
+            self._last_finish_s = time.monotonic()
+            async with self._changed:
+                self._undelivered -= len(done)
+                self._changed.notify_all()
+
+    def _worth_a_request(self) -> bool:
+        waiting = sum(len(outcome.done) for outcome in self._outcomes)
+        return waiting >= self._pace.full or len(self._queue) < self._pace.saturated
 
     async def _commit_often(self) -> None:
         while True:

@@ -22,19 +22,31 @@ STREAM_LENGTH = 20_000
 ERROR_TTL_S = 60
 RETRY_S = 30.0
 
-# The first good reply wins; an error never replaces a reply, and a good reply may replace an error.
+# The first good reply wins; an error never replaces a reply, and a good reply may replace an error. One call writes
+# many: KEYS are three a reply (reply, waiters, claim), ARGV the time to live, then three a reply (value, stream, id).
 _WRITE = f"""
-local old = redis.call('GET', KEYS[1])
-local is_error = string.sub(ARGV[1], 1, 1) == '-'
-if old and (is_error or string.sub(old, 1, 1) == '+') then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', is_error and {ERROR_TTL_S * 1000} or ARGV[2])
-if is_error then redis.call('DEL', KEYS[3]) end
-if ARGV[3] ~= '' then redis.call('SADD', KEYS[2], ARGV[3]) end
-for _, stream in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  redis.call('XADD', stream, 'MAXLEN', '~', {STREAM_LENGTH}, '*', 'id', ARGV[4], 'value', ARGV[1])
-  redis.call('PEXPIRE', stream, ARGV[2])
+local told = {{}}
+for i = 0, #KEYS / 3 - 1 do
+  local reply, waiters, claim = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
+  local value, stream, id = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
+  local old = redis.call('GET', reply)
+  local is_error = string.sub(value, 1, 1) == '-'
+  if not (old and (is_error or string.sub(old, 1, 1) == '+')) then
+    redis.call('SET', reply, value, 'PX', is_error and {ERROR_TTL_S * 1000} or ARGV[1])
+    if is_error then redis.call('DEL', claim) end
+    local streams = redis.call('SMEMBERS', waiters)
+    if stream ~= '' then streams[#streams + 1] = stream end
+    local once = {{}}
+    for _, name in ipairs(streams) do
+      if not once[name] then
+        once[name], told[name] = true, true
+        redis.call('XADD', name, 'MAXLEN', '~', {STREAM_LENGTH}, '*', 'id', id, 'value', value)
+      end
+    end
+    if #streams > 0 then redis.call('DEL', waiters) end
+  end
 end
-redis.call('DEL', KEYS[2])
+for name in pairs(told) do redis.call('PEXPIRE', name, ARGV[1]) end
 return 1
 """
 
@@ -89,14 +101,12 @@ class ReplyWriter:
                 await asyncio.sleep(0.2)
 
     async def _write(self, replies: Sequence[Reply]) -> None:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for reply in replies:
-                names = [make(self._prefix, reply.request_id) for make in (keys.reply, keys.waiters, keys.claim)]
-                mark = b"+" if reply.ok else b"-"
-                await self._script(
-                    keys=names, args=[mark + reply.value, self._ttl_ms, reply.stream, reply.request_id], client=pipe
-                )
-            await pipe.execute()
+        names: list[str] = []
+        values: list[str | bytes | int] = [self._ttl_ms]
+        for reply in replies:
+            names += [make(self._prefix, reply.request_id) for make in (keys.reply, keys.waiters, keys.claim)]
+            values += [(b"+" if reply.ok else b"-") + reply.value, reply.stream, reply.request_id]
+        await self._script(keys=names, args=values)
 
     async def close(self) -> None:
         """Disconnect."""

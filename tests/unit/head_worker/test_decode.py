@@ -1,7 +1,9 @@
+import itertools
+
 import numpy as np
 import pytest
 
-from head_worker.decode import best_path, spans_of, transitions, words_of
+from head_worker.decode import best_path, is_legal, spans_of, words_of
 
 TAGS = ("O", "B-city", "I-city", "B-day", "I-day")
 
@@ -26,7 +28,7 @@ def test_punctuation_and_chinese_are_words_of_their_own():
 @pytest.mark.parametrize("seed", range(20))
 def test_no_path_is_illegal(seed):
     scores = np.random.default_rng(seed).normal(size=(12, len(TAGS))).astype(np.float32) * 5
-    path = best_path(scores, transitions(TAGS), TAGS)
+    path = best_path(scores, TAGS)
     for before, after in zip([0, *path], path, strict=False):
         if TAGS[after].startswith("I-"):
             assert TAGS[before][2:] == TAGS[after][2:]
@@ -34,8 +36,16 @@ def test_no_path_is_illegal(seed):
 
 def test_the_best_legal_path_beats_the_greedy_one():
     scores = np.log(np.array([[0.6, 0.4, 0, 0, 0], [0.1, 0.1, 0.8, 0, 0]], np.float32) + 1e-9)
-    assert best_path(scores, transitions(TAGS), TAGS) == [1, 2]
+    assert best_path(scores, TAGS) == [1, 2]
 
 
 def test_spans_end_where_the_next_begins():
     assert spans_of([1, 2, 1, 0, 3], TAGS) == [(0, 2, "city"), (2, 3, "city"), (4, 5, "day")]
+
+
+def test_the_path_is_the_best_of_all_legal_ones():
+    for seed in range(30):
+        scores = np.random.default_rng(seed).normal(size=(4, len(TAGS))).astype(np.float32)
+        legal = [p for p in itertools.product(range(len(TAGS)), repeat=4) if is_legal(p, TAGS)]
+        best = max(legal, key=lambda p: sum(scores[i, tag] for i, tag in enumerate(p)))
+        assert tuple(best_path(scores, TAGS)) == best

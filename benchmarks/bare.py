@@ -1,0 +1,119 @@
+"""The bare engines: tokeniser, encoder and heads in two one-thread processes at batch 16, without any messaging.
+
+    python -m benchmarks.bare ours --lengths uniform --seconds 5
+
+prints one JSON line of one process. `both` starts two and adds them up: what the pipeline is compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.arrivals import tenants, texts
+
+BATCH = 16
+PROCESSES = 2
+POOL = 2_048
+
+Work = Callable[[Sequence[str], Sequence[int]], object]  # texts, and the number of each one's head
+
+
+def measured(
+    work: Work, lengths: str, seconds: float, heads: int, batch: int = BATCH, seed: int = 0
+) -> dict[str, float]:
+    """Utterances and tokens a second of `work` on batches of different texts, each with another tenant's head."""
+    said = list(islice(texts(lengths, seed), POOL))
+    chosen = np.random.default_rng(seed).integers(0, heads, POOL).tolist()
+    for at in (0, batch):
+        work(said[at : at + batch], chosen[at : at + batch])
+    done, begin, at = 0, time.perf_counter(), 0
+    while (spent := time.perf_counter() - begin) < seconds:
+        work(said[at : at + batch], chosen[at : at + batch])
+        done, at = done + batch, (at + batch) % (POOL - batch)
+    return {"utterances_per_s": done / spent, "ms": spent / done * batch * 1e3}
+
+
+def ours(store: Path, ring: str, count: int) -> Work:
+    """Our engines, called as the workers call them."""
+    from benchmarks.shapes import encoder_directory
+    from encoder_worker.int8 import Int8Engine
+    from encoder_worker.load import quantised
+    from encoder_worker.tokens import Tokenizer
+    from head_worker.engine import TokenVectors
+    from head_worker.load import load_head
+
+    directory = encoder_directory()
+    engine, tokenizer = Int8Engine(quantised(directory)), Tokenizer(directory, 250)
+    heads = [load_head(store / ring / name / "v1") for name in tenants(count)]
+
+    def work(said: Sequence[str], chosen: Sequence[int]) -> object:
+        rows = tokenizer.rows(said)
+        encoded = engine.encode([row.ids for row in rows])
+        for text, row, head, (start, end) in zip(said, rows, chosen, encoded.spans, strict=True):
+            heads[head].predict([TokenVectors(text, encoded.data[start:end], encoded.scales[start:end], row.offsets)])
+        return None
+
+    return work
+
+
+def both(engines: str, lengths: str, seconds: float, store: Path, ring: str, heads: int, batch: int = BATCH) -> float:
+    """Utterances a second of PROCESSES one-thread processes at the same time."""
+    command = [
+        sys.executable, "-m", "benchmarks.bare", engines, "--lengths", lengths, "--seconds", str(seconds),
+        "--store", str(store), "--ring", ring, "--heads", str(heads), "--batch", str(batch),
+    ]
+    running = [
+        subprocess.Popen([*command, "--seed", str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for seed in range(PROCESSES)
+    ]
+    for one in running:  # each says when it has loaded, and all begin together
+        assert one.stdout is not None
+        one.stdout.readline()
+    total = 0.0
+    for one in running:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    for one in running:
+        out, _ = one.communicate(timeout=seconds * 10 + 120)
+        total += float(json.loads(out.splitlines()[-1])["utterances_per_s"])
+    return total
+
+
+def main() -> None:
+    """One process: load, wait for a line on standard input, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engines", choices=("ours", "openvino-ort"))
+    parser.add_argument("--lengths", default="uniform")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--ring", default="bench")
+    parser.add_argument("--heads", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if args.engines == "ours":
+        work = ours(args.store, args.ring, args.heads)
+    else:
+        from benchmarks.peers.openvino_ort import openvino_ort
+
+        work = openvino_ort(args.heads)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(measured(work, args.lengths, args.seconds, args.heads, args.batch, args.seed)), flush=True)
+    sys.stdout.flush()
+    os._exit(0)  # engines' own threads may take long to say goodbye
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Encoder and heads of the reference shape, with random weights: made on the spot, no hub and no download.
+
+The reference: an encoder of 6 layers, 768 wide, 57 M parameters (227 MB float32, 58 MB int8); a head of one layer
+768/3072 with a pooler, 64 intents and 64 tags (36 MB float32, 10 MB int8).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import BertWordPieceTokenizer
+
+from topology.encoders import META, cache_dir
+
+LAYERS, HIDDEN, FFN, ATTENTION_HEADS, WORDS, POSITIONS = 6, 768, 3_072, 12, 18_000, 512
+INTENTS, LABELS = 64, 32
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+UNIFORM_TOKENS = 15
+
+
+def words() -> list[str]:
+    """WORDS different words, each one token of the reference encoder, as long as English words are."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    source = random.Random(0)
+    found: dict[str, None] = {}
+    while len(found) < WORDS:
+        found["".join(source.choice(letters) for _ in range(source.randint(3, 7)))] = None
+    return list(found)
+
+
+def encoder_directory() -> Path:
+    """A Hugging Face directory of the reference encoder, made at the first call (10 s)."""
+    place = cache_dir() / "bench" / "reference-encoder"
+    if (place / META).is_file():
+        return place
+    import torch  # here: the client side of a benchmark needs none
+    from transformers import BertConfig, BertModel
+
+    place.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=WORDS + len(SPECIAL), hidden_size=HIDDEN, num_hidden_layers=LAYERS, intermediate_size=FFN,
+        num_attention_heads=ATTENTION_HEADS, max_position_embeddings=POSITIONS,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(place)
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words()])}
+    tokenizer = BertWordPieceTokenizer(vocab=vocabulary)
+    tokenizer.save(str(place / "tokenizer.json"))
+    (place / META).write_text(json.dumps({"name": "reference-encoder", "prefix": ""}))
+    return place
+
+
+def head_manifest_and_weights(seed: int, size: str = "standard") -> tuple[object, dict[str, NDArray[np.float32]]]:
+    """A random head of the reference encoder: (manifest without a tenant or space yet, float32 weights)."""
+    import torch
+
+    from infra.training.model import SIZES, HeadModel
+    from topology.heads import HeadManifest
+
+    torch.manual_seed(seed)
+    shape = SIZES[size]
+    tags = ("O", *(f"{kind}-label{i}" for i in range(LABELS) for kind in "BI")) if shape.layer else ("O",)
+    model = HeadModel(HIDDEN, INTENTS, len(tags), shape)
+    manifest = HeadManifest(
+        "tenant", "ring", "v1", "space", HIDDEN, tuple(f"intent{i}" for i in range(INTENTS)), tags, "unwritten",
+        attention_heads=shape.heads,
+    )
+    return manifest, {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+
+
+def write_heads(store: Path, ring: str, tenants: Sequence[str], space: str, size: str = "standard") -> list[object]:
+    """A head for each tenant in a head store, each file its own (the bytes differ). Returns the manifests."""
+    from head_worker.float32 import Float32Head
+    from infra.training.fit import write_head
+    from topology.heads import HeadManifest
+
+    made: list[object] = []
+    manifest, weights = head_manifest_and_weights(0, size)
+    assert isinstance(manifest, HeadManifest)
+    for number, tenant in enumerate(tenants):
+        folder = store / ring / tenant / "v1"
+        if (folder / "head.json").is_file():
+            found = HeadManifest.from_json((folder / "head.json").read_text())
+            if found.space == space:
+                made.append(found)
+                continue
+        own = {**weights, "intent.bias": weights["intent.bias"] + np.float32(number) * np.float32(1e-4)}
+        whose = replace(manifest, tenant=tenant, ring=ring, space=space)
+        made.append(write_head(Float32Head(whose, own), folder))
+    return made
