@@ -43,6 +43,20 @@ def measured(
     return {"utterances_per_s": done / spent, "ms": spent / done * batch * 1e3}
 
 
+def paced_ms(work: Work, rate_per_s: float, heads: int, seconds: float) -> float:
+    """Median milliseconds of `work` on one utterance at a time, with the pauses of a Poisson load between."""
+    draw = np.random.default_rng(0)
+    said = list(islice(texts("uniform", 4), max(5, int(rate_per_s * seconds))))
+    work(said[:1], [0])
+    spent: list[float] = []
+    for number, text in enumerate(said):
+        time.sleep(min(0.5, float(draw.exponential(1 / rate_per_s))))
+        begin = time.perf_counter()
+        work([text], [number % heads])
+        spent.append(time.perf_counter() - begin)
+    return float(np.median(spent)) * 1e3
+
+
 def ours(store: Path, ring: str, count: int) -> Work:
     """Our engines, called as the workers call them."""
     from benchmarks.shapes import encoder_directory
@@ -78,7 +92,9 @@ def both(engines: str, lengths: str, seconds: float, store: Path, ring: str, hea
     ]
     for one in running:  # each says when it has loaded, and all begin together
         assert one.stdout is not None
-        one.stdout.readline()
+        while (line := one.stdout.readline()) != "ready\n":
+            if not line:
+                raise RuntimeError(f"bare {engines} ended before it was ready: run {' '.join(command)} by hand")
     total = 0.0
     for one in running:
         assert one.stdin is not None

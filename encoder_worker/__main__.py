@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, Pace())
     loop.on_assigned = lambda count: announce_ready()
     await loop.run(stop)
+    log.info("stats %s", json.dumps(worker.stats()))
     await replies.close()
     if cache is not None:
         await cache.close()

@@ -23,6 +23,7 @@ class Encoded:
     data: NDArray[np.int8]
     scales: NDArray[np.float32]
     spans: list[tuple[int, int]]
+    computed: int  # places that were computed, padding included: its share is 1 - tokens / computed
 
 
 class Engine(Protocol):

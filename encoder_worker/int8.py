@@ -42,7 +42,7 @@ class Int8Engine:
         ids = np.fromiter(chain.from_iterable(rows), np.int32)
         ends = lengths.cumsum()
         spans = list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
-        return Encoded(*self._kernels.encode(self._struct, ids, lengths), spans)
+        return Encoded(*self._kernels.encode(self._struct, ids, lengths), spans, len(ids))
 
     @property
     def nbytes(self) -> int:

@@ -52,16 +52,17 @@ class TorchEngine:
     def _encode(self, rows: Rows) -> Encoded:
         batch = packed(rows, self._model.first_position)
         count = len(batch.ids)
-        inputs = [torch.from_numpy(a) for a in _arrays(bucketed(batch) if self._bucketed else batch)]
+        shaped = bucketed(batch) if self._bucketed else batch
+        inputs, computed = [torch.from_numpy(a) for a in _arrays(shaped)], max(shaped.gather.size, len(shaped.ids))
         if not self._cuda:
             vectors, data, scales = (t.numpy() for t in wire_form(self._model(*inputs), count))
-            return Encoded(vectors, data, scales, batch.spans)
+            return Encoded(vectors, data, scales, batch.spans, computed)
         with torch.cuda.stream(self._lane.stream_on(self._device)):
             outputs = wire_form(self._replayed([t.pin_memory() for t in inputs]), count)
             host = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True) for t in outputs]
             torch.cuda.current_stream().synchronize()
         vectors, data, scales = (t.numpy() for t in host)
-        return Encoded(vectors, data, scales, batch.spans)
+        return Encoded(vectors, data, scales, batch.spans, computed)
 
     def _replayed(self, pinned: list[Tensor]) -> Tensor:
         graphs, shape = self._lane.graphs, tuple(n for t in pinned for n in t.shape)
@@ -151,6 +152,7 @@ def _joined(first: Encoded, second: Encoded) -> Encoded:
         np.concatenate([first.vectors, second.vectors]), np.concatenate([first.data, second.data]),
         np.concatenate([first.scales, second.scales]),
         [*first.spans, *((start + shift, end + shift) for start, end in second.spans)],
+        first.computed + second.computed,
     )
 
 

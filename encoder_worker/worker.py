@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class EncoderWorker:
         self._settings, self._ring, self._lane = settings, ring, lane
         self._engine, self._tokenizer, self._space, self._cache = engine, tokenizer, space, cache
         self.cost = CostModel()
+        self._tally: Counter[str] = Counter()
         # The next batch is tokenised while the engine computes this one.
         self._engine_thread = ThreadPoolExecutor(engine.lanes, "engine")
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
@@ -82,8 +84,17 @@ class EncoderWorker:
     def _encode(self, ids: list[list[int]]) -> Encoded:
         begin = time.perf_counter()
         encoded = self._engine.encode(ids)
-        self.cost.note(sum(map(len, ids)), time.perf_counter() - begin)
+        tokens, seconds = len(encoded.vectors), time.perf_counter() - begin
+        self.cost.note(tokens, seconds)
+        spent_us = int(seconds * 1e6)
+        self._tally.update(batches=1, rows=len(ids), tokens=tokens, computed=encoded.computed, engine_us=spent_us)
         return encoded
+
+    def stats(self) -> dict[str, float]:
+        """What was computed so far: batches, rows, tokens, the share of padding, engine time, and the fitted cost."""
+        fixed, per_token = self.cost.fixed_and_per_token_s
+        padding = 1 - self._tally["tokens"] / max(1, self._tally["computed"])
+        return {**self._tally, "padding_share": padding, "fixed_us": fixed * 1e6, "per_token_us": per_token * 1e6}
 
     async def _cached(self, by_text: dict[str, list[Asked]]) -> dict[str, CachedEmbedding]:
         cache = self._cache

@@ -12,8 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from infra import cli_heads
+from infra import cli_bench, cli_heads
 from topology.errors import HeadraceError, Misconfigured
+
+QUANTIZE = """\
+make an encoder's int8 form, which rings with precision = "int8" serve on CPUs; report its size, its speed against
+float32 and the cosine of its token vectors to float32's, and refuse it below a floor. Also made at the first start."""
 
 STARTER = """\
 # headrace.toml: checked whole by `headrace config check`.
@@ -59,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     _add(topics, "apply", _topics_apply, "create what is missing, say what differs; safe to run twice")
     encoder = commands.add_parser("encoder", help="encoders").add_subparsers(required=True, metavar="COMMAND")
     _add(encoder, "fetch", _encoder_fetch, "prepare a known encoder").add_argument("name")
+    quantize = _add(encoder, "quantize", _encoder_quantize, QUANTIZE)
+    quantize.add_argument("name", help="a directory, or the name of a prepared encoder")
+    quantize.add_argument("--text", type=Path, help="lines of your own domain to calibrate on and to measure with")
+    quantize.add_argument("--floor", type=float, default=0.99, help="least mean cosine to accept (default: 0.99)")
     _add(commands, "up", _up, "start the whole stack of headrace.toml; Ctrl-C stops it")
     demo = _add(commands, "demo", _demo, "six tenants in five languages, end to end, on this machine")
     demo.add_argument("--serve", action="store_true", help="leave it running and say how to send to it")
@@ -71,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="print replies as JSON lines")
 
     cli_heads.add_commands(commands, _add)
+    cli_bench.add_commands(commands, _add)
     return parser
 
 
@@ -113,6 +122,27 @@ def _encoder_fetch(args: argparse.Namespace) -> None:
     from topology.encoders import cache_dir
 
     print(encoder_directory(args.name, cache_dir() / "encoders"))
+
+
+def _encoder_quantize(args: argparse.Namespace) -> None:
+    from encoder_worker.int8 import place_of
+    from encoder_worker.quantize import quantise
+    from topology.encoders import find_encoder
+
+    directory = find_encoder(args.name)
+    if directory is None:
+        raise Misconfigured(f"no encoder {args.name!r}: give a directory, or prepare it with `headrace encoder fetch`")
+    texts: list[str] = []
+    if args.text:
+        try:
+            texts = [line for line in args.text.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except OSError as error:
+            raise Misconfigured(f"{args.text}: cannot be read: {error}") from error
+        if len(texts) < 20:
+            raise Misconfigured(f"{args.text}: {len(texts)} lines; at least 20 are needed to calibrate and to measure")
+    place = place_of(directory)
+    quantise(directory, place, say=print, texts=texts, floor=args.floor)
+    print(place)
 
 
 def _wait_for_signal(supervisor: Any) -> None:

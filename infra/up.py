@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from encoder_worker.load import quantised
 from infra import embedded, kafka
 from infra.supervise import Child, Supervisor
 from topology import addresses, topics
-from topology.settings import Settings, settings_path
+from topology.encoders import find_encoder
+from topology.settings import Ring, Settings, settings_path
 from topology.stream.admin import apply_topics
 
 WORKER_START_S = 120.0
@@ -31,6 +33,8 @@ def stack(config: str | Path | None, say: Callable[[str], None] = print) -> Iter
         say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
         reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
         say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
+        for ring in settings.rings.values():
+            _prepare(ring, say)
         workers = _workers(settings, supervisor, str(settings_path(config).resolve()))
         for worker in workers:
             supervisor.wait_ready(worker, WORKER_START_S)
@@ -53,6 +57,12 @@ def _redis(settings: Settings, supervisor: Supervisor, state: Path) -> str:
     if settings.redis.kind == "external":
         return settings.redis.url
     return embedded.start_redis(supervisor, state, settings.redis.kind)
+
+
+def _prepare(ring: Ring, say: Callable[[str], None]) -> None:
+    """An int8 encoder is made before its workers start, not by each of them."""
+    if ring.precision == "int8" and (directory := find_encoder(ring.encoder)) is not None:
+        quantised(directory, say=say)
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:

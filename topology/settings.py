@@ -23,7 +23,7 @@ class Broker:
     bootstrap: str = ""
     brokers: int = 1
     idempotence: bool = True
-    fetch_max_wait_ms: int = 20
+    fetch_max_wait_ms: int = 500
     session_timeout_ms: int = 10_000
     rebalance_timeout_ms: int = 30_000
 

@@ -29,11 +29,9 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def revoked(self) -> None:
         """Every partition is about to go; returns when its work is committed or given up."""
-        raise NotImplementedError
 
     async def assigned(self, count: int) -> None:
         """`count` partitions came, none of them read yet."""
-        raise NotImplementedError
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """aiokafka's name for it."""
@@ -106,7 +104,7 @@ class GroupConsumer:
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=broker.fetch_max_wait_ms,
+            fetch_max_wait_ms=fetch_wait_ms(broker),
             max_partition_fetch_bytes=FETCH_BYTES,
             session_timeout_ms=broker.session_timeout_ms,
             heartbeat_interval_ms=max(500, broker.session_timeout_ms // 10),
@@ -150,7 +148,7 @@ class TopicReader:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=broker.fetch_max_wait_ms,
+            fetch_max_wait_ms=fetch_wait_ms(broker),
         )
 
     async def start(self) -> None:
@@ -188,6 +186,11 @@ class TopicReader:
 def rebalance_ms(broker: Broker) -> int:
     """How long a rebalance may take. The embedded broker makes every first join wait all of it."""
     return min(broker.rebalance_timeout_ms, 2_000) if broker.kind == "embedded" else broker.rebalance_timeout_ms
+
+
+def fetch_wait_ms(broker: Broker) -> int:
+    """How long a fetch may wait for the next record. It wakes Apache Kafka's; the embedded broker sleeps through it."""
+    return min(broker.fetch_max_wait_ms, 20) if broker.kind == "embedded" else broker.fetch_max_wait_ms
 
 
 def _record(message: Any) -> Record:

@@ -43,7 +43,7 @@ class Pace:
     linger_s: float = 0.1
     max_undelivered: int = 512  # computed records whose outputs wait; above it nothing new is computed
     max_queued: int = 2_000  # read ahead; above it reading waits until half is worked off
-    commit_every_s: float = 0.2
+    commit_every_s: float = 1.0
     stuck_after_s: float = 120.0  # nothing finished for so long with work at hand: end the process
 
 

@@ -1,0 +1,148 @@
+"""The stack that benchmarks run on: a real Apache Kafka and Redis, the reference encoder and heads, real workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.arrivals import tenants
+from benchmarks.hardware import cpu_s
+from benchmarks.shapes import encoder_directory, write_heads
+from encoder_worker.load import quantised
+from infra.supervise import Supervisor
+from infra.up import stack
+from producers import Headrace
+from topology import topics
+from topology.encoders import cache_dir, space_of
+from topology.errors import UnknownTenant
+from topology.heads import HeadManifest
+from topology.registry import HeadRecord
+from topology.settings import Settings
+from topology.stream.kafka import GroupConsumer, Producer, Rebalances
+from topology.stream.records import Output
+
+RING = "bench"
+WARM_S = 25.0
+CONFIG = """\
+prefix = "bench"
+state_dir = "{state}"
+[broker]
+kind = "{broker}"
+[heads]
+store = "{store}"
+memory_mb = 16384
+[cache]
+enabled = {cached}
+embeddings_mb = 256
+[rings.bench]
+languages = ["en"]
+encoder = "{encoder}"
+device = "{device}"
+precision = "{precision}"
+latency_ms = 35
+partitions = 4
+workers = {encoders}
+[rings.bench.cells.a]
+partitions = 4
+workers = {head_workers}
+"""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A running stack under measurement."""
+
+    settings: Settings
+    supervisor: Supervisor
+    names: list[str]
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor seconds by kind of process so far; the load generator is `client`."""
+        pids = {child.name: child.process.pid for child in self.supervisor.children} | {"client": os.getpid()}
+        found: dict[str, float] = {}
+        for name, seconds in cpu_s(pids).items():
+            kind = name.split("-")[0]
+            found[kind] = found.get(kind, 0.0) + seconds
+        return found
+
+
+def store_dir() -> Path:
+    """Where the heads of benchmarks are kept."""
+    return cache_dir() / "bench" / "heads"
+
+
+def prepare(count: int, size: str = "standard") -> tuple[Path, list[HeadManifest]]:
+    """(encoder directory, manifests): everything a stand needs on disk, made where it is missing."""
+    encoder = encoder_directory()
+    quantised(encoder, say=print)
+    manifests = write_heads(store_dir(), RING, tenants(count), space_of(encoder, 250), size)
+    return encoder, [m for m in manifests if isinstance(m, HeadManifest)]
+
+
+@contextmanager
+def stand(
+    count: int = 64, broker: str = "kafka", encoders: int = 2, head_workers: int = 2, cached: bool = False,
+    device: str = "cpu", precision: str = "int8", say: object = print,
+) -> Iterator[Stand]:
+    """The stack with `count` tenants announced; everything it started is stopped on the way out."""
+    encoder, manifests = prepare(count)
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
+        config = Path(home) / "headrace.toml"
+        config.write_text(CONFIG.format(
+            state=home, broker=broker, store=store_dir(), encoder=encoder, device=device, precision=precision,
+            encoders=encoders, head_workers=head_workers, cached=json.dumps(cached),
+        ))
+        with stack(config, say=lambda line: None) as (settings, supervisor):
+            asyncio.run(_announced(settings, manifests))
+            if broker == "kafka":
+                asyncio.run(warm_broker(settings))
+            yield Stand(settings, supervisor, tenants(count))
+
+
+async def warm_broker(settings: Settings, seconds: float = WARM_S) -> None:
+    """Give a fresh broker single-record requests until its JVM has compiled them: cold it costs several times more."""
+    topic = topics.utterances(settings.prefix, RING, "backfill")
+    producer, consumer = Producer(settings.broker), GroupConsumer(settings.broker, topic, "bench-warm-up")
+    end = asyncio.get_running_loop().time() + seconds
+
+    async def write() -> None:
+        while asyncio.get_running_loop().time() < end:
+            await producer.send([Output(topic, None, b"x" * 2_000)])
+
+    await producer.start()
+    await consumer.start(Rebalances())
+    try:
+        writing = asyncio.gather(*(write() for _ in range(4)))
+        while not writing.done():
+            read = await consumer.take(64, wait_ms=100)
+            await consumer.commit({(r.topic, r.partition): r.offset + 1 for r in read})
+        await writing
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+async def _announced(settings: Settings, manifests: Sequence[HeadManifest]) -> None:
+    producer = Producer(settings.broker)
+    await producer.start()
+    try:
+        records = [HeadRecord(m.tenant, m.ring, m.version, m.space, m.sha256) for m in manifests]
+        await producer.send([Output(topics.heads(settings.prefix), r.key, r.to_bytes()) for r in records])
+    finally:
+        await producer.stop()
+    end = asyncio.get_running_loop().time() + 60
+    async with Headrace(settings) as client:
+        for manifest in manifests:
+            while True:
+                try:
+                    await client.predict(manifest.tenant, "are you there", lang="en", deadline=60)
+                    break
+                except UnknownTenant:
+                    if asyncio.get_running_loop().time() > end:
+                        raise

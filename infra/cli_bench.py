@@ -1,0 +1,87 @@
+"""`headrace bench ...`: measures on this machine, in one run, and says on what."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PIPELINE = """\
+Starts a real Apache Kafka and Redis and the workers, and sends utterances by Poisson arrivals over 64 tenants (Zipf).
+Finds the knee (the highest rate with p90 within 35 ms and 98 % answered in time) by bisection, the saturated rate, the
+latency at 20/s, and the bare engines' rate on the same cores before and after. About 6 minutes; --short takes 2."""
+
+
+def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Put `bench` and its subcommands among `commands`; `add(commands, name, function, text)` makes one."""
+    bench = commands.add_parser("bench", help="measure speed on this machine").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    engine = _add(bench, add, "engine", _engine, "the bare encoder and a head, by batch and length")
+    engine.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    engine.add_argument("--precision", help="int8, bfloat16, float32, float16 (default: int8 on cpu, float16 on cuda)")
+    pipeline = _add(bench, add, "pipeline", _pipeline, PIPELINE)
+    pipeline.add_argument("--lengths", choices=("uniform", "mix"), help="only one of the two")
+    pipeline.add_argument("--repeated", type=float, default=0.0, help="share of texts said before, with the cache on")
+    pipeline.add_argument("--encoders", type=int, default=2, help="encoder workers (default: 2)")
+    pipeline.add_argument("--head-workers", type=int, default=1, help="head workers (default: 1)")
+    pipeline.add_argument("--no-reference", action="store_true", help="leave out OpenVINO and ONNX Runtime")
+    pipeline.add_argument("--engine-bound", action="store_true", help="only saturation, as a share of the bare engines")
+    pipeline.add_argument("--triton", action="store_true", help="NVIDIA Triton on the same work, in the same run")
+    _add(bench, add, "heads", _heads, "heads only, from embeddings already on the topic")
+    _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
+
+
+def _add(bench: Any, add: Callable[..., argparse.ArgumentParser], name: str, function: Any, text: str) -> Any:
+    parser = add(bench, name, function, text)
+    parser.add_argument("--json", type=Path, help="write the result here, and a PNG beside it")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each measurement (default: 10)")
+    parser.add_argument("--short", action="store_true", help="a coarser result, sooner")
+    return parser
+
+
+def _engine(args: argparse.Namespace) -> None:
+    from benchmarks import engine, report
+
+    precision = args.precision or ("float16" if args.device == "cuda" else "int8")
+    seconds = 0.5 if args.short else args.seconds / 5
+    result = engine.run(args.device, precision, seconds)
+    report.finish("engine", result, _given(args), args.json, engine.plot(result))
+
+
+def _pipeline(args: argparse.Namespace) -> None:
+    from benchmarks import pipeline, report
+    from benchmarks.arrivals import LENGTHS
+
+    lengths = (args.lengths,) if args.lengths else LENGTHS
+    plan = pipeline.Plan(
+        seconds=5.0 if args.short else args.seconds, probes=0 if args.engine_bound else 4 if args.short else 6,
+        encoders=args.encoders, head_workers=args.head_workers, repeated=args.repeated,
+        reference=not args.no_reference, lengths=lengths,
+    )
+    result = pipeline.run(plan)
+    if args.triton:
+        from benchmarks.peers import triton
+
+        result["triton"] = triton.run(plan)
+    report.finish("pipeline", result, _given(args), args.json, pipeline.plot(result))
+
+
+def _heads(args: argparse.Namespace) -> None:
+    from benchmarks import heads, pipeline, report
+
+    result = heads.run(pipeline.Plan(seconds=4.0 if args.short else args.seconds, probes=4 if args.short else 6))
+    report.finish("heads", result, _given(args), args.json, pipeline.plot({"uniform": {**result, "bare_per_s": 0}}))
+
+
+def _monolith(args: argparse.Namespace) -> None:
+    from benchmarks import monolith, report
+
+    result = monolith.run(1.0 if args.short else args.seconds / 2)
+    report.finish("monolith", result, _given(args), args.json, monolith.plot(result))
+
+
+def _given(args: argparse.Namespace) -> dict[str, object]:
+    return {name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(args).items() if name not in ("run", "config")}
