@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,10 @@ def finish(
     """Add hardware and settings, print, and where `place` is given write it there, and the picture beside it."""
     whole = {"benchmark": name, "at": datetime.now(UTC).isoformat(timespec="seconds"), **result,
              "hardware": hardware(), "settings": dict(settings)}
-    print(json.dumps(_rounded(whole), indent=2))
+    print(json.dumps(_rounded(_valid(whole)), indent=2))
     if place is not None:
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(whole, indent=2) + "\n")
+        place.write_text(json.dumps(_valid(whole), indent=2, allow_nan=False) + "\n")
         picture = place.with_suffix(".png")
         _draw(picture, name, plot)
         print(f"written: {place}, {picture}")
@@ -44,6 +45,15 @@ def _draw(picture: Path, name: str, plot: Callable[[Any], None]) -> None:
     axes.grid(alpha=0.3)
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)
+
+
+def _valid(value: Any) -> Any:
+    """JSON has no NaN: a figure that was not reached is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _valid(item) for key, item in value.items()}
+    return [_valid(item) for item in value] if isinstance(value, list) else value
 
 
 def _rounded(value: Any) -> Any:

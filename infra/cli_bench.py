@@ -26,6 +26,7 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     pipeline.add_argument("--repeated", type=float, default=0.0, help="share of texts said before, with the cache on")
     pipeline.add_argument("--encoders", type=int, default=2, help="encoder workers (default: 2)")
     pipeline.add_argument("--head-workers", type=int, default=1, help="head workers (default: 1)")
+    pipeline.add_argument("--p90-ms", type=float, default=35.0, help="the knee's latency limit (default: 35)")
     pipeline.add_argument("--no-reference", action="store_true", help="leave out OpenVINO and ONNX Runtime")
     pipeline.add_argument("--engine-bound", action="store_true", help="only saturation, as a share of the bare engines")
     pipeline.add_argument("--triton", action="store_true", help="NVIDIA Triton on the same work, in the same run")
@@ -58,21 +59,24 @@ def _pipeline(args: argparse.Namespace) -> None:
     plan = pipeline.Plan(
         seconds=5.0 if args.short else args.seconds, probes=0 if args.engine_bound else 4 if args.short else 6,
         encoders=args.encoders, head_workers=args.head_workers, repeated=args.repeated,
-        reference=not args.no_reference, lengths=lengths,
+        reference=not args.no_reference, lengths=lengths, p90_ms=args.p90_ms,
     )
     result = pipeline.run(plan)
     if args.triton:
         from benchmarks.peers import triton
 
         result["triton"] = triton.run(plan)
-    report.finish("pipeline", result, _given(args), args.json, pipeline.plot(result))
+    report.finish("pipeline", result, _given(args), args.json, pipeline.plot(result, args.p90_ms))
 
 
 def _heads(args: argparse.Namespace) -> None:
     from benchmarks import heads, pipeline, report
 
     result = heads.run(pipeline.Plan(seconds=4.0 if args.short else args.seconds, probes=4 if args.short else 6))
-    report.finish("heads", result, _given(args), args.json, pipeline.plot({"uniform": {**result, "bare_per_s": 0}}))
+    report.finish(
+        "heads", result, _given(args), args.json,
+        pipeline.plot({"uniform": {**result, "bare_per_s": 0}}, heads.KNEE_P90_MS),
+    )
 
 
 def _monolith(args: argparse.Namespace) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 from benchmarks.arrivals import texts
 from benchmarks.bare import Work
 from benchmarks.shapes import HIDDEN, encoder_directory, head_manifest_and_weights
-from encoder_worker.model import load_packed
 from encoder_worker.packed import Packed, packed
 from encoder_worker.tokens import Tokenizer
 from topology.encoders import cache_dir, weights_sha256
@@ -27,21 +26,29 @@ NAMES = ("ids", "positions", "gather", "scatter", "mask")
 CALIBRATED_ON = 128
 
 
+class OpenVinoOrt:
+    """The reference's engines with `count` heads."""
+
+    def __init__(self, count: int) -> None:
+        directory = encoder_directory()
+        self._tokenizer, self._encoder = Tokenizer(directory, 250), _compiled(_encoder(directory))
+        self._heads = _heads(count)
+
+    def predict(self, said: Sequence[str], chosen: Sequence[int]) -> list[tuple[int, float]]:
+        """(intent, its logit) of each text by its head."""
+        batch = packed([row.ids for row in self._tokenizer.rows(said)], 0)
+        vectors = self._encoder(_feed(batch))[0]
+        scored = []
+        for head, (start, end) in zip(chosen, batch.spans, strict=True):
+            intents = self._heads[head].run(None, {"vectors": vectors[None, start:end]})[0][0]
+            best = int(intents.argmax())
+            scored.append((best, float(intents[best])))
+        return scored
+
+
 def openvino_ort(count: int) -> Work:
     """As `benchmarks.bare.ours`, on the reference's engines."""
-    directory = encoder_directory()
-    tokenizer, encoder = Tokenizer(directory, 250), _compiled(_encoder(directory))
-    heads = _heads(count)
-
-    def work(said: Sequence[str], chosen: Sequence[int]) -> object:
-        rows = tokenizer.rows(said)
-        batch = packed([row.ids for row in rows], 0)
-        vectors = encoder(_feed(batch))[0]
-        for head, (start, end) in zip(chosen, batch.spans, strict=True):
-            heads[head].run(None, {"vectors": vectors[None, start:end]})
-        return None
-
-    return work
+    return OpenVinoOrt(count).predict
 
 
 def _feed(batch: Packed) -> dict[str, Any]:
@@ -60,9 +67,11 @@ def _encoder(directory: Path) -> Path:
     place = cache_dir() / "bench" / f"openvino-{weights_sha256(directory)[:16]}.xml"
     if place.is_file():
         return place
-    import nncf
+    import nncf  # all of these here: once it is made, serving it needs none of them
     import openvino
     import torch
+
+    from encoder_worker.model import load_packed
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     model, tokenizer = load_packed(directory), Tokenizer(directory, 250)
