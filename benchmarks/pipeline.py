@@ -90,7 +90,8 @@ async def _measure(it: Stand, plan: Plan, kind: str, bare_per_s: float) -> Resul
     saturated = flood.throughput_per_s()
     print(f"{kind}: saturated {saturated:.1f}/s", flush=True)
     return {
-        "throughput_per_s": knee[0], "knee_p90_limit_ms": plan.p90_ms, "p50_ms": knee[1].percentile(50), "p90_ms": knee[1].percentile(90),
+        "throughput_per_s": knee[0], "knee_p90_limit_ms": plan.p90_ms,
+        "p50_ms": knee[1].percentile(50), "p90_ms": knee[1].percentile(90),
         "p99_ms": knee[1].percentile(99), "knee_found": knee[0] > 0, "stages": knee[1].summary()["stages"],
         "saturated_per_s": saturated, "cpu_us_per_utterance": cpu_us, "curve": tried,
     }

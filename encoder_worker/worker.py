@@ -14,7 +14,8 @@ from encoder_worker.cost import CostModel
 from encoder_worker.engine import Encoded, Engine
 from encoder_worker.tokens import Row, Tokenizer
 from topology import cells, topics, wire
-from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, TextTooLong
+from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, Overloaded, TextTooLong
+from topology.quotas import Meter
 from topology.settings import Ring, Settings
 from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 from topology.stream.process import now_us
@@ -40,6 +41,7 @@ class EncoderWorker:
     ) -> None:
         self._settings, self._ring, self._lane = settings, ring, lane
         self._engine, self._tokenizer, self._space, self._cache = engine, tokenizer, space, cache
+        self._meter = Meter(settings.quotas, ring.workers)
         self.cost = CostModel()
         self._tally: Counter[str] = Counter()
         # The next batch is tokenised while the engine computes this one.
@@ -60,7 +62,7 @@ class EncoderWorker:
         for record in records:
             try:
                 one = self._read(record, received_us)
-            except (BadRecord, DeadlineExceeded) as error:
+            except (BadRecord, DeadlineExceeded, Overloaded) as error:
                 yield self.refuse(record, error)
             else:
                 by_text.setdefault(one.utterance.text, []).append(one)
@@ -128,7 +130,17 @@ class EncoderWorker:
         if self._lane == "live" and utterance.deadline_us < received_us:
             late_ms = (received_us - utterance.deadline_us) // 1_000
             raise DeadlineExceeded(f"the deadline passed {late_ms} ms before an encoder was free; nothing was computed")
+        if self._lane == "live":
+            self._meter.charge(utterance.tenant, received_us / 1e6)
         return Asked(record, utterance)
+
+    def tenant(self, record: Record) -> str:
+        """As `Worker.tenant`."""
+        return asker_of(record.value).tenant
+
+    def most_waiting(self, tenant: str) -> int:
+        """As `Worker.most_waiting`. Replays wait as long as they must."""
+        return self._meter.quota(tenant).queue if self._lane == "live" else 1 << 30
 
     def _outcome(self, answered: Sequence[tuple[list[Asked], CachedEmbedding]], received_us: int) -> Outcome:
         encoded_us = now_us()

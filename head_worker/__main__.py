@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
+from pathlib import Path
 
 from head_worker.cache import HeadCache
-from head_worker.store import HeadStore
+from head_worker.store import open_store
 from head_worker.worker import HeadWorker
 from topology import topics
 from topology.addresses import load_running
@@ -38,7 +40,8 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Read the registry to its end, then score until `stop`."""
     settings = load_running(args.config)
     _check(settings, args.ring, args.cell)
-    heads = HeadCache(args.ring, HeadStore(settings.heads.store), settings.heads.memory_mb << 20)
+    store = open_store(settings.heads, Path(settings.state_dir) / "heads-cache")
+    heads = HeadCache(args.ring, store, settings.heads.memory_mb << 20, settings.heads.pinned)
     registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), heads.apply)
     log.info("registry read: %d records", await registry.start())
     replies = ReplyWriter(settings.redis, settings.prefix)
@@ -55,6 +58,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+        log.info("stats %s", json.dumps(worker.stats()))
         await registry.stop()
         await replies.close()
 

@@ -7,12 +7,13 @@ scores in numpy, `int8.py` in C from a mapped file; `load.py` chooses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from head_worker.decode import best_path, is_legal, spans_of, words_of
+from head_worker.system import SystemEntity, check_available, find
 from topology.errors import BadHead
 from topology.heads import HeadManifest
 from topology.vectors import quantised
@@ -29,13 +30,15 @@ class TokenVectors:
     data: NDArray[np.int8]
     scales: Array
     offsets: NDArray[np.int32]
+    lang: str = ""
+    submitted_us: int = 0
 
     @classmethod
     def of(cls, record: Embedding) -> TokenVectors:
         """The vectors of a record, whose sizes were checked when it was decoded."""
         data, scales = quantised(record)
         offsets = np.frombuffer(record.offsets, dtype="<i4").reshape(record.tokens, 2)
-        return cls(record.text, data, scales, offsets)
+        return cls(record.text, data, scales, offsets, record.lang, record.submitted_us)
 
     @property
     def vectors(self) -> Array:
@@ -45,13 +48,18 @@ class TokenVectors:
 
 @dataclass(frozen=True)
 class Span:
-    """An entity: `text` is characters `start` to `end` (exclusive) of the utterance."""
+    """An entity: `text` is characters `start` to `end` (exclusive) of the utterance.
+
+    `value`: what it stands for (a date, a number, the tenant's own word for it), where that is known. Labels of system
+    entities begin with `sys.`.
+    """
 
     start: int
     end: int
     label: str
     text: str
     confidence: float
+    value: str | float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Head:
     nbytes: int
 
     def __init__(self, manifest: HeadManifest) -> None:
+        check_available(manifest.system_entities)
         self.manifest = manifest
 
     def logits(self, rows: Sequence[TokenVectors]) -> tuple[Array, Array]:
@@ -93,7 +102,8 @@ class Head:
         best = int(chances.argmax())
         confidence = float(chances[best])
         below = confidence < self.manifest.out_of_scope_threshold
-        return Scored(self.manifest.intents[best], confidence, below, self._entities(row, tags))
+        entities = resolved(self._entities(row, tags), row, self.manifest)
+        return Scored(self.manifest.intents[best], confidence, below, entities)
 
     def _entities(self, row: TokenVectors, tags: Array) -> tuple[Span, ...]:
         names = self.manifest.tags
@@ -111,6 +121,34 @@ class Head:
             sure = sum(float(chances[word, path[word]]) for word in range(first, after)) / (after - first)
             found.append(Span(start, end, label, row.text[start:end], sure))
         return tuple(found)
+
+
+def resolved(spans: tuple[Span, ...], row: TokenVectors, manifest: HeadManifest) -> tuple[Span, ...]:
+    """The tenant's spans with their values, and the system entities that lie beside them.
+
+    A value comes from the tenant's synonyms, else from a system entity inside the span; the tenant's spans go first.
+    """
+    system = system_entities(row, manifest)
+    found = [replace(span, value=_value(span, manifest, system)) for span in spans]
+    for one in system:
+        if all(one.end <= span.start or span.end <= one.start for span in spans):
+            found.append(Span(one.start, one.end, f"sys.{one.kind}", row.text[one.start : one.end], 1.0, one.value))
+    return tuple(sorted(found, key=lambda span: span.start))
+
+
+def system_entities(row: TokenVectors, manifest: HeadManifest) -> list[SystemEntity]:
+    """Those that the head asks for."""
+    if not manifest.system_entities:
+        return []
+    return find(row.text, row.lang, row.submitted_us, manifest.system_entities)
+
+
+def _value(span: Span, manifest: HeadManifest, system: list[SystemEntity]) -> str | float | None:
+    said = span.text.casefold()
+    for value, ways in manifest.synonyms.get(span.label, {}).items():
+        if said == value.casefold() or said in (way.casefold() for way in ways):
+            return value
+    return next((one.value for one in system if span.start <= one.start and one.end <= span.end), None)
 
 
 def softmax(x: Array) -> Array:

@@ -1,19 +1,24 @@
-"""The head store on disk: `{root}/{ring}/{tenant}/{version}/head.json` and `head.safetensors`."""
+"""The head store: `{root}/{ring}/{tenant}/{version}/head.json` and `head.safetensors`, in a directory or at a URL."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from topology.errors import BadHead
+from topology.errors import BadHead, Misconfigured
 from topology.heads import HeadManifest
+from topology.settings import Heads
 
 FILES = ("head.json", "head.safetensors")
 
 
 class HeadStore:
-    """Versions are written whole and never changed, so a reader needs no lock."""
+    """A directory. Versions are written whole and never changed, so a reader needs no lock."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
@@ -34,13 +39,8 @@ class HeadStore:
             raise BadHead(f"{source}: no {' and no '.join(missing)}; `headrace head train` writes such a directory")
         manifest = HeadManifest.from_json((source / "head.json").read_text())
         target = self.folder(manifest.ring, manifest.tenant, manifest.version)
-        if target.exists():
-            return manifest
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        partial.mkdir(parents=True)
-        for name in FILES:
-            shutil.copy2(source / name, partial / name)
-        partial.rename(target)
+        if not target.exists():
+            _appear(target, lambda partial: [shutil.copy2(source / name, partial / name) for name in FILES])
         return manifest
 
     def manifest(self, ring: str, tenant: str, version: str) -> HeadManifest:
@@ -54,3 +54,102 @@ class HeadStore:
     def delete(self, ring: str, tenant: str) -> None:
         """Remove every version of a tenant's head."""
         shutil.rmtree(self._root / ring / tenant, ignore_errors=True)
+
+
+class RemoteStore(HeadStore):
+    """Any URL that fsspec knows; versions in use are kept in a local directory of at most `disk_bytes`."""
+
+    def __init__(self, url: str, cache: Path, disk_bytes: int) -> None:
+        super().__init__(cache)
+        try:
+            fsspec = importlib.import_module("fsspec")  # by name: a worker with a local store has no need of it
+            self._files, self._base = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise Misconfigured(
+                f"heads.store = {url!r}: {error}; pip install 'headrace[store]' brings fsspec and S3"
+            ) from error
+        self._disk_bytes = disk_bytes
+        self._lock = threading.Lock()
+
+    def _at(self, *parts: str) -> str:
+        return "/".join([self._base.rstrip("/"), *parts])
+
+    def folder(self, ring: str, tenant: str, version: str) -> Path:
+        """The local copy of a version, fetched if it must be. Raises: BadHead."""
+        target = super().folder(ring, tenant, version)
+        if not target.is_dir():
+            try:
+                _appear(target, lambda partial: [
+                    self._files.get_file(self._at(ring, tenant, version, name), str(partial / name)) for name in FILES
+                ])
+            except Exception as error:  # every file system has its own errors; all mean that this head is not to be had
+                raise BadHead(f"{self._at(ring, tenant, version)}: cannot be fetched: {error}") from error
+            self._bound(target)
+        target.touch()
+        return target
+
+    def _bound(self, newest: Path) -> None:
+        """Remove the copies that were used longest ago. A head that is mapped lives on without its name."""
+        with self._lock:
+            folders = sorted(
+                (p.parent for p in self._root.rglob("head.json") if p.parent != newest), key=lambda p: p.stat().st_mtime
+            )
+            sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in [*folders, newest]}
+            total = sum(sizes.values())
+            for folder in folders:
+                if total <= self._disk_bytes:
+                    return
+                total -= sizes[folder]
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def versions(self, ring: str, tenant: str) -> list[str]:
+        """As `HeadStore.versions`."""
+        try:
+            found = self._files.ls(self._at(ring, tenant), detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        names = [str(place).rstrip("/").rpartition("/")[2] for place in found]
+        return sorted(name for name in names if self._files.exists(self._at(ring, tenant, name, "head.json")))
+
+    def put(self, source: Path) -> HeadManifest:
+        """As `HeadStore.put`; the manifest goes last, so that a version is there whole or not at all."""
+        manifest = super().put(source)
+        at = (manifest.ring, manifest.tenant, manifest.version)
+        for name in reversed(FILES):
+            self._files.makedirs(self._at(*at), exist_ok=True)
+            self._files.put_file(str(source / name), self._at(*at, name))
+        return manifest
+
+    def manifest(self, ring: str, tenant: str, version: str) -> HeadManifest:
+        """As `HeadStore.manifest`."""
+        try:
+            return HeadManifest.from_json(self._files.cat_file(self._at(ring, tenant, version, "head.json")).decode())
+        except OSError as error:
+            raise BadHead(f"{self._at(ring, tenant, version)}: cannot be read: {error}") from error
+
+    def delete(self, ring: str, tenant: str) -> None:
+        """As `HeadStore.delete`."""
+        super().delete(ring, tenant)
+        if self._files.exists(self._at(ring, tenant)):
+            self._files.rm(self._at(ring, tenant), recursive=True)
+
+
+def open_store(heads: Heads, cache: Path) -> HeadStore:
+    """The store that headrace.toml names. `cache`: where copies of a remote one are kept. Raises: Misconfigured."""
+    if "://" in heads.store:
+        return RemoteStore(heads.store, cache, heads.disk_mb << 20)
+    return HeadStore(heads.store)
+
+
+def _appear(target: Path, fill: Callable[[Path], Any]) -> None:
+    """Make a directory aside and give it its name when it is whole; whoever was first wins."""
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    partial.mkdir(parents=True)
+    try:
+        fill(partial)
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from head_worker.cache import HeadCache
 from head_worker.engine import Head, Scored, TokenVectors
+from head_worker.shadow import comparison
 from topology import topics, wire
 from topology.errors import BadRecord, DeadlineExceeded
 from topology.heads import check_space
@@ -17,6 +19,8 @@ from topology.stream.process import now_us
 from topology.stream.records import Outcome, Output, Record, Reply
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
+
+CHUNK = 4  # utterances that are scored before the first of them is answered
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,14 @@ class Asked:
     embedding: wire.Embedding
 
 
-CHUNK = 4  # utterances that are scored before the first of them is answered
+@dataclass(frozen=True)
+class Group:
+    """Utterances that one head scores; `shadow` scores some of them (by id) beside it and answers none."""
+
+    head: Head
+    asked: list[Asked]
+    shadow: Head | None = None
+    shadowed: frozenset[str] = frozenset()
 
 
 class HeadWorker:
@@ -37,38 +48,82 @@ class HeadWorker:
         self._ring, self._heads, self._lane = ring, heads, lane
         self._results = topics.predictions(settings.prefix, ring, cell, lane)
         self._dead_letters = topics.dead_letters(settings.prefix)
+        self._shadows = topics.shadows(settings.prefix)
+        self._quotas = settings.quotas
         self._engine_thread = ThreadPoolExecutor(1, "heads")
+        self._tally: Counter[str] = Counter()
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
-        """Tenants whose head is in memory are answered at once; the others as their heads arrive."""
-        by_tenant: dict[str, list[Asked]] = {}
+        """Tenants whose head is in memory are answered at once; the others come again when it is."""
+        by_version: dict[tuple[str, str], list[Asked]] = {}
         for record in records:
             try:
                 one = self._read(record)
+                by_version.setdefault((one.embedding.tenant, self._version(one.embedding)), []).append(one)
             except (BadRecord, DeadlineExceeded) as error:
                 yield self.refuse(record, error)
-            else:
-                by_tenant.setdefault(one.embedding.tenant, []).append(one)
-        warm: list[tuple[Head, list[Asked]]] = []
-        cold: list[asyncio.Future[Outcome]] = []
-        for tenant, asked in by_tenant.items():
+        warm: list[Group] = []
+        for (tenant, version), asked in by_version.items():
             try:
-                head = self._heads.resident(tenant)
+                head = self._heads.resident(tenant, version)
             except BadRecord as error:
-                yield self._refuse_all(asked, error)
+                yield _together([self.refuse(one.record, error) for one in asked])
                 continue
             if head is None:
-                cold.append(asyncio.ensure_future(self._after_loading(tenant, asked)))
+                yield self._come_again(tenant, version, asked)
             else:
-                warm.append((head, asked))
+                warm.append(self._with_shadow(head, tenant, asked))
         for some in _chunks(warm):
-            yield await self._score(some)
-        for arriving in asyncio.as_completed(cold):
-            yield await arriving
+            yield await asyncio.get_running_loop().run_in_executor(self._engine_thread, self._score, some)
+
+    def _version(self, embedding: wire.Embedding) -> str:
+        """The version that answers: the canary's for its share. Raises: UnknownTenant."""
+        record = self._heads.record(embedding.tenant)
+        canary = record.candidate
+        if canary is None or canary.mode != "canary" or not canary.takes(embedding.id):
+            return record.version
+        try:
+            self._heads.resident(embedding.tenant, canary.version)
+        except BadRecord:
+            return record.version  # a canary that cannot be loaded answers nothing; the log says why
+        return canary.version
+
+    def _come_again(self, tenant: str, version: str, asked: list[Asked]) -> Outcome:
+        record = self._heads.record(tenant)
+        canary = record.candidate
+        sha256 = canary.sha256 if canary is not None and canary.version == version else record.sha256
+        loading = self._heads.load(tenant, version, sha256)
+        return Outcome((), later=[one.record for one in asked], until=loading)
+
+    def _with_shadow(self, head: Head, tenant: str, asked: list[Asked]) -> Group:
+        candidate = self._heads.record(tenant).candidate
+        if candidate is None or candidate.mode != "shadow":
+            return Group(head, asked)
+        try:
+            shadow = self._heads.resident(tenant, candidate.version)
+            if shadow is None:
+                self._heads.load(tenant, candidate.version, candidate.sha256).add_done_callback(_heard)
+        except BadRecord:
+            return Group(head, asked)
+        chosen = frozenset(one.embedding.id for one in asked if candidate.takes(one.embedding.id))
+        return Group(head, asked, shadow, chosen)
 
     def refuse(self, record: Record, error: Exception) -> Outcome:
         """The error reply and dead letter of a record that cannot be scored."""
         return refusal(record, asker_of(record.value), error, self._ring, self._results, self._dead_letters)
+
+    def tenant(self, record: Record) -> str:
+        """As `Worker.tenant`: the topic is keyed by it."""
+        return (record.key or b"").decode(errors="replace")
+
+    def most_waiting(self, tenant: str) -> int:
+        """As `Worker.most_waiting`. Replays wait as long as they must."""
+        quota = self._quotas.tenants.get(tenant, self._quotas.default)
+        return quota.queue if self._lane == "live" else 1 << 30
+
+    def stats(self) -> dict[str, int]:
+        """What was scored so far, and the head cache's own figures."""
+        return {**self._tally, **self._heads.stats()}
 
     def _read(self, record: Record) -> Asked:
         embedding = wire.decode(wire.Embedding, record.value)
@@ -76,44 +131,40 @@ class HeadWorker:
             raise DeadlineExceeded("the deadline passed before a head worker was free")
         return Asked(record, embedding)
 
-    async def _after_loading(self, tenant: str, asked: list[Asked]) -> Outcome:
-        try:
-            head = await self._heads.load(tenant)
-        except BadRecord as error:
-            return self._refuse_all(asked, error)
-        return await self._score([(head, asked)])
+    def _score(self, groups: list[Group]) -> Outcome:
+        return _together([self._score_group(group) for group in groups])
 
-    async def _score(self, groups: list[tuple[Head, list[Asked]]]) -> Outcome:
-        return await asyncio.get_running_loop().run_in_executor(self._engine_thread, self._score_now, groups)
-
-    def _score_now(self, groups: list[tuple[Head, list[Asked]]]) -> Outcome:
-        done: list[Record] = []
-        outputs: list[Output] = []
-        replies: list[Reply] = []
-        for head, asked in groups:
-            outcome = self._score_group(head, asked)
-            done.extend(outcome.done)
-            outputs.extend(outcome.outputs)
-            replies.extend(outcome.replies)
-        return Outcome(done, outputs, replies)
-
-    def _score_group(self, head: Head, asked: list[Asked]) -> Outcome:
+    def _score_group(self, group: Group) -> Outcome:
         fitting: list[Asked] = []
         refused: list[Outcome] = []
-        for one in asked:
+        for one in group.asked:
             try:
-                check_space(head.manifest.space, one.embedding.space)
+                check_space(group.head.manifest.space, one.embedding.space)
                 fitting.append(one)
             except BadRecord as error:
                 refused.append(self.refuse(one.record, error))
-        rows = [TokenVectors.of(a.embedding) for a in fitting]
-        scored = head.predict(rows) if rows else []
-        answers = [self._answer(a.embedding, s, head) for a, s in zip(fitting, scored, strict=True)]
-        return Outcome(
-            [*(a.record for a in fitting), *(r for o in refused for r in o.done)],
-            [*(output for output, _ in answers), *(x for o in refused for x in o.outputs)],
-            [*(reply for _, reply in answers), *(r for o in refused for r in o.replies)],
-        )
+        rows = [TokenVectors.of(one.embedding) for one in fitting]
+        scored = group.head.predict(rows) if rows else []
+        self._tally.update(utterances=len(rows), calls=bool(rows))
+        answers = [self._answer(a.embedding, s, group.head) for a, s in zip(fitting, scored, strict=True)]
+        outputs = [output for output, _ in answers] + self._compared(group, fitting, rows, scored)
+        return _together([Outcome([a.record for a in fitting], outputs, [reply for _, reply in answers]), *refused])
+
+    def _compared(
+        self, group: Group, fitting: list[Asked], rows: list[TokenVectors], scored: list[Scored]
+    ) -> list[Output]:
+        """What the shadow would have said, beside what was answered, for the topic of comparisons."""
+        shadow = group.shadow
+        if shadow is None:
+            return []
+        chosen = [i for i, one in enumerate(fitting) if one.embedding.id in group.shadowed
+                  and one.embedding.space == shadow.manifest.space]
+        others = shadow.predict([rows[i] for i in chosen]) if chosen else []
+        return [
+            Output(self._shadows, fitting[i].embedding.tenant.encode(),
+                   comparison(fitting[i].embedding, scored[i], group.head, other, shadow))
+            for i, other in zip(chosen, others, strict=True)
+        ]
 
     def _answer(self, embedding: wire.Embedding, scored: Scored, head: Head) -> tuple[Output, Reply]:
         prediction = wire.Prediction(
@@ -126,23 +177,29 @@ class HeadWorker:
         reply = Reply(embedding.reply_to, embedding.id, value, ok=True)
         return Output(self._results, embedding.tenant.encode(), value), reply
 
-    def _refuse_all(self, asked: list[Asked], error: Exception) -> Outcome:
-        refused = [self.refuse(one.record, error) for one in asked]
-        return Outcome(
-            [r for o in refused for r in o.done],
-            [x for o in refused for x in o.outputs],
-            [r for o in refused for r in o.replies],
-        )
+
+def _heard(loading: asyncio.Future[Head]) -> None:
+    """A shadow that cannot be loaded is the cache's to log."""
+    if not loading.cancelled():
+        loading.exception()
 
 
-def _chunks(groups: list[tuple[Head, list[Asked]]]) -> Iterator[list[tuple[Head, list[Asked]]]]:
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        [record for one in outcomes for record in one.done],
+        [output for one in outcomes for output in one.outputs],
+        [reply for one in outcomes for reply in one.replies],
+    )
+
+
+def _chunks(groups: list[Group]) -> Iterator[list[Group]]:
     """`groups` in parts of about CHUNK utterances; one tenant's stay together up to as many."""
-    part: list[tuple[Head, list[Asked]]] = []
+    part: list[Group] = []
     count = 0
-    for head, asked in groups:
-        for at in range(0, len(asked), CHUNK):
-            part.append((head, asked[at : at + CHUNK]))
-            count += len(part[-1][1])
+    for group in groups:
+        for at in range(0, len(group.asked), CHUNK):
+            part.append(Group(group.head, group.asked[at : at + CHUNK], group.shadow, group.shadowed))
+            count += len(part[-1].asked)
             if count >= CHUNK:
                 yield part
                 part, count = [], 0

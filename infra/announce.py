@@ -1,22 +1,57 @@
-"""Announcing stored head versions on the registry topic. Needs no torch."""
+"""Announcing stored head versions on the registry topic, and putting versions on trial. Needs no torch."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from head_worker.store import HeadStore
+from head_worker.load import load_head
+from head_worker.store import HeadStore, open_store
 from topology import topics
+from topology.errors import Misconfigured
 from topology.heads import HeadManifest
-from topology.registry import HeadRecord, registry_key
+from topology.registry import Candidate, HeadRecord, parse_key, parse_record, registry_key
 from topology.settings import Settings
-from topology.stream.kafka import Producer
+from topology.stream.kafka import Producer, TopicReader
 from topology.stream.records import Output
 
 
+def store_of(settings: Settings) -> HeadStore:
+    """The store of headrace.toml."""
+    return open_store(settings.heads, Path(settings.state_dir) / "heads-cache")
+
+
 async def announce(settings: Settings, manifest: HeadManifest) -> None:
-    """Put a stored version on the registry topic: from now on workers answer with it."""
+    """Put a stored version on the registry topic: from now on workers answer with it, and a trial is over."""
     record = HeadRecord(manifest.tenant, manifest.ring, manifest.version, manifest.space, manifest.sha256)
     await _send(settings, record.key, record.to_bytes())
+
+
+async def announce_candidate(settings: Settings, manifest: HeadManifest, mode: str, share: float) -> HeadRecord:
+    """Put a stored version on trial beside the current one. Raises: Misconfigured where there is no current one."""
+    current = await announced(settings, manifest.ring, manifest.tenant)
+    if current is None:
+        raise Misconfigured(
+            f"{manifest.ring}/{manifest.tenant} has no head yet to try another beside: headrace head publish"
+        )
+    candidate = Candidate(manifest.version, manifest.space, manifest.sha256, mode, share)
+    record = replace(current, candidate=candidate)
+    await _send(settings, record.key, record.to_bytes())
+    return record
+
+
+async def announced(settings: Settings, ring: str, tenant: str) -> HeadRecord | None:
+    """What the registry says of a tenant now."""
+    reader = TopicReader(settings.broker, topics.heads(settings.prefix))
+    await reader.start()
+    found: HeadRecord | None = None
+    try:
+        for record in await reader.read_to_end():
+            if parse_key(record.key) == (ring, tenant):
+                found = parse_record(record.key, record.value) if record.value is not None else None
+    finally:
+        await reader.stop()
+    return found
 
 
 async def retract(settings: Settings, ring: str, tenant: str) -> None:
@@ -25,10 +60,20 @@ async def retract(settings: Settings, ring: str, tenant: str) -> None:
 
 
 async def publish(settings: Settings, directory: Path) -> HeadManifest:
-    """Copy a head directory into the store and announce it. Raises: BadHead, Unavailable."""
-    manifest = HeadStore(settings.heads.store).put(directory)
+    """Load a head directory to see that it is whole, copy it into the store and announce it.
+
+    Raises: BadHead, Unavailable.
+    """
+    manifest = stored(settings, directory)
     await announce(settings, manifest)
     return manifest
+
+
+def stored(settings: Settings, directory: Path) -> HeadManifest:
+    """Copy a head directory into the store, once it loads. Raises: BadHead."""
+    if (directory / "head.json").is_file():
+        load_head(directory)
+    return store_of(settings).put(directory)
 
 
 async def _send(settings: Settings, key: bytes, value: bytes | None) -> None:

@@ -16,6 +16,7 @@ from infra import heads
 from infra.announce import announce
 from infra.datasets import Example, atis, first_label, home_assistant
 from infra.supervise import Supervisor
+from infra.training.fit import Recipe
 from infra.up import stack
 from infra.weights import encoder_directory
 from producers import Headrace
@@ -80,7 +81,9 @@ def _train_missing(settings: Settings, home: Path) -> None:
             except BadHead as error:
                 print(f"{error}; training it again")
         print(f"training {tenant} ({ring_name}) …", end=" ", flush=True)
-        manifest = heads.train(settings, ring, tenant, examples_of(tenant), None, home / "new" / tenant, EPOCHS)
+        manifest = heads.train(
+            settings, ring, tenant, examples_of(tenant), None, home / "new" / tenant, Recipe(epochs=EPOCHS)
+        )
         store.put(home / "new" / tenant)
         metrics = manifest.metrics
         print(f"held out: intents {metrics['intent_accuracy']:.1%}, spans {metrics['span_f1']:.1%}", flush=True)

@@ -1,20 +1,19 @@
-"""Training a tenant's head from JSON lines of labelled utterances."""
+"""Training a tenant's head from labelled utterances, embedded as they would be served."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from encoder_worker.load import build
 from encoder_worker.tokens import Tokenizer
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
-from infra.datasets import Entity, Example
+from infra.datasets import Example
 from infra.training.evaluate import Labelled, Scores, evaluate
-from infra.training.fit import Target, fit
-from infra.training.model import SIZES
+from infra.training.fit import Progress, Recipe, Target, fit
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest
@@ -22,43 +21,7 @@ from topology.settings import Ring, Settings
 
 HELD_OUT = 10  # every tenth example, where no tuning file is given
 BATCH = 32
-
-
-def read_jsonl(place: Path) -> list[Example]:
-    """Examples of `{"text": …, "intent": …, "entities": [{"start", "end", "label"}]}` lines.
-
-    Raises: Misconfigured, naming every bad line (the first ten are shown).
-    """
-    found: list[Example] = []
-    mistakes: list[str] = []
-    for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            try:
-                found.append(_example(json.loads(line)))
-            except (ValueError, KeyError, TypeError) as error:
-                mistakes.append(f"{place}:{number}: {type(error).__name__}: {error}")
-    if mistakes:
-        more = f"\n… and {len(mistakes) - 10} more" if len(mistakes) > 10 else ""
-        raise Misconfigured("\n".join(mistakes[:10]) + more)
-    if len(found) < 2:
-        raise Misconfigured(f"{place}: {len(found)} examples are too few to train a head")
-    return found
-
-
-def _example(body: dict[str, object]) -> Example:
-    text, intent, entities = body["text"], body["intent"], body.get("entities", [])
-    if not isinstance(text, str) or not text.strip() or not isinstance(intent, str) or not intent:
-        raise ValueError("text and intent must be strings that are not empty")
-    if not isinstance(entities, list):
-        raise ValueError("entities must be a list")
-    spans = tuple(sorted((Entity(e["start"], e["end"], str(e["label"])) for e in entities), key=lambda e: e.start))
-    end = 0
-    for span in spans:
-        whole = isinstance(span.start, int) and isinstance(span.end, int)
-        if not whole or not end <= span.start < span.end <= len(text):
-            raise ValueError(f"entity {span.start}..{span.end} is outside the text, empty, or overlaps another")
-        end = span.end
-    return Example(text, intent, spans)
+DEFAULT = Recipe()
 
 
 def embed(settings: Settings, ring: Ring, examples: Sequence[Example]) -> tuple[str, list[Labelled]]:
@@ -89,15 +52,16 @@ def score(settings: Settings, ring: Ring, directory: Path, examples: Sequence[Ex
 
 def train(
     settings: Settings, ring: Ring, tenant: str, examples: Sequence[Example], tune: Sequence[Example] | None,
-    out: Path, epochs: int = 30, seed: int = 0, size: str = "compact",
-    progress: Callable[[int, dict[str, float]], None] = lambda epoch, scores: None,
+    out: Path, recipe: Recipe = DEFAULT, about: Target | None = None,
+    progress: Progress = lambda epoch, scores: None,
 ) -> HeadManifest:
-    """Train a head and write its directory. Without `tune`, every tenth example is held out."""
+    """Train a head and write its directory. Without `tune`, every tenth example is held out.
+
+    `about`: system entities and synonyms of the head; its tenant, ring and space are filled in here.
+    """
     given = list(examples)
     if tune is None:
         tune, given = given[::HELD_OUT], [one for i, one in enumerate(given) if i % HELD_OUT]
     space, rows = embed(settings, ring, [*given, *tune])
-    target = Target(tenant, ring.name, space)
-    return fit(
-        target, rows[: len(given)], rows[len(given) :], out, epochs, seed, SIZES[size], progress=progress
-    )
+    target = replace(about or Target("", "", ""), tenant=tenant, ring=ring.name, space=space)
+    return fit(target, rows[: len(given)], rows[len(given) :], out, recipe, progress)

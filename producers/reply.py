@@ -11,13 +11,17 @@ from topology.errors import HeadraceError, from_code
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A labelled piece of the text: `text[start:end]`, in characters. `confidence` is in 0..1."""
+    """A labelled piece of the text: `text[start:end]`, in characters. `confidence` is in 0..1.
+
+    `value`: what it stands for, where that is known. Labels of system entities (dates, amounts, …) begin with `sys.`.
+    """
 
     start: int
     end: int
     label: str
     text: str
     confidence: float
+    value: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,11 @@ def outcome_of(marked: bytes, received_us: int) -> Reply | HeadraceError:
     """The reply, or the error, that a marked value from the reply cache stands for."""
     record = wire.decode(wire.Prediction, marked[1:])
     if record.error:
-        return from_code(record.error, record.message)
+        return from_code(record.error, record.message, record.retry_after_ms)
     entities = tuple(
-        Entity(int(e["start"]), int(e["end"]), str(e["label"]), str(e["text"]), float(e["confidence"]))
+        Entity(
+            int(e["start"]), int(e["end"]), str(e["label"]), str(e["text"]), float(e["confidence"]), e.get("value")
+        )
         for e in record.entities
     )
     return Reply(

@@ -8,6 +8,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from infra import announce, heads
 from infra.datasets import Entity, Example
+from infra.training.fit import Recipe
 from infra.up import stack
 
 WORDS = ("turn", "switch", "on", "off", "light", "kitchen", "bathroom", "the", "in")
@@ -55,6 +56,7 @@ def small_stack(home, kind="embedded", workers=1):
     config.write_text(CONFIG.format(encoder=encoder, kind=kind, workers=workers))
     with stack(config) as (settings, supervisor):
         out = home / "acme"
-        heads.train(settings, settings.rings["en"], "acme", [example(i) for i in range(80)], None, out, epochs=15)
+        examples = [example(i) for i in range(80)]
+        heads.train(settings, settings.rings["en"], "acme", examples, None, out, Recipe(epochs=15))
         asyncio.run(announce.publish(settings, out))
         yield settings, supervisor, out

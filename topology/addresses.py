@@ -32,7 +32,8 @@ def forget(settings: Settings) -> None:
 def placed(settings: Settings, folder: Path) -> Settings:
     """`settings` with its relative directories taken from `folder`, where headrace.toml stands."""
     state = (folder / settings.state_dir).resolve()
-    heads = replace(settings.heads, store=str((folder / settings.heads.store).resolve()))
+    store = settings.heads.store
+    heads = replace(settings.heads, store=store if "://" in store else str((folder / store).resolve()))
     return replace(settings, state_dir=str(state), heads=heads)
 
 

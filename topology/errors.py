@@ -10,6 +10,7 @@
     │  ├─ BadHead           a head directory that is corrupt, truncated or contradictory
     │  └─ WrongSpace        head and embedding come from different encoders
     ├─ DeadlineExceeded     too late to matter: tell the caller, compute nothing
+    ├─ Overloaded           too much at once: tell the caller when to try again, compute nothing
     ├─ Unavailable          may succeed later: do not commit, try again
     └─ Misconfigured        a person must act: stop before any work, name the place
 """
@@ -77,6 +78,16 @@ class DeadlineExceeded(HeadraceError, TimeoutError):
     code = "deadline_exceeded"
 
 
+class Overloaded(HeadraceError):
+    """The tenant asks for more than its quota or its queue holds. `retry_after_ms`: when to try again."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after_ms: int = 0) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
 class Unavailable(HeadraceError, ConnectionError):
     """A broker, a Redis or a device is away. Nothing is lost; the same call may succeed later."""
 
@@ -96,6 +107,8 @@ def _tree(root: type[HeadraceError]) -> dict[str, type[HeadraceError]]:
     return found
 
 
-def from_code(code: str, message: str) -> HeadraceError:
+def from_code(code: str, message: str, retry_after_ms: int = 0) -> HeadraceError:
     """The exception an error reply stands for; an unknown code (a newer worker's) gives the root class."""
+    if code == Overloaded.code:
+        return Overloaded(message, retry_after_ms)
     return _tree(HeadraceError).get(code, HeadraceError)(message)

@@ -10,6 +10,7 @@ from typing import Any
 from topology.errors import BadHead, WrongSpace
 
 FORMAT = 1
+SYSTEM_ENTITIES = ("number", "amount", "duration", "date", "time", "email")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class HeadManifest:
     metrics: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
     precision: str = "float32"
+    system_entities: tuple[str, ...] = ()  # kinds that every tenant understands: number, date, …
+    synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # label → value → ways to say it
 
     def to_json(self) -> str:
         """The text of `head.json`."""
@@ -50,13 +53,15 @@ class HeadManifest:
             raise BadHead(f"head.json has format {body.get('format')!r}; this Headrace reads format {FORMAT}")
         if unknown := sorted(set(body) - set(known)):
             raise BadHead(f"head.json has unknown fields: {', '.join(unknown)}")
-        required = [n for n, f in known.items() if f.default is dataclasses.MISSING and n != "metrics"]
+        unset = dataclasses.MISSING
+        required = [n for n, f in known.items() if f.default is unset and f.default_factory is unset]
         if missing := [name for name in required if name not in body]:
             raise BadHead(f"head.json lacks {', '.join(missing)}")
         for name in ("intents", "tags"):
             if not isinstance(body[name], list) or not all(isinstance(item, str) for item in body[name]):
                 raise BadHead(f"head.json: {name} must be a list of strings")
             body[name] = tuple(body[name])
+        body["system_entities"] = tuple(body.get("system_entities", ()))
         manifest = cls(**body)
         manifest._check()
         return manifest
@@ -76,6 +81,10 @@ class HeadManifest:
             raise BadHead(f"head.json: out_of_scope_threshold must be in 0..1, not {self.out_of_scope_threshold!r}")
         if self.precision not in ("float32", "int8"):
             raise BadHead(f"head.json: precision must be float32 or int8, not {self.precision!r}")
+        if unknown := [kind for kind in self.system_entities if kind not in SYSTEM_ENTITIES]:
+            raise BadHead(f"head.json: system_entities {unknown}; known: {', '.join(SYSTEM_ENTITIES)}")
+        if not _are_synonyms(self.synonyms):
+            raise BadHead("head.json: synonyms must map a label to a map of a value to the list of ways to say it")
         if not self.intents:
             raise BadHead("head.json: intents is empty")
         for name, part in (("tenant", self.tenant), ("ring", self.ring), ("version", self.version)):
@@ -85,6 +94,14 @@ class HeadManifest:
         wanted = {"O", *(f"{kind}-{label}" for label in labels for kind in "BI")}
         if self.tags[:1] != ("O",) or set(self.tags) != wanted or len(self.tags) != len(wanted):
             raise BadHead("head.json: tags must be O, then B- and I- of every label, each once")
+
+
+def _are_synonyms(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(values, dict) and all(
+            isinstance(ways, list) and all(isinstance(way, str) for way in ways) for ways in values.values()
+        ) for values in value.values()
+    )
 
 
 def check_space(head_space: str, embedding_space: str) -> None:

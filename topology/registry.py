@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from topology.errors import MalformedRecord
+
+MODES = ("canary", "shadow")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version on trial. `canary`: it answers a `share` (0..1) of the tenant's utterances; `shadow`: it scores that
+    share beside the current one, which answers, and the two are compared."""
+
+    version: str
+    space: str
+    sha256: str
+    mode: str
+    share: float = 1.0
+
+    def takes(self, request_id: str) -> bool:
+        """Whether an utterance is in the candidate's share: the same id always gives the same answer."""
+        digest = hashlib.blake2b(f"{self.version}\0{request_id}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64 < self.share
 
 
 @dataclass(frozen=True)
@@ -17,6 +38,7 @@ class HeadRecord:
     version: str
     space: str
     sha256: str
+    candidate: Candidate | None = None
 
     @property
     def key(self) -> bytes:
@@ -52,9 +74,19 @@ def parse_record(key: bytes | None, value: bytes) -> HeadRecord:
     ring, tenant = parse_key(key)
     try:
         body = json.loads(value)
-        record = HeadRecord(tenant, ring, *(str(body[name]) for name in ("version", "space", "sha256")))
-    except (ValueError, KeyError, TypeError) as error:
+        candidate = _candidate(body["candidate"]) if body.get("candidate") else None
+        version, space, sha256 = (str(body[name]) for name in ("version", "space", "sha256"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedRecord(f"registry record of {ring}/{tenant}: {type(error).__name__}: {error}") from error
-    if "/" in record.version or record.version.startswith("."):
-        raise MalformedRecord(f"registry record of {ring}/{tenant}: {record.version!r} is no version name")
-    return record
+    for name in (version, candidate.version if candidate else "v"):
+        if not name or "/" in name or name.startswith("."):
+            raise MalformedRecord(f"registry record of {ring}/{tenant}: {name!r} is no version name")
+    return HeadRecord(tenant, ring, version, space, sha256, candidate)
+
+
+def _candidate(body: dict[str, Any]) -> Candidate:
+    version, space, sha256, mode = (str(body[name]) for name in ("version", "space", "sha256", "mode"))
+    found = Candidate(version, space, sha256, mode, float(body.get("share", 1.0)))
+    if found.mode not in MODES or not 0 <= found.share <= 1:
+        raise ValueError(f"candidate: mode {found.mode!r} of {MODES} and share {found.share} in 0..1 are wanted")
+    return found

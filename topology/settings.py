@@ -39,10 +39,15 @@ class Redis:
 
 @dataclass(frozen=True)
 class Heads:
-    """Where heads live on disk, and how much of them one head worker keeps in memory."""
+    """Where heads live, and how much of them one head worker keeps in memory. `pinned` tenants' never leave it.
+
+    `store`: a directory, or a URL that fsspec knows (s3://bucket/path, gs://, …), of which `disk_mb` are kept locally.
+    """
 
     store: str = ".headrace/heads"
     memory_mb: int = 1_024
+    disk_mb: int = 16_384
+    pinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,24 @@ class Cache:
     enabled: bool = True
     embeddings_mb: int = 64
     off_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What one tenant may ask for: utterances a second on average, `burst_s` seconds of it at once, and so many waiting
+    in one worker. What is above is answered at once with `overloaded` and when to try again."""
+
+    per_s: float = 1e6
+    burst_s: float = 2.0
+    queue: int = 512
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """The quota of every tenant, and those of single ones."""
+
+    default: Quota = Quota()
+    tenants: dict[str, Quota] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +147,7 @@ class Settings:
     heads: Heads = Heads()
     limits: Limits = Limits()
     cache: Cache = Cache()
+    quotas: Quotas = Quotas()
     topics: Topics = Topics()
     rings: dict[str, Ring] = field(default_factory=dict)
 
@@ -180,12 +204,24 @@ def _settings(body: dict[str, Any], mistakes: Mistakes) -> Settings:
     values: dict[str, Any] = {}
     for name, kind in sections.items():
         values[name] = mistakes.build(kind, mistakes.table(plain.pop(name, {}), name), name)
-    settings: Settings = mistakes.build(Settings, plain, "", skip=(*sections, "rings"), extra=values)
+    values["quotas"] = _quotas(plain.pop("quotas", {}), mistakes)
+    settings: Settings = mistakes.build(Settings, plain, "", skip=(*sections, "quotas", "rings"), extra=values)
     rings = {n: _ring(n, t, mistakes) for n, t in mistakes.table(body.get("rings", {}), "rings").items()}
     if not rings:
         mistakes.add("rings", "no ring is described; add a table such as [rings.en] with languages and encoder")
     _check(settings, rings, mistakes)
     return Settings(**{**settings.__dict__, "rings": rings})
+
+
+def _quotas(table: Any, mistakes: Mistakes) -> Quotas:
+    own = dict(mistakes.table(table, "quotas"))
+    tenants = mistakes.table(own.pop("tenants", {}), "quotas.tenants")
+    default = mistakes.build(Quota, own, "quotas")
+    given = {name: f"quotas.tenants.{name}" for name in tenants}
+    return Quotas(default, {
+        name: mistakes.build(Quota, {**own, **mistakes.table(tenants[name], place)}, place)
+        for name, place in given.items()
+    })
 
 
 def _ring(name: str, table: Any, mistakes: Mistakes) -> Ring:

@@ -40,6 +40,16 @@ def dead_letters(prefix: str) -> str:
     return f"{prefix}.dead-letters"
 
 
+def shadows(prefix: str) -> str:
+    """Comparisons of versions in the shadow with what was answered, as JSON, keyed by tenant."""
+    return f"{prefix}.shadows"
+
+
+def labelled(prefix: str) -> str:
+    """Labelled traffic to train from: JSON examples (text, intent, entities), keyed by tenant."""
+    return f"{prefix}.labelled"
+
+
 def encoder_group(prefix: str, ring: str, lane: Lane = "live") -> str:
     """The consumer group of a ring's encoder workers."""
     return _laned(f"{prefix}.{ring}.encoder", lane)
@@ -75,6 +85,8 @@ def wanted(settings: Settings) -> list[TopicSpec]:
 def _shared(settings: Settings) -> Iterable[TopicSpec]:
     yield TopicSpec(heads(settings.prefix), 1, {"cleanup.policy": "compact"})
     yield TopicSpec(dead_letters(settings.prefix), 1, {"retention.ms": str(30 * DAY_MS)})
+    yield TopicSpec(labelled(settings.prefix), 1, {"retention.ms": str(365 * DAY_MS)})
+    yield TopicSpec(shadows(settings.prefix), 1, {"retention.ms": str(7 * DAY_MS)})
 
 
 def _of_lane(settings: Settings, lane: Lane) -> Iterable[TopicSpec]:

@@ -86,6 +86,7 @@ class Prediction:
     stages: dict[str, int] = field(default_factory=dict)
     error: str = ""
     message: str = ""
+    retry_after_ms: int = 0  # with error `overloaded`: when to try again
 
 
 RecordT = TypeVar("RecordT", Utterance, Embedding, Prediction)

@@ -9,10 +9,10 @@ from typing import Any
 
 sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)  # Triton's Python stub starts isolated and ignores it
 
-import numpy as np
-import triton_python_backend_utils as pb_utils
+import numpy as np  # noqa: E402
+import triton_python_backend_utils as pb_utils  # noqa: E402
 
-from benchmarks.peers.openvino_ort import OpenVinoOrt
+from benchmarks.peers.openvino_ort import OpenVinoOrt  # noqa: E402
 
 
 class TritonPythonModel:

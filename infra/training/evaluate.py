@@ -25,17 +25,22 @@ class Scores:
     intent_accuracy: float
     span_f1: float
     f1_by_label: dict[str, float]
+    sentence_accuracy: float = 0.0  # intent and every span right
+    confusion: tuple[tuple[str, str, int], ...] = ()  # (wanted, said, how often)
 
     def as_dict(self) -> dict[str, object]:
         """As `head.json` keeps it."""
         return {
-            "intent_accuracy": self.intent_accuracy, "span_f1": self.span_f1, "span_f1_by_label": self.f1_by_label
+            "intent_accuracy": self.intent_accuracy, "span_f1": self.span_f1,
+            "sentence_accuracy": self.sentence_accuracy, "span_f1_by_label": self.f1_by_label,
+            "confusion": [list(one) for one in self.confusion],
         }
 
 
 def evaluate(head: Head, rows: Sequence[Labelled], batch: int = 64) -> Scores:
     """The head's scores on labelled rows. A span counts where start, end and label are all right."""
-    right = 0
+    right = whole = 0
+    confusion: Counter[tuple[str, str]] = Counter()
     hit: Counter[str] = Counter()
     said: Counter[str] = Counter()
     there: Counter[str] = Counter()
@@ -45,11 +50,15 @@ def evaluate(head: Head, rows: Sequence[Labelled], batch: int = 64) -> Scores:
             right += scored.intent == one.example.intent
             wanted = {(e.start, e.end, e.label) for e in one.example.entities}
             found = {(e.start, e.end, e.label) for e in scored.entities}
+            confusion[one.example.intent, scored.intent] += 1
+            whole += scored.intent == one.example.intent and found == wanted
             there.update(label for _, _, label in wanted)
             said.update(label for _, _, label in found)
             hit.update(label for _, _, label in wanted & found)
     by_label = {label: f1(hit[label], said[label], there[label]) for label in sorted(there | said)}
-    return Scores(right / max(1, len(rows)), f1(hit.total(), said.total(), there.total()), by_label)
+    span_f1, count = f1(hit.total(), said.total(), there.total()), max(1, len(rows))
+    pairs = tuple((wanted, said, n) for (wanted, said), n in sorted(confusion.items()))
+    return Scores(right / count, span_f1, by_label, whole / count, pairs)
 
 
 def f1(hit: int, said: int, there: int) -> float:

@@ -1,9 +1,10 @@
-"""Fits a head: AdamW with a cosine rate, early stopping and calibration on the tuning part."""
+"""Fits a head: AdamW with one cycle of the rate, early stopping and calibration on the tuning part."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from head_worker.engine import TokenVectors
 from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
+from infra.training.calibrate import OUT_OF_SCOPE, calibrate
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.model import SIZES, HeadModel, Size
 from topology.heads import HeadManifest
@@ -25,65 +27,117 @@ from topology.tensors import to_bytes
 
 IGNORED = -100
 BATCH = 32
-PATIENCE = 5
+BALANCE = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
+
+Progress = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
 class Target:
-    """Whose head it is and which encoder it reads."""
+    """Whose head it is and which encoder it reads. `synonyms`: label → value → ways to say it."""
 
     tenant: str
     ring: str
     space: str
+    system_entities: tuple[str, ...] = ()
+    synonyms: dict[str, dict[str, list[str]]] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. `balance`: how far rare intents are weighted up: none, sqrt or full (inverse frequency).
+
+    `patience`: epochs without a better one after which training ends.
+    """
+
+    epochs: int = 30
+    seed: int = 0
+    size: Size = SIZES["compact"]
+    precision: str = "int8"
+    rate: float = 1e-3
+    balance: str = "none"
+    patience: int = 6
+    smoothing: float = 0.0
 
 
 def fit(
-    target: Target, train: Sequence[Labelled], tune: Sequence[Labelled], out: Path,
-    epochs: int = 30, seed: int = 0, size: Size = SIZES["compact"], precision: str = "int8",
-    progress: Callable[[int, dict[str, float]], None] = lambda epoch, scores: None,
+    target: Target, train: Sequence[Labelled], tune: Sequence[Labelled], out: Path, recipe: Recipe = Recipe(),
+    progress: Progress = lambda epoch, scores: None,
 ) -> HeadManifest:
-    """Train, keep the epoch that is best on `tune`, calibrate on it and write a head directory to `out`."""
-    torch.manual_seed(seed)
-    intents = tuple(sorted({one.example.intent for one in train}))
-    labels = sorted({entity.label for one in train for entity in one.example.entities})
-    tags = ("O", *(f"{kind}-{label}" for label in labels for kind in "BI"))
-    if not size.layer:
-        tags = tags[:1]
-    model = HeadModel(train[0].row.data.shape[1], len(intents), len(tags), size)
-    wanted = [(intents.index(one.example.intent), _tags(one, tags)) for one in train]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    steps = epochs * -(-len(train) // BATCH)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps, pct_start=0.1)
+    """Train, keep the epoch that is best on `tune`, calibrate on it and write a head directory to `out`.
+
+    Examples of the intent `out_of_scope` teach no class: they set the threshold below which an answer is out of scope.
+    The same examples, recipe and machine give the same weights.
+    """
+    torch.manual_seed(recipe.seed)
+    within = [one for one in train if one.example.intent != OUT_OF_SCOPE]
+    intents = tuple(sorted({one.example.intent for one in within}))
+    labels = sorted({entity.label for one in within for entity in one.example.entities})
+    tags = ("O", *(f"{kind}-{label}" for label in labels for kind in "BI")) if recipe.size.layer else ("O",)
+    model = HeadModel(within[0].row.data.shape[1], len(intents), len(tags), recipe.size)
     known = [one for one in tune if one.example.intent in intents]
+    _descend(model, _manifest(target, model, intents, tags), within, known or within, recipe, progress)
+    calibration = calibrate(model.eval(), padded, intents, tune, [o for o in train if o.example.intent == OUT_OF_SCOPE])
+    manifest = replace(
+        _manifest(target, model, intents, tags), temperature=calibration.temperature,
+        out_of_scope_threshold=calibration.threshold,
+    )
+    head = _head(model, manifest)
+    metrics = {**evaluate(head, known or within).as_dict(), **calibration.as_dict()}
+    return write_head(_head(model, replace(manifest, metrics=metrics)), out, recipe.precision)
+
+
+def _descend(
+    model: HeadModel, manifest: HeadManifest, train: Sequence[Labelled], tune: Sequence[Labelled], recipe: Recipe,
+    progress: Progress,
+) -> None:
+    """Leave `model` with the weights of its best epoch on `tune`."""
+    wanted = [(manifest.intents.index(one.example.intent), _tags(one, manifest.tags)) for one in train]
+    weights = _weights(Counter(intent for intent, _ in wanted), len(manifest.intents), BALANCE[recipe.balance])
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=0.01)
+    steps = recipe.epochs * -(-len(train) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.1)
     best, best_score, since = copy.deepcopy(model.state_dict()), -1.0, 0
-    for epoch in range(epochs):
+    for epoch in range(recipe.epochs):
         model.train()
         for batch in torch.randperm(len(train)).split(BATCH):  # type: ignore[no-untyped-call]
-            vectors, mask = _padded([train[i].row for i in batch])
-            tag_ids = torch.full(mask.shape, IGNORED)
-            for place, i in enumerate(batch):
-                tag_ids[place, : len(wanted[i][1])] = torch.tensor(wanted[i][1])
-            intent_logits, tag_logits = model(vectors, mask)
-            loss = F.cross_entropy(intent_logits, torch.tensor([wanted[i][0] for i in batch]))
-            if tag_logits is not None:
-                loss = loss + F.cross_entropy(tag_logits.flatten(0, 1), tag_ids.flatten(), ignore_index=IGNORED)
+            loss = _loss(model, [train[i] for i in batch], [wanted[i] for i in batch], weights, recipe.smoothing)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
-            rate.step()
-        scores = evaluate(_head(model.eval(), _manifest(target, model, intents, tags)), tune or train)
+            schedule.step()
+        scores = evaluate(_head(model.eval(), manifest), tune)
         progress(epoch + 1, {"intent_accuracy": scores.intent_accuracy, "span_f1": scores.span_f1})
-        score, since = scores.intent_accuracy + scores.span_f1, since + 1
+        score, since = scores.intent_accuracy + scores.span_f1 + scores.sentence_accuracy, since + 1
         if score > best_score:
             best, best_score, since = copy.deepcopy(model.state_dict()), score, 0
-        if since >= PATIENCE:
+        if since >= recipe.patience:
             break
     model.load_state_dict(best)
-    temperature, threshold = _calibrate(model.eval(), known, intents)
-    scores = evaluate(_head(model, _manifest(target, model, intents, tags, temperature)), tune or train)
-    manifest = _manifest(target, model, intents, tags, temperature, threshold, scores.as_dict())
-    return write_head(_head(model, manifest), out, precision)
+
+
+def _loss(
+    model: HeadModel, batch: Sequence[Labelled], wanted: Sequence[tuple[int, list[int]]], weights: Tensor,
+    smoothing: float,
+) -> Tensor:
+    vectors, mask = padded([one.row for one in batch])
+    intents, tags = model(vectors, mask)
+    right = torch.tensor([intent for intent, _ in wanted])
+    loss = F.cross_entropy(intents, right, weight=weights, label_smoothing=smoothing)
+    if tags is None:
+        return loss
+    tag_ids = torch.full(mask.shape, IGNORED)
+    for place, (_, own) in enumerate(wanted):
+        tag_ids[place, : len(own)] = torch.tensor(own)
+    return loss + F.cross_entropy(tags.flatten(0, 1), tag_ids.flatten(), ignore_index=IGNORED)
+
+
+def _weights(counts: Counter[int], classes: int, strength: float) -> Tensor:
+    """float32[intents], 1 on average over the examples: rarer intents weigh more, by `strength` (0: all the same)."""
+    found = torch.tensor([float(max(1, counts[i])) for i in range(classes)]) ** -strength
+    total = sum(counts[i] * float(found[i]) for i in range(classes))
+    return found * (counts.total() / total)
 
 
 def _tags(one: Labelled, tags: Sequence[str]) -> list[int]:
@@ -101,7 +155,8 @@ def _tags(one: Labelled, tags: Sequence[str]) -> list[int]:
     return found
 
 
-def _padded(rows: Sequence[TokenVectors]) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[TokenVectors]) -> tuple[Tensor, Tensor]:
+    """(float32[rows, longest, hidden], bool[rows, longest]) of rows of token vectors."""
     longest = max(len(row.data) for row in rows)
     vectors = torch.zeros(len(rows), longest, rows[0].data.shape[1])
     mask = torch.zeros(len(rows), longest, dtype=torch.bool)
@@ -111,28 +166,14 @@ def _padded(rows: Sequence[TokenVectors]) -> tuple[Tensor, Tensor]:
     return vectors, mask
 
 
-@torch.inference_mode()
-def _calibrate(model: HeadModel, tune: Sequence[Labelled], intents: Sequence[str]) -> tuple[float, float]:
-    """The temperature with the least tuning loss (Guo et al., 2017), and the confidence that 99 % of tuning exceed."""
-    if len(tune) < 20:
-        return 1.0, 0.0
-    logits = torch.cat([model(*_padded([o.row for o in tune[i : i + BATCH]]))[0] for i in range(0, len(tune), BATCH)])
-    right = torch.tensor([intents.index(one.example.intent) for one in tune])
-    grid = torch.logspace(-0.7, 0.7, 57).tolist()
-    temperature = min(grid, key=lambda t: float(F.cross_entropy(logits / t, right)))
-    sure = (logits / temperature).softmax(1).amax(1)
-    return float(temperature), float(sure.quantile(0.01))
-
-
 def _manifest(
-    target: Target, model: HeadModel, intents: tuple[str, ...], tags: tuple[str, ...],
-    temperature: float = 1.0, threshold: float = 0.0, metrics: dict[str, object] | None = None,
+    target: Target, model: HeadModel, intents: tuple[str, ...], tags: tuple[str, ...]
 ) -> HeadManifest:
     now = datetime.now(UTC)
     return HeadManifest(
         tenant=target.tenant, ring=target.ring, version=now.strftime("%Y%m%dT%H%M%S%fZ"), space=target.space,
         hidden=model.hidden, intents=intents, tags=tags, sha256="unwritten", attention_heads=model.heads,
-        temperature=temperature, out_of_scope_threshold=threshold, created=now.isoformat(), metrics=metrics or {},
+        created=now.isoformat(), system_entities=target.system_entities, synonyms=target.synonyms or {},
     )
 
 

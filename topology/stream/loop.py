@@ -18,12 +18,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from topology.errors import Unavailable
+from topology.errors import Overloaded, Unavailable
+from topology.stream.fair import FairQueue
 from topology.stream.kafka import GroupConsumer, Partition, Producer, Rebalances
 from topology.stream.records import Outcome, Record, Worker
 from topology.stream.replies import ReplyWriter
@@ -55,7 +55,8 @@ class Loop(Rebalances):
     ) -> None:
         self._worker, self._consumer, self._producer, self._replies = worker, consumer, producer, replies
         self._pace = pace
-        self._queue: deque[Record] = deque()
+        self._queue = FairQueue()
+        self._parked: set[asyncio.Task[None]] = set()
         self._marks: Watermarks[Partition] = Watermarks()
         self._committed: dict[Partition, int] = {}
         self._taking: asyncio.Task[None] | None = None
@@ -83,7 +84,7 @@ class Loop(Rebalances):
             if not self._failure.done():
                 await self.revoked()
         finally:
-            for task in [stopping, *background, *self._in_flight]:
+            for task in [stopping, *background, *self._in_flight, *self._parked]:
                 task.cancel()
             await asyncio.gather(*background, *self._in_flight, return_exceptions=True)
             await self._consumer.stop()
@@ -103,7 +104,10 @@ class Loop(Rebalances):
             self._taking.cancel()
             await asyncio.gather(self._taking, return_exceptions=True)
             self._taking = None
-        self._queue.clear()  # never started computing: their next owner reads them from the committed offset
+        # What never started computing is read by its next owner from the committed offset.
+        self._queue.clear()
+        for task in self._parked:
+            task.cancel()
         try:
             async with asyncio.timeout(0.8 * self._consumer.rebalance_s), self._changed:
                 await self._changed.wait_for(lambda: not self._in_flight and not self._undelivered)
@@ -118,20 +122,32 @@ class Loop(Rebalances):
         while True:
             for record in await self._consumer.take(self._pace.max_records * 4, wait_ms=500):
                 self._marks.start((record.topic, record.partition), record.offset)
-                self._queue.append(record)
+                await self._enqueue(record)
             async with self._changed:
                 self._changed.notify_all()
                 if len(self._queue) > self._pace.max_queued:
                     await self._changed.wait_for(lambda: len(self._queue) <= self._pace.max_queued // 2)
+            # While there is enough to do, records are left to gather: a fetch costs as much for one as for fifty.
+            if len(self._queue) >= self._pace.saturated:
+                await asyncio.sleep(self._pace.linger_s / 2)
+            elif len(self._in_flight) >= self._pace.in_flight:
+                await asyncio.sleep(self._pace.linger_s / 10)
+
+    async def _enqueue(self, record: Record) -> None:
+        tenant = self._worker.tenant(record)
+        waiting = self._queue.waiting(tenant)
+        if waiting < self._worker.most_waiting(tenant):
+            self._queue.push(tenant, record)
+            return
+        refused = Overloaded(f"{waiting} utterances of tenant {tenant!r} wait already; try again in 1 s", 1_000)
+        await self._hand_over(self._worker.refuse(record, refused))
 
     async def _dispatch(self) -> None:
         """Hand the worker whatever is queued as soon as a slot is free: no timer, no waiting for a fuller batch."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(self._has_room_and_work)
-                count = min(len(self._queue), self._pace.max_records)
-                batch = [self._queue.popleft() for _ in range(count)]
-                task = self._spawn(self._work(batch))
+                task = self._spawn(self._work(self._queue.take(self._pace.max_records)))
                 self._in_flight.add(task)
                 task.add_done_callback(self._in_flight.discard)
                 self._changed.notify_all()
@@ -152,8 +168,10 @@ class Loop(Rebalances):
         left = {(r.topic, r.partition, r.offset): r for r in batch}
         try:
             async for outcome in self._worker.process(batch):
+                if outcome.later:
+                    self._park(outcome)
                 await self._hand_over(outcome)
-                for r in outcome.done:
+                for r in (*outcome.done, *outcome.later):
                     left.pop((r.topic, r.partition, r.offset), None)
             if left:
                 raise RuntimeError(f"the worker left {len(left)} of {len(batch)} records without an outcome")
@@ -161,6 +179,21 @@ class Loop(Rebalances):
             raise
         except Exception as error:
             await self._isolate(list(left.values()), error)
+
+    def _park(self, outcome: Outcome) -> None:
+        """Give the slot back while records wait for something that is not computing, such as a head's loading."""
+
+        async def come_again() -> None:
+            if outcome.until is not None:
+                await asyncio.wait([asyncio.ensure_future(outcome.until)])
+            for record in outcome.later:
+                self._queue.push_first(self._worker.tenant(record), [record])
+            async with self._changed:
+                self._changed.notify_all()
+
+        task = self._spawn(come_again())
+        self._parked.add(task)
+        task.add_done_callback(self._parked.discard)
 
     async def _isolate(self, left: list[Record], error: Exception) -> None:
         """Find the record at fault by halves, so that it alone goes to the dead letters."""
@@ -174,6 +207,8 @@ class Loop(Rebalances):
                 await self._process(half)
 
     async def _hand_over(self, outcome: Outcome) -> None:
+        if not outcome.done:
+            return
         self._outcomes.append(outcome)
         self._undelivered += len(outcome.done)
         async with self._changed:

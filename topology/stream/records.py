@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,11 +44,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Records that are finished once `outputs` are acknowledged and `replies` written."""
+    """Records that are finished once `outputs` are acknowledged and `replies` written.
+
+    `later`: records that cannot be processed yet; they come again, before others, when `until` is done.
+    """
 
     done: Sequence[Record]
     outputs: Sequence[Output] = ()
     replies: Sequence[Reply] = ()
+    later: Sequence[Record] = ()
+    until: Awaitable[object] | None = None
 
 
 class Worker(Protocol):
@@ -60,6 +65,14 @@ class Worker(Protocol):
         An Unavailable raised here ends the process without a commit; any other error is bisected to the
         record at fault.
         """
+        ...
+
+    def tenant(self, record: Record) -> str:
+        """Whose record it is, as far as it tells: records of different tenants are taken in turn."""
+        ...
+
+    def most_waiting(self, tenant: str) -> int:
+        """How many records of a tenant may wait here; those beyond are refused as overloaded."""
         ...
 
     def refuse(self, record: Record, error: Exception) -> Outcome:

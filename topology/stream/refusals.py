@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgpack
 
 from topology import wire
-from topology.errors import BadRecord, DeadlineExceeded, HeadraceError
+from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, Overloaded
 from topology.stream.records import Outcome, Output, Record, Reply, dead_letter
 
 
@@ -36,18 +36,21 @@ def asker_of(value: bytes | None) -> Asker:
 def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: str, dead_letters: str) -> Outcome:
     """The outcome of `record`: an error on the result topic, a reply, and the dead letter.
 
-    A request that came too late is no bad record: it is answered and not kept.
+    A request that came too late, or with too many others, is no bad record: it is answered and not kept.
     """
     code = error.code if isinstance(error, HeadraceError) else "internal"
-    known = isinstance(error, BadRecord | DeadlineExceeded)
+    known = isinstance(error, BadRecord | DeadlineExceeded | Overloaded)
     message = str(error) if known else "the worker failed on this record; it is in the dead letters"
     outputs = []
-    if not isinstance(error, DeadlineExceeded):
+    if not isinstance(error, DeadlineExceeded | Overloaded):
         outputs.append(dead_letter(dead_letters, record, error))
     if not asker.id:
         return Outcome([record], outputs)
     answer = wire.encode(
-        wire.Prediction(asker.id, asker.tenant, ring, asker.lang, text="", error=code, message=message[:2_000])
+        wire.Prediction(
+            asker.id, asker.tenant, ring, asker.lang, text="", error=code, message=message[:2_000],
+            retry_after_ms=error.retry_after_ms if isinstance(error, Overloaded) else 0,
+        )
     )
     outputs.append(Output(results, asker.tenant.encode(), answer))
     return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)])

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from infra.datasets import Entity, Example  # noqa: E402
 from infra.training.evaluate import Labelled  # noqa: E402
-from infra.training.fit import Target, fit  # noqa: E402
+from infra.training.fit import Recipe, Target, fit  # noqa: E402
 from infra.training.model import SIZES, HeadModel, Size  # noqa: E402
 from topology.kernels import kernels  # noqa: E402
 from topology.vectors import quantise  # noqa: E402
@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
     rng, table = np.random.default_rng(1), {}
     rows = [labelled(example(rng, ("fly", "drive")[i % 2]), table) for i in range(200)]
     out = tmp_path_factory.mktemp("head")
-    fit(Target("acme", "en", "s1"), rows[:150], rows[150:], out, epochs=6)
+    fit(Target("acme", "en", "s1"), rows[:150], rows[150:], out, Recipe(epochs=6))
     return out, rows
 
 

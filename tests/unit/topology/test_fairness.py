@@ -1,0 +1,60 @@
+"""Turns between tenants, and quotas."""
+
+import pytest
+
+from topology.errors import Misconfigured, Overloaded
+from topology.quotas import Meter
+from topology.settings import Quota, Quotas, parse
+from topology.stream.fair import FairQueue
+from topology.stream.records import Record
+
+RING = '[rings.en]\nlanguages = ["en"]\nencoder = "x"\n[rings.en.cells.a]\n'
+
+
+def record(number):
+    return Record("topic", 0, number, None, b"")
+
+
+def test_a_flood_waits_behind_itself():
+    queue = FairQueue()
+    for number in range(100):
+        queue.push("flood", record(number))
+    queue.push("quiet", record(1_000))
+    assert [r.offset for r in queue.take(4)] == [0, 1_000, 1, 2]
+    assert (len(queue), queue.waiting("flood"), queue.waiting("quiet")) == (97, 97, 0)
+
+
+def test_within_a_tenant_order_is_kept_and_what_waited_before_comes_first():
+    queue = FairQueue()
+    for number in (5, 6):
+        queue.push("a", record(number))
+    queue.push("b", record(9))
+    queue.push_first("a", [record(3), record(4)])
+    assert [r.offset for r in queue.take(9)] == [3, 9, 4, 5, 6]
+    assert not queue
+
+
+def test_a_quota_is_a_rate_and_a_burst_and_says_when_to_come_again():
+    meter = Meter(Quotas(Quota(per_s=10, burst_s=0.5)))
+    for _ in range(5):
+        meter.charge("a", now_s=0.0)
+    with pytest.raises(Overloaded) as caught:
+        meter.charge("a", now_s=0.0)
+    assert caught.value.retry_after_ms == 101
+    meter.charge("b", now_s=0.0)
+    meter.charge("a", now_s=0.102)
+
+
+def test_workers_of_a_ring_share_a_quota():
+    meter = Meter(Quotas(Quota(per_s=10, burst_s=1)), workers=2)
+    for _ in range(5):
+        meter.charge("a", now_s=0.0)
+    with pytest.raises(Overloaded):
+        meter.charge("a", now_s=0.0)
+
+
+def test_one_tenants_own_quota_stands_in_headrace_toml():
+    quotas = parse(f"[quotas]\nper_s = 50\n[quotas.tenants.big]\nper_s = 500\n{RING}").quotas
+    assert (quotas.default.per_s, quotas.tenants["big"].per_s, quotas.tenants["big"].queue) == (50, 500, 512)
+    with pytest.raises(Misconfigured, match=r"toml:3: quotas.tenants.big.per_sec: .*per_s"):
+        parse(f"[quotas]\n[quotas.tenants.big]\nper_sec = 5\n{RING}")

@@ -1,0 +1,55 @@
+"""Records that wait, a queue for each tenant, taken in turn: who sends much waits behind himself, not before others.
+
+Round robin over the tenants that have something waiting (fair queueing, Nagle 1987).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+
+from topology.stream.records import Record
+
+
+class FairQueue:
+    """First in, first out within a tenant; one record a turn between tenants."""
+
+    def __init__(self) -> None:
+        self._queues: OrderedDict[str, deque[Record]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def waiting(self, tenant: str) -> int:
+        """How many records of `tenant` wait."""
+        return len(self._queues.get(tenant, ()))
+
+    def push(self, tenant: str, record: Record) -> None:
+        """A record at the end of its tenant's queue."""
+        self._queues.setdefault(tenant, deque()).append(record)
+        self._count += 1
+
+    def push_first(self, tenant: str, records: Iterable[Record]) -> None:
+        """Records that have waited already, before all others: their tenant's turn is next."""
+        queue = self._queues.setdefault(tenant, deque())
+        before = len(queue)
+        queue.extendleft(reversed(list(records)))
+        self._count += len(queue) - before
+        self._queues.move_to_end(tenant, last=False)
+
+    def take(self, count: int) -> list[Record]:
+        """At most `count` records, a turn after the other."""
+        taken: list[Record] = []
+        while self._queues and len(taken) < count:
+            tenant, queue = self._queues.popitem(last=False)
+            taken.append(queue.popleft())
+            if queue:
+                self._queues[tenant] = queue
+        self._count -= len(taken)
+        return taken
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._queues.clear()
+        self._count = 0
