@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
 
 from benchmarks import bare
-from benchmarks.arrivals import arrivals, texts
+from benchmarks.arrivals import Arrival, arrivals, texts
 from benchmarks.load import Load
 from benchmarks.pipeline import KNEE_ACHIEVED, Plan
 from benchmarks.report import Result
@@ -45,14 +46,22 @@ def run(plan: Plan) -> Result:
     }
 
 
-async def _knee(it: Stand, plan: Plan, space: str) -> tuple[tuple[float, Load], list[Result]]:
-    tokenizer = Tokenizer(encoder_directory(), 250)
-    draw = np.random.default_rng(0)
-    records = []
-    for text in islice(texts("uniform", 0), 512):
+Vectors = tuple[str, int, bytes, bytes]  # text, tokens, int8 data, offsets
+
+
+def embeddings(count: int = 512) -> list[Vectors]:
+    """Random vectors of 15 tokens with the texts that they would be of."""
+    tokenizer, draw = Tokenizer(encoder_directory(), 250), np.random.default_rng(0)
+    found = []
+    for text in islice(texts("uniform", 0), count):
         row = tokenizer.rows([text])[0]
         data = draw.integers(-127, 128, (len(row.ids), HIDDEN)).astype(np.int8)
-        records.append((text, len(row.ids), data.tobytes(), row.offsets.astype("<i4").tobytes()))
+        found.append((text, len(row.ids), data.tobytes(), row.offsets.astype("<i4").tobytes()))
+    return found
+
+
+async def _knee(it: Stand, plan: Plan, space: str) -> tuple[tuple[float, Load], list[Result]]:
+    records = embeddings()
     low, high = 0.0, TOP_PER_S
     best: tuple[float, Load] | None = None
     tried: list[Result] = []
@@ -62,7 +71,8 @@ async def _knee(it: Stand, plan: Plan, space: str) -> tuple[tuple[float, Load], 
         try:
             for probe in range(plan.probes + 2):
                 rate = (low + high) / 2
-                load = await _drive(it, client, Outbox(producer), records, space, rate, plan.seconds, probe)
+                given = arrivals(rate, plan.seconds, it.names, "uniform", probe)
+                load = await drive_embeddings(it, client, Outbox(producer), records, space, given)
                 held = load.percentile(90) <= KNEE_P90_MS and load.achieved >= KNEE_ACHIEVED
                 tried.append({"rate_per_s": rate, "held": held, **load.summary()})
                 print(f"heads: {rate:.0f}/s p50 {load.percentile(50):.1f} p90 {load.percentile(90):.1f} ms "
@@ -75,11 +85,11 @@ async def _knee(it: Stand, plan: Plan, space: str) -> tuple[tuple[float, Load], 
     return best, tried
 
 
-async def _drive(
-    it: Stand, client: Headrace, outbox: Outbox, records: list[tuple[str, int, bytes, bytes]], space: str,
-    rate: float, seconds: float, seed: int,
+async def drive_embeddings(
+    it: Stand, client: Headrace, outbox: Outbox, records: Sequence[Vectors], space: str, plan: Sequence[Arrival],
+    answered: list[tuple[str, float]] | None = None,
 ) -> Load:
-    plan = arrivals(rate, seconds, it.names, "uniform", seed)
+    """As `load.drive`, from the embeddings topic on. `answered`: gets (tenant, milliseconds) of each answer."""
     load = Load(len(plan), plan[-1].at_s)
     begin = time.perf_counter()
     topic = topics.embeddings(it.settings.prefix, RING, "a")
@@ -101,6 +111,8 @@ async def _drive(
             return
         load.done_s.append(time.perf_counter() - begin)
         load.latencies_ms.append((load.done_s[-1] - arrival.at_s) * 1e3)
+        if answered is not None:
+            answered.append((arrival.tenant, load.latencies_ms[-1]))
 
     async with asyncio.TaskGroup() as group:
         for number, arrival in enumerate(plan):

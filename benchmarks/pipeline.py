@@ -7,10 +7,7 @@ answered in time. Bare engines are measured in the same run, before and after, o
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks import bare
@@ -18,7 +15,6 @@ from benchmarks.arrivals import LENGTHS, arrivals
 from benchmarks.load import Load, drive
 from benchmarks.report import Result
 from benchmarks.stand import RING, Stand, prepare, stand, store_dir
-from infra.supervise import Supervisor
 from producers import Headrace
 from topology import topics
 from topology.settings import Settings
@@ -55,8 +51,8 @@ def run(plan: Plan) -> Result:
                 result[kind] = runner.run(_measure(it, plan, kind, before[kind]))
             result["light_load"] = runner.run(_light(it, plan))
             sizes = runner.run(_bytes(it.settings))
-        supervisor, logs = it.supervisor, Path(it.settings.state_dir) / "logs"
-        padding = _padding(supervisor, logs)
+        counts = it.stopped_stats("encoder")
+        padding = 1 - counts["tokens"] / max(1.0, counts["computed"])
     for kind in plan.lengths:
         after = _bare(plan, "ours", kind)
         result[kind] |= _shares(result[kind], (before[kind] + after) / 2)
@@ -142,25 +138,6 @@ async def _bytes(settings: Settings) -> dict[str, float]:
             await reader.stop()
         found[name] = sum(sizes) / max(1, len(sizes))
     return found
-
-
-def _padding(supervisor: Supervisor, logs: Path) -> float:
-    """End the encoder workers and read from their logs what they computed."""
-    tokens = computed = 0.0
-    for child in [c for c in supervisor.children if c.name.startswith("encoder")]:
-        child.process.terminate()
-        child.process.wait(30)
-        for stats in _stats((logs / f"{child.name}.log").read_text()):
-            tokens += stats["tokens"]
-            computed += stats["computed"]
-    return 1 - tokens / max(1.0, computed)
-
-
-def _stats(log: str) -> Iterator[dict[str, Any]]:
-    for line in log.splitlines():
-        _, found, body = line.partition("stats {")
-        if found:
-            yield json.loads("{" + body)
 
 
 def _shares(result: Result, bare_per_s: float) -> Result:

@@ -6,7 +6,9 @@ The reference: an encoder of 6 layers, 768 wide, 57 M parameters (227 MB float32
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -74,15 +76,23 @@ def head_manifest_and_weights(seed: int, size: str = "standard") -> tuple[object
     return manifest, {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
 
 
-def write_heads(store: Path, ring: str, tenants: Sequence[str], space: str, size: str = "standard") -> list[object]:
-    """A head for each tenant in a head store, each file its own (the bytes differ). Returns the manifests."""
+def write_heads(
+    store: Path, ring: str, tenants: Sequence[str], space: str, size: str = "standard", distinct: int = 1_000
+) -> list[object]:
+    """A head for each tenant in a head store. Returns the manifests.
+
+    The first `distinct` files differ in their bytes; those of later tenants are other names (links) of the same ones,
+    because ten thousand of 8.5 MB are more than a small machine's disk holds.
+    """
     from head_worker.float32 import Float32Head
-    from infra.training.fit import write_head
+    from head_worker.int8 import tensors_of
     from topology.heads import HeadManifest
+    from topology.tensors import to_bytes
 
     made: list[object] = []
     manifest, weights = head_manifest_and_weights(0, size)
     assert isinstance(manifest, HeadManifest)
+    tensors = tensors_of(Float32Head(manifest, weights))
     for number, tenant in enumerate(tenants):
         folder = store / ring / tenant / "v1"
         if (folder / "head.json").is_file():
@@ -90,7 +100,17 @@ def write_heads(store: Path, ring: str, tenants: Sequence[str], space: str, size
             if found.space == space:
                 made.append(found)
                 continue
-        own = {**weights, "intent.bias": weights["intent.bias"] + np.float32(number) * np.float32(1e-4)}
-        whose = replace(manifest, tenant=tenant, ring=ring, space=space)
-        made.append(write_head(Float32Head(whose, own), folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        whose = replace(manifest, tenant=tenant, ring=ring, space=space, precision="int8")
+        (folder / "head.safetensors").unlink(missing_ok=True)
+        if number < distinct:
+            own = {**tensors, "intent.bias": tensors["intent.bias"] + np.float32(number) * np.float32(1e-4)}
+            body = to_bytes(own)
+            made.append(replace(whose, sha256=hashlib.sha256(body).hexdigest()))
+            (folder / "head.safetensors").write_bytes(body)
+        else:
+            twin = number % distinct
+            os.link(store / ring / tenants[twin] / "v1" / "head.safetensors", folder / "head.safetensors")
+            made.append(replace(whose, sha256=made[twin].sha256))  # type: ignore[attr-defined]
+        (folder / "head.json").write_text(made[-1].to_json())  # type: ignore[attr-defined]
     return made

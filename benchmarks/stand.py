@@ -36,7 +36,7 @@ state_dir = "{state}"
 kind = "{broker}"
 [heads]
 store = "{store}"
-memory_mb = 16384
+memory_mb = {memory_mb}
 [cache]
 enabled = {cached}
 embeddings_mb = 256
@@ -72,6 +72,19 @@ class Stand:
         return found
 
 
+    def stopped_stats(self, kind: str) -> dict[str, float]:
+        """End the workers of a kind (`encoder`, `head`) and add up what they say they did."""
+        found: dict[str, float] = {}
+        for child in [c for c in self.supervisor.children if c.name.startswith(f"{kind}-")]:
+            child.process.terminate()
+            child.process.wait(30)
+            for line in child.log.read_text().splitlines():
+                _, there, body = line.partition("stats {")
+                for name, value in json.loads("{" + body).items() if there else ():
+                    found[name] = found.get(name, 0) + value
+        return found
+
+
 def store_dir() -> Path:
     """Where the heads of benchmarks are kept."""
     return cache_dir() / "bench" / "heads"
@@ -88,18 +101,21 @@ def prepare(count: int, size: str = "standard") -> tuple[Path, list[HeadManifest
 @contextmanager
 def stand(
     count: int = 64, broker: str = "kafka", encoders: int = 2, head_workers: int = 2, cached: bool = False,
-    device: str = "cpu", precision: str = "int8", say: object = print,
+    device: str = "cpu", precision: str = "int8", memory_mb: int = 16_384, answer_first: int = 1 << 30, extra: str = "",
 ) -> Iterator[Stand]:
-    """The stack with `count` tenants announced; everything it started is stopped on the way out."""
+    """The stack with `count` tenants announced; everything it started is stopped on the way out.
+
+    `answer_first`: so many tenants are asked before the measurement. `extra`: more of headrace.toml.
+    """
     encoder, manifests = prepare(count)
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(
             state=home, broker=broker, store=store_dir(), encoder=encoder, device=device, precision=precision,
-            encoders=encoders, head_workers=head_workers, cached=json.dumps(cached),
-        ))
+            encoders=encoders, head_workers=head_workers, cached=json.dumps(cached), memory_mb=memory_mb,
+        ) + extra)
         with stack(config, say=lambda line: None) as (settings, supervisor):
-            asyncio.run(_announced(settings, manifests))
+            asyncio.run(_announced(settings, manifests, answer_first))
             if broker == "kafka":
                 asyncio.run(warm_broker(settings))
             yield Stand(settings, supervisor, tenants(count))
@@ -128,7 +144,7 @@ async def warm_broker(settings: Settings, seconds: float = WARM_S) -> None:
         await producer.stop()
 
 
-async def _announced(settings: Settings, manifests: Sequence[HeadManifest]) -> None:
+async def _announced(settings: Settings, manifests: Sequence[HeadManifest], answer_first: int) -> None:
     producer = Producer(settings.broker)
     await producer.start()
     try:
@@ -138,7 +154,7 @@ async def _announced(settings: Settings, manifests: Sequence[HeadManifest]) -> N
         await producer.stop()
     end = asyncio.get_running_loop().time() + 60
     async with Headrace(settings) as client:
-        for manifest in manifests:
+        for manifest in [*manifests[: answer_first - 1], manifests[-1]]:  # the last is announced last
             while True:
                 try:
                     await client.predict(manifest.tenant, "are you there", lang="en", deadline=60)

@@ -34,10 +34,7 @@ class HeadStore:
 
     def put(self, source: Path) -> HeadManifest:
         """Copy a head directory in under the names its manifest gives. Raises: BadHead."""
-        missing = [name for name in FILES if not (source / name).is_file()]
-        if missing:
-            raise BadHead(f"{source}: no {' and no '.join(missing)}; `headrace head train` writes such a directory")
-        manifest = HeadManifest.from_json((source / "head.json").read_text())
+        manifest = manifest_in(source)
         target = self.folder(manifest.ring, manifest.tenant, manifest.version)
         if not target.exists():
             _appear(target, lambda partial: [shutil.copy2(source / name, partial / name) for name in FILES])
@@ -113,7 +110,7 @@ class RemoteStore(HeadStore):
 
     def put(self, source: Path) -> HeadManifest:
         """As `HeadStore.put`; the manifest goes last, so that a version is there whole or not at all."""
-        manifest = super().put(source)
+        manifest = manifest_in(source)
         at = (manifest.ring, manifest.tenant, manifest.version)
         for name in reversed(FILES):
             self._files.makedirs(self._at(*at), exist_ok=True)
@@ -132,6 +129,14 @@ class RemoteStore(HeadStore):
         super().delete(ring, tenant)
         if self._files.exists(self._at(ring, tenant)):
             self._files.rm(self._at(ring, tenant), recursive=True)
+
+
+def manifest_in(source: Path) -> HeadManifest:
+    """The manifest of a head directory that is complete. Raises: BadHead."""
+    missing = [name for name in FILES if not (source / name).is_file()]
+    if missing:
+        raise BadHead(f"{source}: no {' and no '.join(missing)}; `headrace head train` writes such a directory")
+    return HeadManifest.from_json((source / "head.json").read_text())
 
 
 def open_store(heads: Heads, cache: Path) -> HeadStore:

@@ -20,6 +20,7 @@ from topology.errors import BadHead
 # A plain address as RFC 5322 calls it (a dot-atom at a host name), which is what people type.
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _WORD = re.compile(r"\w")
+_HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
 _DATED = ("date", "time")
 _COUNTED = ("number", "amount", "duration")
 
@@ -40,7 +41,7 @@ def check_available(kinds: Collection[str]) -> None:
     try:
         if set(kinds) & set(_DATED):
             _dateparser()
-        if set(kinds) & set(_COUNTED):
+        if set(kinds) & {*_COUNTED, *_DATED}:
             _quantulum()
     except ImportError as error:
         raise BadHead(f"it asks for system entities ({', '.join(kinds)}): pip install 'headrace[entities]'") from error
@@ -51,10 +52,13 @@ def find(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[Syst
     found: list[SystemEntity] = []
     if "email" in kinds:
         found += [SystemEntity(m.start(), m.end(), "email", m.group()) for m in _EMAIL.finditer(text)]
-    if set(kinds) & set(_COUNTED):
-        found += [one for one in _quantities(text) if one.kind in kinds]
+    counted = list(_quantities(text)) if set(kinds) & {*_COUNTED, *_DATED} else []
+    found += [one for one in counted if one.kind in kinds]
     if set(kinds) & set(_DATED):
-        found += [one for one in _dates(text, lang, now_us) if one.kind in kinds]
+        masked = text
+        for one in (e for e in [*found, *counted] if e.kind in ("email", "amount")):  # an amount of money is no date
+            masked = masked[: one.start] + "|" * (one.end - one.start) + masked[one.end :]
+        found += [one for one in _dates(masked, lang, now_us) if one.kind in kinds]
     return list(_apart(found))
 
 
@@ -77,40 +81,48 @@ def _quantities(text: str) -> Iterator[SystemEntity]:
         elif entity == "currency":
             code = (quantity.unit.currency_code or quantity.unit.name) if quantity.unit else ""
             yield SystemEntity(start, end, "amount", f"{quantity.value:g} {code}")
-        elif entity == "time":
-            seconds = _SECONDS.get(str(quantity.unit.name))
-            if seconds is not None:
-                yield SystemEntity(start, end, "duration", float(quantity.value) * seconds)
-        else:
-            yield SystemEntity(start, end, "amount", f"{quantity.value:g} {quantity.unit.name}")
+        elif (seconds := _SECONDS.get(str(quantity.unit.name))) is not None:
+            yield SystemEntity(start, end, "duration", float(quantity.value) * seconds)
 
 
 _SECONDS = {
     "second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0, "week": 604_800.0, "month": 2_629_746.0,
     "year": 31_556_952.0, "millisecond": 1e-3, "microsecond": 1e-6,
+    "minute of arc": 60.0, "second of arc": 1.0,  # to a caller who says minutes they are of time
 }
 
 
 def _dates(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
     base = datetime.fromtimestamp(now_us / 1e6, UTC).replace(tzinfo=None)
     settings = {"RELATIVE_BASE": base, "PREFER_DATES_FROM": "future", "RETURN_TIME_AS_PERIOD": True}
+    known = [lang] if lang else None
     at = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            known = [lang] if lang else None
             pieces = _dateparser().search.search_dates(text, languages=known, settings=settings) or ()
+            reader = _dateparser().date.DateDataParser(languages=known, settings=settings)
         except ValueError:  # a language that it does not know
             return
-        for piece, moment in pieces:
-            start = text.find(piece, at)
-            if start < 0 or len(piece.strip()) < 3 or piece.strip().isdigit():
+        for piece, _ in pieces:
+            at = text.find(piece, at) + len(piece)
+            shorter = _without_a_count(piece, reader)
+            start = at - len(shorter)
+            piece = shorter.rstrip("| ")
+            data = reader.get_date_data(piece)
+            if start < 0 or len(piece) < 3 or piece.isdigit() or data.date_obj is None:
                 continue  # a bare number is a number
-            at = start + len(piece)
-            data = _dateparser().date.DateDataParser(languages=known, settings=settings)
-            timed = data.get_date_data(piece).period == "time"
-            value = moment.isoformat(timespec="minutes") if timed else moment.date().isoformat()
-            yield SystemEntity(start, at, "time" if timed else "date", value)
+            timed = data.period == "time"
+            value = data.date_obj.isoformat(timespec="minutes") if timed else data.date_obj.date().isoformat()
+            yield SystemEntity(start, start + len(piece), "time" if timed else "date", value)
+
+
+def _without_a_count(piece: str, reader: Any) -> str:
+    """"four tomorrow at 7" is a count and a time: what follows a first number says a day or an hour by itself."""
+    first, _, rest = piece.partition(" ")
+    number = first.isdigit() or bool(rest and _quantulum().parse(first))
+    said_alone = number and not _HOUR.match(rest) and reader.get_date_data(rest).period in ("day", "time")
+    return rest if said_alone and reader.get_date_data(rest).date_obj is not None else piece
 
 
 @cache
@@ -122,4 +134,6 @@ def _dateparser() -> Any:
 
 @cache
 def _quantulum() -> Any:
+    # Its unit classifier is a pickle bound to one version of scikit-learn: left off, units are read by their names.
+    vars(importlib.import_module("quantulum3.classifier"))["USE_CLF"] = False
     return importlib.import_module("quantulum3.parser")

@@ -31,6 +31,15 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     pipeline.add_argument("--engine-bound", action="store_true", help="only saturation, as a share of the bare engines")
     pipeline.add_argument("--triton", action="store_true", help="NVIDIA Triton on the same work, in the same run")
     _add(bench, add, "heads", _heads, "heads only, from embeddings already on the topic")
+    memory = _add(bench, add, "memory", _memory, "what heads take in one cell, read from the process")
+    memory.add_argument("--heads", type=int, default=1_000, help="how many (default: 1000, 8.5 GB of files)")
+    cliff = _add(bench, add, "cliff", _cliff, "ten times as many tenants as there is room for")
+    cliff.add_argument("--room", type=int, default=1_000, help="heads that there is room for (default: 1000)")
+    cliff.add_argument("--tenants", type=int, default=10_000, help="tenants that ask (default: 10000, in 1000 files)")
+    cliff.add_argument("--rate", type=float, default=60.0, help="warm utterances a second (default: 60)")
+    cliff.add_argument("--cold-rate", type=float, default=10.0, help="cold utterances a second (default: 10)")
+    fairness = _add(bench, add, "fairness", _fairness, "one tenant floods its cell at ten times its share")
+    fairness.add_argument("--rate", type=float, default=30.0, help="of ten tenants together, before (default: 30)")
     _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
 
@@ -84,6 +93,27 @@ def _monolith(args: argparse.Namespace) -> None:
 
     result = monolith.run(1.0 if args.short else args.seconds / 2)
     report.finish("monolith", result, _given(args), args.json, monolith.plot(result))
+
+
+def _memory(args: argparse.Namespace) -> None:
+    from benchmarks import memory, report
+
+    result = memory.run(args.heads)
+    report.finish("memory", result, _given(args), args.json, memory.plot(result))
+
+
+def _cliff(args: argparse.Namespace) -> None:
+    from benchmarks import cliff, report
+
+    result = cliff.run(args.room, args.tenants, args.rate, args.cold_rate, 4.0 if args.short else args.seconds)
+    report.finish("cliff", result, _given(args), args.json, cliff.plot(result))
+
+
+def _fairness(args: argparse.Namespace) -> None:
+    from benchmarks import fairness, report
+
+    result = fairness.run(args.rate, 6.0 if args.short else args.seconds * 2)
+    report.finish("fairness", result, _given(args), args.json, fairness.plot(result))
 
 
 def _given(args: argparse.Namespace) -> dict[str, object]:

@@ -1,0 +1,66 @@
+"""Entities that every tenant understands, merged with the tenant's own."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("dateparser")
+pytest.importorskip("quantulum3")
+
+from head_worker.engine import Span, TokenVectors, resolved
+from head_worker.system import find
+from topology.errors import BadHead
+from topology.heads import SYSTEM_ENTITIES, HeadManifest
+
+WEDNESDAY_US = 1_795_000_000_000_000  # 2026-11-18 08:26:40 UTC
+
+
+def said(text, lang="en", kinds=SYSTEM_ENTITIES):
+    return [(text[e.start : e.end], e.kind, e.value) for e in find(text, lang, WEDNESDAY_US, kinds)]
+
+
+@pytest.mark.parametrize("text,lang,wanted", [
+    ("book a table for four tomorrow at 7:30 pm", "en",
+     [("four", "number", 4.0), ("tomorrow at 7:30 pm", "time", "2026-11-19T19:30")]),
+    ("send 49.99 euros to anna@example.com", "en",
+     [("49.99 euros", "amount", "49.99 EUR"), ("anna@example.com", "email", "anna@example.com")]),
+    ("set a timer for twenty five minutes", "en", [("twenty five minutes", "duration", 1500.0)]),
+    ("on march 3rd", "en", [("on march 3rd", "date", "2027-03-03")]),
+    ("rendez-vous mardi prochain", "fr", [("mardi", "date", "2026-11-24")]),
+    ("2 tickets please", "en", [("2", "number", 2.0)]),
+    ("i need a flight from boston to denver", "en", []),
+])
+def test_values_stand_beside_the_spans(text, lang, wanted):
+    assert said(text, lang) == wanted
+
+
+def test_only_the_kinds_that_are_asked_for_are_found():
+    assert said("pay $20 tomorrow", kinds=("amount",)) == [("$20", "amount", "20 USD")]
+    assert [kind for _, kind, _ in said("pay $20 tomorrow", kinds=("date",))] == ["date"]
+
+
+def manifest(**fields):
+    return HeadManifest("acme", "en", "v1", "s", 8, ("on",), ("O", "B-room", "I-room"), "x", **fields)
+
+
+def row(text):
+    none = np.zeros((1, 8), np.int8)
+    return TokenVectors(text, none, np.ones(1, np.float32), np.zeros((1, 2), np.int32), "en", WEDNESDAY_US)
+
+
+def test_the_tenants_own_span_wins_and_takes_the_value_that_lies_in_it():
+    text = "meet in 2 hours in the lounge"
+    own = (Span(5, 15, "when", "in 2 hours", 0.9),)
+    found = resolved(own, row(text), manifest(system_entities=("number", "duration")))
+    assert [(e.label, e.value) for e in found] == [("when", 7200.0)]
+
+
+def test_synonyms_name_what_was_meant():
+    own = (Span(0, 6, "room", "Lounge", 0.9),)
+    found = resolved(own, row("Lounge"), manifest(synonyms={"room": {"living room": ["lounge", "salon"]}}))
+    assert found[0].value == "living room"
+
+
+def test_a_manifest_with_an_unknown_kind_or_crooked_synonyms_is_refused():
+    for wrong in ({"system_entities": ("colour",)}, {"synonyms": {"room": ["lounge"]}}):
+        with pytest.raises(BadHead, match=next(iter(wrong))):
+            HeadManifest.from_json(manifest(**wrong).to_json())
