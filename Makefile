@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup check test demo lock
+.PHONY: setup check test demo bench lock
 
 setup: $(VENV)/.ready
 
@@ -31,6 +31,12 @@ check: setup
 
 test: setup
 	$(PY) -m pytest -q
+
+# A short set: bare engines, the pipeline and the comparison with whole models; needs Java 17 and Maven. JSON and PNG
+# in .headrace/bench.
+bench: setup
+	for what in engine monolith "pipeline --no-reference"; do \
+		$(PY) -m infra.cli bench $$what --short --json .headrace/bench/$${what%% *}.json || exit 1; done
 
 demo: setup
 	$(PY) -m infra.cli demo

@@ -40,6 +40,13 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     cliff.add_argument("--cold-rate", type=float, default=10.0, help="cold utterances a second (default: 10)")
     fairness = _add(bench, add, "fairness", _fairness, "one tenant floods its cell at ten times its share")
     fairness.add_argument("--rate", type=float, default=30.0, help="of ten tenants together, before (default: 30)")
+    accuracy = _add(bench, add, "accuracy", _accuracy, "ATIS through the pipeline, three seeds (about 15 minutes)")
+    accuracy.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
+    accuracy.add_argument("--size", choices=("compact", "standard"), default="standard")
+    accuracy.add_argument("--encoder", default="mpnet-6", help="the frozen encoder (default: mpnet-6)")
+    accuracy.add_argument("--precision", choices=("int8", "float32"), default="int8", help="the encoder's")
+    accuracy.add_argument("--epochs", type=int, default=20)
+    accuracy.add_argument("--rate", type=float, default=5e-4)
     _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
 
@@ -114,6 +121,17 @@ def _fairness(args: argparse.Namespace) -> None:
 
     result = fairness.run(args.rate, 6.0 if args.short else args.seconds * 2)
     report.finish("fairness", result, _given(args), args.json, fairness.plot(result))
+
+
+def _accuracy(args: argparse.Namespace) -> None:
+    from benchmarks import accuracy, report
+
+    plan = accuracy.Plan(
+        seeds=tuple(range(args.seeds)), encoder=args.encoder, precision=args.precision, size=args.size,
+        epochs=2 if args.short else args.epochs, rate=args.rate, limit=600 if args.short else 1 << 30,
+    )
+    result = accuracy.run(plan)
+    report.finish("accuracy", result, _given(args), args.json, accuracy.plot(result))
 
 
 def _given(args: argparse.Namespace) -> dict[str, object]:

@@ -25,11 +25,13 @@ max_tokens = 40
 languages = ["en"]
 encoder = "{encoder}"
 device = "cpu"
+precision = "{precision}"
 partitions = 4
 workers = {workers}
 [rings.en.cells.a]
 partitions = 4
 workers = {workers}
+{extra}
 """
 
 
@@ -42,8 +44,8 @@ def example(number):
 
 
 @contextmanager
-def small_stack(home, kind="embedded", workers=1):
-    """(settings, supervisor, head directory) of a running stack with the tenant `acme`."""
+def small_stack(home, kind="embedded", workers=1, precision="float32", extra=""):
+    """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file."""
     encoder = home / "encoder"
     torch.manual_seed(0)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
@@ -53,7 +55,7 @@ def small_stack(home, kind="embedded", workers=1):
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(encoder)
     config = home / "headrace.toml"
-    config.write_text(CONFIG.format(encoder=encoder, kind=kind, workers=workers))
+    config.write_text(CONFIG.format(encoder=encoder, kind=kind, workers=workers, precision=precision, extra=extra))
     with stack(config) as (settings, supervisor):
         out = home / "acme"
         examples = [example(i) for i in range(80)]

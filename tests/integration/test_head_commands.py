@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ from headrace import SyncHeadrace
 from infra import announce
 from infra.up import stack
 from tests.small import example, small_stack
+from topology import topics
 from topology.errors import UnknownTenant
+from topology.stream.kafka import Producer
+from topology.stream.records import Output
 
 pytestmark = pytest.mark.integration
 
@@ -103,3 +107,101 @@ def test_a_stack_at_addresses_it_is_given_answers_under_its_own_prefix(running, 
         until(client, json.loads((out / "head.json").read_text())["version"])
         again = headrace(config, "topics", "apply")
         assert (again.returncode, again.stdout.count("as wanted")) == (0, 10), again.stdout
+
+
+def second_version(out, folder, name):
+    """The head under another version name, and the version."""
+    folder.mkdir()
+    (folder / "head.safetensors").write_bytes((out / "head.safetensors").read_bytes())
+    (folder / "head.json").write_text(json.dumps({**json.loads((out / "head.json").read_text()), "version": name}))
+    return folder
+
+
+def versions_of(client, count=60):
+    """How often each version answers, over different ids."""
+    replies = client.predict_many("acme", [example(i % 8).text for i in range(count)], lang="en", deadline=30)
+    return Counter(reply.head_version for reply in replies)
+
+
+def test_a_canary_answers_its_share_and_promoting_it_gives_it_the_rest(running, tmp_path):
+    settings, _, out = running
+    config = Path(settings.state_dir).parent / "headrace.toml"
+    first = json.loads((out / "head.json").read_text())["version"]
+    with SyncHeadrace(settings) as client:
+        until(client, first)
+        trial = second_version(out, tmp_path / "c", "zz-canary")
+        done = headrace(config, "head", "canary", str(trial), "--share", "0.5")
+        assert done.returncode == 0, done.stderr
+        end = time.monotonic() + 20
+        while len(seen := versions_of(client)) < 2:
+            assert time.monotonic() < end, seen
+        assert set(seen) == {first, "zz-canary"}
+        assert headrace(config, "head", "promote", "acme").returncode == 0
+        end = time.monotonic() + 20
+        while set(versions_of(client)) != {"zz-canary"}:
+            assert time.monotonic() < end
+        assert headrace(config, "head", "promote", "acme").returncode == 2  # no trial runs any more
+        asyncio.run(announce.publish(settings, out))
+        until(client, first)
+
+
+def test_a_shadow_answers_nothing_and_is_compared(running, tmp_path):
+    settings, _, out = running
+    config = Path(settings.state_dir).parent / "headrace.toml"
+    first = json.loads((out / "head.json").read_text())["version"]
+    with SyncHeadrace(settings) as client:
+        until(client, first)
+        done = headrace(config, "head", "shadow", str(second_version(out, tmp_path / "s", "zz-shadow")))
+        assert done.returncode == 0, done.stderr
+        end = time.monotonic() + 30
+        while "zz-shadow beside" not in (told := headrace(config, "head", "report", "acme").stdout):
+            assert set(versions_of(client, 8)) == {first}
+            assert time.monotonic() < end, told
+        assert "same intent 100.0%" in told
+        assert headrace(config, "head", "rollback", "acme").returncode == 0
+
+
+def test_a_damaged_head_is_refused_by_the_command_and_the_old_one_answers_on(running, tmp_path):
+    settings, _, out = running
+    config = Path(settings.state_dir).parent / "headrace.toml"
+    first = json.loads((out / "head.json").read_text())["version"]
+    damaged = second_version(out, tmp_path / "d", "zz-damaged")
+    place = damaged / "head.safetensors"
+    place.write_bytes(place.read_bytes()[:-9])
+    with SyncHeadrace(settings) as client:
+        until(client, first)
+        for command in ("publish", "canary", "shadow"):
+            done = headrace(config, "head", command, str(damaged))
+            assert (done.returncode, "bad_head" in done.stderr, str(damaged) in done.stderr) == (1, True, True)
+        assert set(versions_of(client, 8)) == {first}
+
+
+def test_a_head_is_trained_from_labelled_traffic(running, tmp_path):
+    settings, _, _ = running
+    config = Path(settings.state_dir).parent / "headrace.toml"
+
+    async def teach():
+        producer = Producer(settings.broker)
+        await producer.start()
+        lines = [{"text": e.text, "intent": e.intent} for e in map(example, range(8))]
+        topic = topics.labelled(settings.prefix)
+        await producer.send([Output(topic, b"learner", json.dumps(line).encode()) for line in lines])
+        await producer.stop()
+
+    asyncio.run(teach())
+    done = headrace(config, "head", "train", "learner", "--from-topic", "--size", "small", "--epochs", "2",
+                    "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "head.json").read_text())["intents"] == ["off", "on"]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_many_tenants_are_trained_in_one_command_and_one_bad_file_costs_only_itself(running, tmp_path):
+    config = Path(running[0].state_dir).parent / "headrace.toml"
+    lines = [f"{example(i).text},{example(i).intent}" for i in range(8)]
+    (tmp_path / "good.csv").write_text("\n".join(["text,intent", *lines]))
+    (tmp_path / "bad.jsonl").write_text("{")
+    done = headrace(config, "head", "train", str(tmp_path), "--size", "small", "--epochs", "1", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert "bad.jsonl:1" in done.stdout
+    assert (tmp_path / "good-head" / "head.safetensors").is_file()

@@ -1,0 +1,146 @@
+"""ATIS through the pipeline, with the frozen 768-d encoder in int8 and an int8 head: three seeds, mean and spread.
+
+Protocol, in words: the standard split, 4,478 utterances to train, the last 500 of `train_dev` to choose the epoch and
+to calibrate, 893 to test, which nothing but the last count sees. An utterance of several intents (`flight#airfare`)
+counts by its first in training, tuning and test (as most of the literature does); `strict` counts the whole compound as
+the wanted intent instead, which no answer of a head trained so can give. Slot F1 is of exact spans (start, end, label),
+as conlleval counts them; a sentence is right where its intent and all of its spans are. Texts are the tokens joined by
+one blank, in lower case, as they come. The test set goes through broker, encoder worker and head worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, pstdev
+from typing import Any
+
+from benchmarks.report import Result
+from infra import announce, heads
+from infra.datasets import Example, atis, first_label
+from infra.training.fit import Recipe
+from infra.training.model import SIZES
+from infra.up import stack
+from infra.weights import encoder_directory
+from producers import Headrace
+from topology.encoders import cache_dir
+from topology.errors import HeadraceError
+from topology.settings import Settings
+
+PUBLISHED = {  # intent accuracy, slot F1, sentence accuracy; whole models, fine-tuned (monologg/JointBERT)
+    "DistilBERT": (97.76, 95.50, 87.68), "BERT + CRF": (97.98, 95.93, 88.58),
+}
+CONFIG = """\
+state_dir = "{home}"
+[heads]
+store = "{home}/heads"
+[cache]
+enabled = false
+[rings.en]
+languages = ["en"]
+encoder = "{encoder}"
+device = "cpu"
+precision = "{precision}"
+[rings.en.cells.a]
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train. `precision`: the encoder's."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    encoder: str = "mpnet-6"
+    precision: str = "int8"
+    size: str = "standard"
+    epochs: int = 20
+    rate: float = 5e-4
+    limit: int = 1 << 30  # training examples: fewer make a quick, worse head
+
+
+def run(plan: Plan) -> Result:
+    """Scores in per cent by seed, their mean and population standard deviation, beside the published ones."""
+    encoder = encoder_directory(plan.encoder, cache_dir() / "encoders")
+    train, tune, test = (_part(split) for split in ("train", "dev", "test"))
+    by_seed: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="headrace-accuracy-") as home:
+        config = Path(home) / "headrace.toml"
+        config.write_text(CONFIG.format(home=home, encoder=encoder, precision=plan.precision))
+        with stack(config, say=lambda line: None) as (settings, _):
+            for seed in plan.seeds:
+                recipe = Recipe(epochs=plan.epochs, seed=seed, size=SIZES[plan.size], rate=plan.rate)
+                out, tenant = Path(home) / f"seed-{seed}", f"atis-{seed}"
+                heads.train(
+                    settings, settings.rings["en"], tenant, train[: plan.limit], tune, out, recipe, None, _told(seed)
+                )
+                asyncio.run(announce.publish(settings, out))
+                by_seed[str(seed)] = asyncio.run(_scored(settings, tenant, test))
+                print(f"seed {seed}: {by_seed[str(seed)]}", flush=True)
+    names = next(iter(by_seed.values()))
+    values = {name: [one[name] for one in by_seed.values()] for name in names}
+    return {
+        **{name: mean(found) for name, found in values.items()},
+        "spread": {name: pstdev(found) for name, found in values.items()}, "by_seed": by_seed,
+        "published": {name: dict(zip(("intent_accuracy", "slot_f1", "sentence_accuracy"), row, strict=True))
+                      for name, row in PUBLISHED.items()},
+        "protocol": " ".join((__doc__ or "").split()),
+    }
+
+
+def _part(split: str) -> list[Example]:
+    return [replace(one, intent=first_label(one.intent)) for one in atis(split)]  # type: ignore[arg-type]
+
+
+def _told(seed: int) -> Callable[[int, dict[str, float]], None]:
+    def note(epoch: int, scores: dict[str, float]) -> None:
+        print(f"seed {seed}, epoch {epoch}: {scores}", flush=True)
+
+    return note
+
+
+async def _scored(settings: Settings, tenant: str, test: Sequence[Example]) -> dict[str, float]:
+    """The test set through the running pipeline, counted here and not by the training code."""
+    async with Headrace(settings) as client:
+        end = asyncio.get_running_loop().time() + 30
+        while True:
+            try:
+                await client.predict(tenant, test[0].text, lang="en", deadline=60)
+                break
+            except HeadraceError:
+                if asyncio.get_running_loop().time() > end:
+                    raise
+        replies = await client.predict_many(tenant, [one.text for one in test], lang="en", deadline=600)
+    whole = [one.intent for one in atis("test")]
+    right = strict = sentences = hit = said = there = 0
+    for one, compound, reply in zip(test, whole, replies, strict=True):
+        if isinstance(reply, HeadraceError):
+            raise reply
+        wanted = {(e.start, e.end, e.label) for e in one.entities}
+        found = {(e.start, e.end, e.label) for e in reply.entities}
+        right += reply.intent == one.intent
+        strict += reply.intent == compound
+        sentences += reply.intent == one.intent and found == wanted
+        hit, said, there = hit + len(found & wanted), said + len(found), there + len(wanted)
+    return {
+        "intent_accuracy": 100 * right / len(test), "slot_f1": 100 * 2 * hit / (said + there),
+        "sentence_accuracy": 100 * sentences / len(test), "strict_intent_accuracy": 100 * strict / len(test),
+    }
+
+
+def plot(result: Result) -> Any:
+    """Ours beside the published ones."""
+    def draw(axes: Any) -> None:
+        names = ("intent_accuracy", "slot_f1", "sentence_accuracy")
+        rows = {"frozen encoder, int8 head": [result[name] for name in names], **{
+            who: [row[name] for name in names] for who, row in result["published"].items()
+        }}
+        for place, (who, values) in enumerate(rows.items()):
+            axes.bar([i + place * 0.27 for i in range(3)], values, width=0.25, label=who)
+        axes.set_xticks([i + 0.27 for i in range(3)], [name.replace("_", " ") for name in names])
+        axes.set(ylim=(80, 100), ylabel="%")
+        axes.legend(loc="lower left")
+
+    return draw
