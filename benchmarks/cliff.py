@@ -1,8 +1,9 @@
 """Ten times as many tenants as there is room for: do the warm ones notice, and how long does a cold one wait?
 
-One head worker with room for `room` heads, asked from the embeddings topic (no encoder in the way): first the warm
-tenants alone, then the same load with cold tenants beside it, one after another in a circle (the order that defeats
-least-recently-used) or by Zipf.
+One head worker with room for `room` heads, asked from the embeddings topic (no encoder in the way). Its memory is filled
+first. Then warm tenants are asked, beside others whose heads are in memory too; then the same arrivals again, where the
+others are cold: one after another in a circle (the order that defeats least-recently-used), or by Zipf. So what differs
+is the loading, not the load.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from topology.encoders import space_of
 from topology.stream.kafka import Producer
 from topology.stream.process import new_event_loop
 
-WARM = 32
+WARM, FILLED_PER_S = 32, 60.0
 HEAD_BYTES = 8_480_000
 
 
@@ -34,7 +35,7 @@ def run(room: int, asked: int, rate_per_s: float, cold_per_s: float, seconds: fl
     megabytes = max(WARM + 1, room) * HEAD_BYTES // (1 << 20) + 1
     with stand(asked, broker=broker, encoders=1, head_workers=1, answer_first=1, memory_mb=megabytes) as it:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            found = runner.run(_measure(it, rate_per_s, cold_per_s, seconds))
+            found = runner.run(_measure(it, room, rate_per_s, cold_per_s, seconds))
         counts = it.stopped_stats("head")
     worst = max(found["cyclic"]["warm_p99_ms_during"], found["zipf"]["warm_p99_ms_during"])
     return {
@@ -44,7 +45,7 @@ def run(room: int, asked: int, rate_per_s: float, cold_per_s: float, seconds: fl
     }
 
 
-async def _measure(it: Stand, rate_per_s: float, cold_per_s: float, seconds: float) -> Result:
+async def _measure(it: Stand, room: int, rate_per_s: float, cold_per_s: float, seconds: float) -> Result:
     space, records = space_of(encoder_directory(), 250), embeddings()
     warm, cold = it.names[:WARM], it.names[WARM:]
     async with Headrace(it.settings) as client:
@@ -56,16 +57,15 @@ async def _measure(it: Stand, rate_per_s: float, cold_per_s: float, seconds: flo
                 await drive_embeddings(it, client, Outbox(producer), records, space, plan, answered)
                 return answered
 
-            await drive(_poisson(warm, rate_per_s, seconds, 0))
-            # what fills the memory first: as many cold ones as there is room for, once each
-            await drive(_circle(cold, cold_per_s * 2, seconds, 0))
-            before = _p(99, await drive(_poisson(warm, rate_per_s, seconds * 2, 1)))
-            result: Result = {"before": before}
-            for kind, chosen in (("cyclic", _circle), ("zipf", _zipf)):
-                plan = sorted(
-                    _poisson(warm, rate_per_s, seconds * 2, 2) + chosen(cold, cold_per_s, seconds * 2, 3),
-                    key=lambda one: one.at_s,
-                )
+            first = _poisson(warm, rate_per_s, seconds, 0)
+            await drive(first + [Arrival(n / FILLED_PER_S, cold[n], "") for n in range(min(room, len(cold)))])
+            before = await drive(_mixed(warm, rate_per_s, _circle(warm[:8], cold_per_s, seconds * 3, 3), seconds * 3))
+            result: Result = {"before": _p(99, before)}
+            for kind, others in (
+                ("cyclic", _circle(cold[room:], cold_per_s, seconds * 3, 3)),
+                ("zipf", _zipf(cold, cold_per_s, seconds * 3, 3)),
+            ):
+                plan = _mixed(warm, rate_per_s, others, seconds * 3)
                 answered = await drive(plan)
                 own = set(warm)
                 result[kind] = {
@@ -76,6 +76,10 @@ async def _measure(it: Stand, rate_per_s: float, cold_per_s: float, seconds: flo
         finally:
             await producer.stop()
     return result
+
+
+def _mixed(warm: list[str], rate_per_s: float, others: list[Arrival], seconds: float) -> list[Arrival]:
+    return sorted(_poisson(warm, rate_per_s, seconds, 2) + others, key=lambda one: one.at_s)
 
 
 def _p(q: float, answered: list[tuple[str, float]]) -> float:

@@ -119,7 +119,7 @@ def _cliff(args: argparse.Namespace) -> None:
 def _fairness(args: argparse.Namespace) -> None:
     from benchmarks import fairness, report
 
-    result = fairness.run(args.rate, 6.0 if args.short else args.seconds * 2)
+    result = fairness.run(args.rate, 6.0 if args.short else args.seconds * 4)
     report.finish("fairness", result, _given(args), args.json, fairness.plot(result))
 
 
