@@ -1,9 +1,9 @@
 """Ten times as many tenants as there is room for: do the warm ones notice, and how long does a cold one wait?
 
-One head worker with room for `room` heads, asked from the embeddings topic (no encoder in the way). Its memory is filled
-first. Then warm tenants are asked, beside others whose heads are in memory too; then the same arrivals again, where the
-others are cold: one after another in a circle (the order that defeats least-recently-used), or by Zipf. So what differs
-is the loading, not the load.
+One head worker with room for `room` heads, asked from the embeddings topic (no encoder in the way). Its memory is
+filled first. Then warm tenants are asked, beside others whose heads are in memory too; then the same arrivals again,
+where the others are cold: one after another in a circle (the order that defeats least-recently-used), or by Zipf. So
+what differs is the loading, not the load.
 """
 
 from __future__ import annotations

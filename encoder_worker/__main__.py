@@ -19,6 +19,7 @@ from topology.addresses import load_running
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.settings import Ring, Settings
+from topology.stream import metrics
 from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop, Pace
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--ring", required=True, help="the ring whose utterances to encode")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
+    parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
 
@@ -50,6 +52,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
     loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, Pace())
     loop.on_assigned = lambda count: announce_ready()
+    metrics.serve(args.metrics_port, "encoder", worker.stats, {"ring": ring.name})
     await loop.run(stop)
     log.info("stats %s", json.dumps(worker.stats()))
     await replies.close()

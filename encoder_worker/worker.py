@@ -96,7 +96,9 @@ class EncoderWorker:
         """What was computed so far: batches, rows, tokens, the share of padding, engine time, and the fitted cost."""
         fixed, per_token = self.cost.fixed_and_per_token_s
         padding = 1 - self._tally["tokens"] / max(1, self._tally["computed"])
-        return {**self._tally, "padding_share": padding, "fixed_us": fixed * 1e6, "per_token_us": per_token * 1e6}
+        cache = {"cache_hits": self._cache.hits, "cache_misses": self._cache.misses} if self._cache else {}
+        return {**self._tally, **cache, "padding_share": padding, "fixed_us": fixed * 1e6,
+                "per_token_us": per_token * 1e6}
 
     async def _cached(self, by_text: dict[str, list[Asked]]) -> dict[str, CachedEmbedding]:
         cache = self._cache

@@ -16,6 +16,7 @@ from topology import topics
 from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.settings import Settings
+from topology.stream import metrics
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop, Pace
 from topology.stream.process import announce_ready, run_process
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--ring", required=True, help="the ring the cell belongs to")
     parser.add_argument("--cell", required=True, help="the cell whose tenants to serve")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
+    parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
 
@@ -51,6 +53,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     consumer, producer = GroupConsumer(settings.broker, topic, group), Producer(settings.broker)
     loop = Loop(worker, consumer, producer, replies, Pace(in_flight=4))
     loop.on_assigned = lambda count: announce_ready()
+    metrics.serve(args.metrics_port, "head", worker.stats, {"ring": args.ring, "cell": args.cell})
     following = asyncio.create_task(registry.follow())
     following.add_done_callback(loop.note_failure)
     try:

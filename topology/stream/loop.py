@@ -185,7 +185,7 @@ class Loop(Rebalances):
 
         async def come_again() -> None:
             if outcome.until is not None:
-                await asyncio.wait([asyncio.ensure_future(outcome.until)])
+                await asyncio.gather(outcome.until, return_exceptions=True)  # the next attempt meets what went wrong
             for record in outcome.later:
                 self._queue.push_first(self._worker.tenant(record), [record])
             async with self._changed:
