@@ -1,4 +1,4 @@
-"""A worker's counts for Prometheus: `http://HOST:PORT/metrics`, read when it is asked, so that counting costs nothing."""
+"""A worker's counts for Prometheus: `http://HOST:PORT/metrics`, read when it is asked."""
 
 from __future__ import annotations
 
