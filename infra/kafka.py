@@ -56,10 +56,18 @@ def jars(say: Callable[[str], None] = print) -> Path:
     return folder
 
 
+def cluster_id() -> str:
+    """A random id as Kafka writes them: base64url, and not beginning with `-`, which its tools take for an option."""
+    found = "-"
+    while found.startswith("-"):
+        found = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return found
+
+
 def start_brokers(supervisor: Supervisor, state: Path, count: int) -> str:
     """Format and start `count` combined broker-controllers. Returns the bootstrap addresses."""
     classpath = f"{jars() / 'jars'}/*"
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    cluster = cluster_id()
     ports = [(free_port(), free_port()) for _ in range(count)]
     voters = ",".join(f"{i + 1}@127.0.0.1:{controller}" for i, (_, controller) in enumerate(ports))
     children = []
