@@ -1,9 +1,9 @@
 """ATIS through the pipeline, with the frozen 768-d encoder in int8 and an int8 head: three seeds, mean and spread.
 
 Protocol, in words: the standard split, 4,478 utterances to train, the last 500 of `train_dev` to choose the epoch and
-to calibrate, 893 to test, which nothing but the last count sees. An utterance of several intents (`flight#airfare`)
-counts by its first in training, tuning and test (as most of the literature does); `strict` counts the whole compound as
-the wanted intent instead, which no answer of a head trained so can give. Slot F1 is of exact spans (start, end, label),
+to calibrate, 893 to test, which nothing but the last count sees. A compound of several intents (`flight;airfare`) is an
+intent of its own, as in the published rows: it must be answered whole, and one that never occurs in training cannot be.
+`first_label_accuracy` counts by the first part of both instead, as much of the literature does. Slot F1 is of exact spans (start, end, label),
 as conlleval counts them; a sentence is right where its intent and all of its spans are. Texts are the tokens joined by
 one blank, in lower case, as they come. The test set goes through broker, encoder worker and head worker.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
@@ -64,7 +64,7 @@ class Plan:
 def run(plan: Plan) -> Result:
     """Scores in per cent by seed, their mean and population standard deviation, beside the published ones."""
     encoder = encoder_directory(plan.encoder, cache_dir() / "encoders")
-    train, tune, test = (_part(split) for split in ("train", "dev", "test"))
+    train, tune, test = atis("train"), atis("dev"), atis("test")
     by_seed: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="headrace-accuracy-") as home:
         config = Path(home) / "headrace.toml"
@@ -90,10 +90,6 @@ def run(plan: Plan) -> Result:
     }
 
 
-def _part(split: str) -> list[Example]:
-    return [replace(one, intent=first_label(one.intent)) for one in atis(split)]  # type: ignore[arg-type]
-
-
 def _told(seed: int) -> Callable[[int, dict[str, float]], None]:
     def note(epoch: int, scores: dict[str, float]) -> None:
         print(f"seed {seed}, epoch {epoch}: {scores}", flush=True)
@@ -113,20 +109,19 @@ async def _scored(settings: Settings, tenant: str, test: Sequence[Example]) -> d
                 if asyncio.get_running_loop().time() > end:
                     raise
         replies = await client.predict_many(tenant, [one.text for one in test], lang="en", deadline=600)
-    whole = [one.intent for one in atis("test")]
-    right = strict = sentences = hit = said = there = 0
-    for one, compound, reply in zip(test, whole, replies, strict=True):
+    right = first = sentences = hit = said = there = 0
+    for one, reply in zip(test, replies, strict=True):
         if isinstance(reply, HeadraceError):
             raise reply
         wanted = {(e.start, e.end, e.label) for e in one.entities}
         found = {(e.start, e.end, e.label) for e in reply.entities}
         right += reply.intent == one.intent
-        strict += reply.intent == compound
+        first += first_label(reply.intent) == first_label(one.intent)
         sentences += reply.intent == one.intent and found == wanted
         hit, said, there = hit + len(found & wanted), said + len(found), there + len(wanted)
     return {
         "intent_accuracy": 100 * right / len(test), "slot_f1": 100 * 2 * hit / (said + there),
-        "sentence_accuracy": 100 * sentences / len(test), "strict_intent_accuracy": 100 * strict / len(test),
+        "sentence_accuracy": 100 * sentences / len(test), "first_label_accuracy": 100 * first / len(test),
     }
 
 
