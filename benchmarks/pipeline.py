@@ -80,16 +80,23 @@ async def _measure(it: Stand, plan: Plan, kind: str, bare_per_s: float) -> Resul
     async with Headrace(it.settings) as client:
         await drive(client, arrivals(bare_per_s / 3, plan.seconds, it.names, kind, seed=1))
         knee, tried = await _knee(it, plan, kind, bare_per_s, client)
+        unique: Load | None = None
+        if plan.repeated:
+            unique = await drive(client, arrivals(2 * bare_per_s, plan.seconds, it.names, kind, 4))
         spent = it.cpu_s()
         flood = await drive(client, arrivals(2 * bare_per_s, plan.seconds, it.names, kind, 2, plan.repeated))
         cpu_us = {name: (after - spent[name]) / max(1, len(flood.done_s)) * 1e6 for name, after in it.cpu_s().items()}
     saturated = flood.throughput_per_s()
+    repeating: Result = {}
+    if unique is not None:  # with the cache on in both, the second load says some texts again
+        repeating = {"saturated_unique_per_s": unique.throughput_per_s(), "repeated_share": plan.repeated,
+                     "repeated_gain": saturated / unique.throughput_per_s() - 1}
     print(f"{kind}: saturated {saturated:.1f}/s", flush=True)
     return {
         "throughput_per_s": knee[0], "knee_p90_limit_ms": plan.p90_ms,
         "p50_ms": knee[1].percentile(50), "p90_ms": knee[1].percentile(90),
         "p99_ms": knee[1].percentile(99), "knee_found": knee[0] > 0, "stages": knee[1].summary()["stages"],
-        "saturated_per_s": saturated, "cpu_us_per_utterance": cpu_us, "curve": tried,
+        **repeating, "saturated_per_s": saturated, "cpu_us_per_utterance": cpu_us, "curve": tried,
     }
 
 

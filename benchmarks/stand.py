@@ -28,7 +28,7 @@ from topology.stream.kafka import GroupConsumer, Producer, Rebalances
 from topology.stream.records import Output
 
 RING = "bench"
-WARM_S = 25.0
+WARM_S = 40.0
 CONFIG = """\
 prefix = "bench"
 state_dir = "{state}"
