@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.report import Result
 from infra import announce, heads
 from infra.datasets import Example, atis, first_label
-from infra.training.fit import Recipe
+from infra.training.fit import Recipe, Target, fit
 from infra.training.model import SIZES
 from infra.up import stack
 from infra.weights import encoder_directory
@@ -71,12 +71,11 @@ def run(plan: Plan) -> Result:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(home=home, encoder=encoder, precision=plan.precision))
         with stack(config, say=lambda line: None) as (settings, _):
+            space, rows = heads.embed(settings, settings.rings["en"], [*train[: plan.limit], *tune])
             for seed in plan.seeds:
                 recipe = Recipe(epochs=plan.epochs, seed=seed, size=SIZES[plan.size], rate=plan.rate)
                 out, tenant = Path(home) / f"seed-{seed}", f"atis-{seed}"
-                heads.train(
-                    settings, settings.rings["en"], tenant, train[: plan.limit], tune, out, recipe, None, _told(seed)
-                )
+                fit(Target(tenant, "en", space), rows[: -len(tune)], rows[-len(tune) :], out, recipe, _told(seed))
                 asyncio.run(announce.publish(settings, out))
                 by_seed[str(seed)] = asyncio.run(_scored(settings, tenant, test))
                 print(f"seed {seed}: {by_seed[str(seed)]}", flush=True)

@@ -95,12 +95,12 @@ def _descend(
     wanted = [(manifest.intents.index(one.example.intent), _tags(one, manifest.tags)) for one in train]
     weights = _weights(Counter(intent for intent, _ in wanted), len(manifest.intents), BALANCE[recipe.balance])
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=0.01)
-    steps = recipe.epochs * -(-len(train) // BATCH)
+    steps = recipe.epochs * len(_batches([1] * len(train)))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.1)
     best, best_score, since = copy.deepcopy(model.state_dict()), -1.0, 0
     for epoch in range(recipe.epochs):
         model.train()
-        for batch in torch.randperm(len(train)).split(BATCH):  # type: ignore[no-untyped-call]
+        for batch in _batches([len(one.row.data) for one in train]):
             loss = _loss(model, [train[i] for i in batch], [wanted[i] for i in batch], weights, recipe.smoothing)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -115,6 +115,16 @@ def _descend(
         if since >= recipe.patience:
             break
     model.load_state_dict(best)
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Every index once, BATCH at a time, in a new order; examples of like length meet, so that little is padding."""
+    order: list[int] = torch.randperm(len(lengths)).tolist()
+    batches = []
+    for at in range(0, len(order), BATCH * 16):
+        near = sorted(order[at : at + BATCH * 16], key=lambda i: lengths[i])
+        batches += [near[i : i + BATCH] for i in range(0, len(near), BATCH)]
+    return [batches[i] for i in torch.randperm(len(batches)).tolist()]
 
 
 def _loss(
