@@ -6,6 +6,7 @@ scores in numpy, `int8.py` in C from a mapped file; `load.py` chooses.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -72,7 +73,7 @@ class Scored:
     entities: tuple[Span, ...]
 
 
-class Head:
+class Head(ABC):
     """A loaded head. Immutable, so any thread may use it."""
 
     nbytes: int
@@ -81,9 +82,9 @@ class Head:
         check_available(manifest.system_entities)
         self.manifest = manifest
 
+    @abstractmethod
     def logits(self, rows: Sequence[TokenVectors]) -> tuple[Array, Array]:
         """(float32[rows, intents], float32[tokens of all rows, tags])."""
-        raise NotImplementedError
 
     def predict(self, rows: Sequence[TokenVectors]) -> list[Scored]:
         """A prediction for each row. Raises: BadHead where a row's width is not the head's."""
