@@ -28,6 +28,8 @@ from topology.stream.replies import ReplyWriter
 
 log = logging.getLogger("encoder_worker")
 
+PACE = Pace(max_queued=20_000)  # utterances are small: read far ahead, so that one tenant's flood hides nobody
+
 
 def main() -> int:
     """Parse the command line and run until SIGTERM. Exit codes: 0 stopped, 2 misconfigured, 75 start me again."""
@@ -50,7 +52,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
-    loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, Pace())
+    loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, PACE)
     loop.on_assigned = lambda count: announce_ready()
     metrics.serve(args.metrics_port, "encoder", worker.stats, {"ring": ring.name})
     await loop.run(stop)

@@ -75,7 +75,7 @@ class Quota:
 
     per_s: float = 1e6
     burst_s: float = 2.0
-    queue: int = 512
+    queue: int = 10_000
 
 
 @dataclass(frozen=True)

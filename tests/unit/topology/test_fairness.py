@@ -55,6 +55,6 @@ def test_workers_of_a_ring_share_a_quota():
 
 def test_one_tenants_own_quota_stands_in_headrace_toml():
     quotas = parse(f"[quotas]\nper_s = 50\n[quotas.tenants.big]\nper_s = 500\n{RING}").quotas
-    assert (quotas.default.per_s, quotas.tenants["big"].per_s, quotas.tenants["big"].queue) == (50, 500, 512)
+    assert (quotas.default.per_s, quotas.tenants["big"].per_s, quotas.tenants["big"].queue) == (50, 500, 10_000)
     with pytest.raises(Misconfigured, match=r"toml:3: quotas.tenants.big.per_sec: .*per_s"):
         parse(f"[quotas]\n[quotas.tenants.big]\nper_sec = 5\n{RING}")
