@@ -209,7 +209,9 @@ async def _ask(args: argparse.Namespace, asked: list[dict[str, Any]]) -> int:
             if args.json:
                 print(json.dumps(asdict(reply), ensure_ascii=False))
             else:
-                spans = ", ".join(f"{e.label}={e.text!r}" for e in reply.entities) or "no entities"
+                spans = ", ".join(
+                    f"{e.label}={e.text!r}" + (f" ({e.value})" if e.value is not None else "") for e in reply.entities
+                ) or "no entities"
                 print(f"{reply.intent} ({reply.confidence:.0%})  {spans}  {reply.times_ms['total']:.0f} ms")
     return failed
 

@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from head_worker.decode import words_of
 from head_worker.engine import TokenVectors
 from head_worker.float32 import Float32Head
-from head_worker.int8 import tensors_of
+from head_worker.int8 import LANES, tensors_of
 from head_worker.load import load_head
 from infra.training.calibrate import OUT_OF_SCOPE, calibrate
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.model import SIZES, HeadModel, Size
+from topology.errors import Misconfigured
 from topology.heads import HeadManifest
 from topology.tensors import to_bytes
 
@@ -74,7 +75,7 @@ def fit(
     intents = tuple(sorted({one.example.intent for one in within}))
     labels = sorted({entity.label for one in within for entity in one.example.entities})
     tags = ("O", *(f"{kind}-{label}" for label in labels for kind in "BI")) if recipe.size.layer else ("O",)
-    model = HeadModel(within[0].row.data.shape[1], len(intents), len(tags), recipe.size)
+    model = _model(within[0].row.data.shape[1], len(intents), len(tags), recipe)
     known = [one for one in tune if one.example.intent in intents]
     _descend(model, _manifest(target, model, intents, tags), within, known or within, recipe, progress)
     calibration = calibrate(model.eval(), padded, intents, tune, [o for o in train if o.example.intent == OUT_OF_SCOPE])
@@ -85,6 +86,20 @@ def fit(
     head = _head(model, manifest)
     metrics = {**evaluate(head, known or within).as_dict(), **calibration.as_dict()}
     return write_head(_head(model, replace(manifest, metrics=metrics)), out, recipe.precision)
+
+
+def _model(hidden: int, intents: int, tags: int, recipe: Recipe) -> HeadModel:
+    """A fresh model. Raises: Misconfigured, before any training, where its sizes cannot be served."""
+    size = recipe.size
+    width = size.width or hidden
+    if recipe.precision == "int8" and (hidden % LANES or width % LANES or size.layer and width // size.heads % LANES):
+        raise Misconfigured(
+            f"a head of width {width} with {size.heads} attention heads on vectors of {hidden}: int8 takes widths, also "
+            f"of one attention head, that {LANES} divides"
+        )
+    if size.layer and width % size.heads:
+        raise Misconfigured(f"a head's width of {width} does not divide into {size.heads} attention heads")
+    return HeadModel(hidden, intents, tags, size)
 
 
 def _descend(

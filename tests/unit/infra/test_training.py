@@ -57,6 +57,12 @@ def test_examples_out_of_scope_are_no_intent_and_set_the_threshold(tmp_path):
     assert sum(s.out_of_scope for s in strange) > 30 > 10 > sum(s.out_of_scope for s in plain)
 
 
+@pytest.mark.parametrize("size", [Size(width=20), Size(width=64, heads=5), Size(width=64, heads=16)])
+def test_a_size_that_cannot_be_served_is_refused_before_training(tmp_path, size):
+    with pytest.raises(Misconfigured, match="attention heads"):
+        fit(TARGET, rows()[:40], rows()[40:], tmp_path, replace(SMALL, size=size))
+
+
 def test_the_calibration_error_is_naeinis():
     sure, hit = torch.tensor([0.95, 0.95, 0.65, 0.65]), torch.tensor([True, True, True, False])
     error, bins = expected_calibration_error(sure, hit)
