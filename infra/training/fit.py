@@ -92,10 +92,11 @@ def _model(hidden: int, intents: int, tags: int, recipe: Recipe) -> HeadModel:
     """A fresh model. Raises: Misconfigured, before any training, where its sizes cannot be served."""
     size = recipe.size
     width = size.width or hidden
-    if recipe.precision == "int8" and (hidden % LANES or width % LANES or size.layer and width // size.heads % LANES):
+    widths = (hidden, width, *([width // size.heads] if size.layer else []))
+    if recipe.precision == "int8" and any(one % LANES for one in widths):
         raise Misconfigured(
-            f"a head of width {width} with {size.heads} attention heads on vectors of {hidden}: int8 takes widths, also "
-            f"of one attention head, that {LANES} divides"
+            f"a head of width {width} with {size.heads} attention heads on vectors of {hidden}: int8 takes widths, "
+            f"also of one attention head, that {LANES} divides"
         )
     if size.layer and width % size.heads:
         raise Misconfigured(f"a head's width of {width} does not divide into {size.heads} attention heads")
