@@ -24,7 +24,7 @@ def hardware() -> dict[str, object]:
         "family": f"{fields.get('cpu family', '?')}/{fields.get('model', '?')}",
         "instruction_sets": [flag for flag in FLAGS if flag in fields.get("flags", "").split()],
         "kernels": found.name if found else "none", "memory_gb": round(memory / 1e6, 1),
-        "python": platform.python_version(), "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(), "system": platform.system(),
     }
 
 

@@ -135,5 +135,4 @@ def _accuracy(args: argparse.Namespace) -> None:
 
 
 def _given(args: argparse.Namespace) -> dict[str, object]:
-    return {name: str(value) if isinstance(value, Path) else value
-            for name, value in vars(args).items() if name not in ("run", "config")}
+    return {name: value for name, value in vars(args).items() if name not in ("run", "config", "json")}
