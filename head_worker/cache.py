@@ -45,6 +45,7 @@ class HeadCache:
         self._ring, self._store, self._budget, self._pinned = ring, store, budget_bytes, frozenset(pinned)
         self._announced: dict[str, HeadRecord] = {}
         self._serving: dict[str, HeadRecord] = {}
+        self._former: dict[str, HeadRecord] = {}
         self._loaded: OrderedDict[Key, Head] = OrderedDict()
         self._guests: OrderedDict[Key, Head] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[Head]] = {}
@@ -59,13 +60,15 @@ class HeadCache:
         if ring != self._ring:
             return
         if record is None:
-            self._announced.pop(tenant, None)
-            self._serving.pop(tenant, None)
+            for records in (self._announced, self._serving, self._former):
+                records.pop(tenant, None)
             for key in [key for key in self._loaded if key[0] == tenant]:
                 self._drop(key)
             return
         self._announced[tenant] = record
         served = self._serving.get(tenant)
+        if served is not None and served.version != record.version:
+            self._former[tenant] = served
         if served is None or served.version == record.version or (tenant, served.version) not in self._loaded:
             self._serving[tenant] = record
         else:
@@ -79,6 +82,18 @@ class HeadCache:
                 "train` and announce it with `headrace head publish`, or check the name"
             )
         return self._serving[tenant]
+
+    def record_for(self, tenant: str, space: str) -> HeadRecord:
+        """What answers an embedding of `space`: the version before, where the present one is of another space and that
+        one is not. So a head of the wrong space replaces nothing, and heads may be announced before their encoder.
+
+        Raises: UnknownTenant.
+        """
+        record, former = self.record(tenant), self._former.get(tenant)
+        if record.space != space and former is not None and former.space == space:
+            self.counts["wrong_space"] += 1
+            return former
+        return record
 
     def resident(self, tenant: str, version: str) -> Head | None:
         """A version if it is in memory. Raises: BadHead where it could not be loaded a moment ago."""
@@ -179,5 +194,5 @@ class HeadCache:
 
     def stats(self) -> dict[str, int]:
         """Hits, loads, evictions and failures so far; heads and bytes in memory now."""
-        counts = {name: self.counts[name] for name in ("hits", "loads", "evictions", "failed")}
+        counts = {name: self.counts[name] for name in ("hits", "loads", "evictions", "failed", "wrong_space")}
         return {**counts, "heads": len(self._loaded), "bytes": self.nbytes}

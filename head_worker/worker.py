@@ -55,45 +55,41 @@ class HeadWorker:
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Tenants whose head is in memory are answered at once; the others come again when it is."""
-        by_version: dict[tuple[str, str], list[Asked]] = {}
+        by_version: dict[tuple[str, str, str], list[Asked]] = {}
         for record in records:
             try:
                 one = self._read(record)
-                by_version.setdefault((one.embedding.tenant, self._version(one.embedding)), []).append(one)
+                by_version.setdefault((one.embedding.tenant, *self._version(one.embedding)), []).append(one)
             except (BadRecord, DeadlineExceeded) as error:
                 yield self.refuse(record, error)
         warm: list[Group] = []
-        for (tenant, version), asked in by_version.items():
+        for (tenant, version, sha256), asked in by_version.items():
             try:
                 head = self._heads.resident(tenant, version)
             except BadRecord as error:
                 yield _together([self.refuse(one.record, error) for one in asked])
                 continue
             if head is None:
-                yield self._come_again(tenant, version, asked)
+                loading = self._heads.load(tenant, version, sha256)
+                yield Outcome((), later=[one.record for one in asked], until=loading)
             else:
                 warm.append(self._with_shadow(head, tenant, asked))
         for some in _chunks(warm):
             yield await asyncio.get_running_loop().run_in_executor(self._engine_thread, self._score, some)
 
-    def _version(self, embedding: wire.Embedding) -> str:
-        """The version that answers: the canary's for its share. Raises: UnknownTenant."""
-        record = self._heads.record(embedding.tenant)
+    def _version(self, embedding: wire.Embedding) -> tuple[str, str]:
+        """(version, sha256) of what answers: the canary for its share, in its own space. Raises: UnknownTenant."""
+        record = self._heads.record_for(embedding.tenant, embedding.space)
         canary = record.candidate
-        if canary is None or canary.mode != "canary" or not canary.takes(embedding.id):
-            return record.version
+        if canary is None or canary.mode != "canary" or canary.space != embedding.space:
+            return record.version, record.sha256
+        if not canary.takes(embedding.id):
+            return record.version, record.sha256
         try:
             self._heads.resident(embedding.tenant, canary.version)
         except BadRecord:
-            return record.version  # a canary that cannot be loaded answers nothing; the log says why
-        return canary.version
-
-    def _come_again(self, tenant: str, version: str, asked: list[Asked]) -> Outcome:
-        record = self._heads.record(tenant)
-        canary = record.candidate
-        sha256 = canary.sha256 if canary is not None and canary.version == version else record.sha256
-        loading = self._heads.load(tenant, version, sha256)
-        return Outcome((), later=[one.record for one in asked], until=loading)
+            return record.version, record.sha256  # a canary that cannot be loaded answers nothing; the log says why
+        return canary.version, canary.sha256
 
     def _with_shadow(self, head: Head, tenant: str, asked: list[Asked]) -> Group:
         candidate = self._heads.record(tenant).candidate

@@ -8,8 +8,9 @@ from pathlib import Path
 from head_worker.load import load_head
 from head_worker.store import HeadStore, open_store
 from topology import topics
+from topology.encoders import find_encoder, space_of
 from topology.errors import Misconfigured
-from topology.heads import HeadManifest
+from topology.heads import HeadManifest, check_space
 from topology.registry import Candidate, HeadRecord, parse_key, parse_record, registry_key
 from topology.settings import Settings
 from topology.stream.kafka import Producer, TopicReader
@@ -70,9 +71,16 @@ async def publish(settings: Settings, directory: Path) -> HeadManifest:
 
 
 def stored(settings: Settings, directory: Path) -> HeadManifest:
-    """Copy a head directory into the store, once it loads. Raises: BadHead."""
+    """Copy a head directory into the store, once it loads and, where the ring's encoder is here, belongs to it.
+
+    Raises: BadHead, WrongSpace.
+    """
     if (directory / "head.json").is_file():
-        load_head(directory)
+        manifest = load_head(directory).manifest
+        ring = settings.rings.get(manifest.ring)
+        encoder = find_encoder(ring.encoder) if ring else None
+        if encoder is not None:
+            check_space(manifest.space, space_of(encoder, settings.limits.max_tokens))
     return store_of(settings).put(directory)
 
 

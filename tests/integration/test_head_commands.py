@@ -176,6 +176,25 @@ def test_a_damaged_head_is_refused_by_the_command_and_the_old_one_answers_on(run
         assert set(versions_of(client, 8)) == {first}
 
 
+def test_a_head_of_another_space_is_refused_by_the_command_and_replaces_nothing_in_the_workers(running, tmp_path):
+    settings, _, out = running
+    config = Path(settings.state_dir).parent / "headrace.toml"
+    first = json.loads((out / "head.json").read_text())["version"]
+    strange = second_version(out, tmp_path / "w", "zz-strange")
+    body = json.loads((strange / "head.json").read_text())
+    (strange / "head.json").write_text(json.dumps({**body, "space": "0123456789abcdef"}))
+    with SyncHeadrace(settings) as client:
+        until(client, first)
+        done = headrace(config, "head", "publish", str(strange))
+        assert (done.returncode, "wrong_space" in done.stderr) == (1, True), done.stderr
+        manifest = announce.store_of(settings).put(strange)  # as a program would that does not ask the command
+        asyncio.run(announce.announce(settings, manifest))
+        assert asyncio.run(announce.announced(settings, "en", "acme")).version == "zz-strange"
+        assert set(versions_of(client)) == {first}
+        asyncio.run(announce.publish(settings, out))
+        until(client, first)
+
+
 def test_a_head_is_trained_from_labelled_traffic(running, tmp_path):
     settings, _, _ = running
     config = Path(settings.state_dir).parent / "headrace.toml"

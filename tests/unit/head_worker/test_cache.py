@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,16 @@ async def test_a_damaged_successor_leaves_the_old_version_answering(tmp_path):
             await task
     assert cache.record("a").version == "v1"
     assert await ask(cache, "a")
+
+
+async def test_a_version_of_another_space_replaces_nothing_for_embeddings_of_the_old_one(tmp_path):
+    cache = cache_with(tmp_path, ["a"])
+    await ask(cache, "a")
+    cache.apply("en", "a", replace(put(tmp_path, "a", "v2"), space="new"))
+    await asyncio.gather(*cache._loading.values())
+    assert cache.record_for("a", "space").version == "v1"
+    assert cache.record_for("a", "new").version == "v2"
+    assert cache.record_for("a", "third").version == "v2"  # which is then refused by name
 
 
 async def test_a_head_that_cannot_be_loaded_is_refused_by_name_and_not_tried_at_every_request(tmp_path):
