@@ -137,7 +137,8 @@ async def warm_broker(settings: Settings, seconds: float = WARM_S) -> None:
         writing = asyncio.gather(*(write() for _ in range(4)))
         while not writing.done():
             read = await consumer.take(64, wait_ms=100)
-            await consumer.commit({(r.topic, r.partition): r.offset + 1 for r in read})
+            if read:
+                await consumer.commit({(r.topic, r.partition): r.offset + 1 for r in read})
         await writing
     finally:
         await consumer.stop()
