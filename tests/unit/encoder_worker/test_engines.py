@@ -27,8 +27,8 @@ from encoder_worker.model import load_packed
 from encoder_worker.packed import packed
 from encoder_worker.quantize import _reach, _sizes, _tensors
 from encoder_worker.torch_engine import TorchEngine, _arrays, bucketed
+from tests.built import needs_kernels
 from topology.errors import Misconfigured
-from topology.kernels import kernels
 from topology.tensors import to_bytes
 
 SIZE = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
@@ -43,7 +43,6 @@ FAMILIES = {
     "albert": lambda: AlbertModel(AlbertConfig(**SIZE, embedding_size=16)),
 }
 ROWS = [[5, 6, 7], [8] * 20, [9], list(range(10, 40)), [5, 6, 7]]
-needs_kernels = pytest.mark.skipif(kernels() is None, reason="left out: the kernels are not built (no C compiler)")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -7,6 +7,7 @@ from head_worker.engine import TokenVectors
 from head_worker.float32 import Float32Head
 from head_worker.int8 import Int8Head, as_float32, tensors_of
 from head_worker.load import load_head
+from tests.built import needs_kernels
 from topology.errors import BadHead, WrongSpace
 from topology.heads import HeadManifest, check_space
 
@@ -106,7 +107,7 @@ def rows(count, hidden=24):
     return [row_of("x", rng.normal(size=(n, hidden)).astype(np.float32), [(0, 1)] * n) for n in range(1, count + 1)]
 
 
-@pytest.mark.skipif(kernels() is None, reason="left out: the kernels are not built (no C compiler)")
+@needs_kernels
 @pytest.mark.parametrize("size", [SIZES["compact"], SIZES["small"], OWN_WIDTH], ids=["compact", "small", "own width"])
 def test_the_int8_head_computes_what_its_own_weights_give_in_float32(size):
     _, head = random_head(size)
@@ -117,7 +118,7 @@ def test_the_int8_head_computes_what_its_own_weights_give_in_float32(size):
             assert np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
-@pytest.mark.skipif(kernels() is None, reason="left out: the kernels are not built (no C compiler)")
+@needs_kernels
 def test_an_int8_head_gives_the_same_scores_alone_and_in_a_batch():
     _, head = random_head(OWN_WIDTH)
     fast = Int8Head(head.manifest, tensors_of(head), kernels())
