@@ -1,4 +1,5 @@
-/* The forward passes, compiled once for each instruction set. The includer defines ISA(name), Act, ACT_ZERO and tile(). */
+/* The forward passes, compiled once for each instruction set. The includer defines ISA(name), Act, ACT_ZERO,
+ * TILE_ROWS, TILE_PANELS and tile(). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,7 @@ static inline v8 activate8(int kind, v8 x) {
 
 static inline v8 finish8(int kind, v8 x) { return kind == PLAIN ? x : activate8(kind, x); }
 
-/* Multiply `rows` (at most 6) by `panels` (at most TILE_PANELS) of 16 outputs from `first` on: each instruction set's own. */
+/* Multiply `rows` (at most TILE_ROWS) by `panels` (at most TILE_PANELS) of 16 outputs from `first` on: each instruction set's own. */
 static void tile(int rows, int panels, const Act *a, long stride, int quads, const float *row_scale, const Linear *l,
                  int first, int kind, float *out, long out_stride);
 
@@ -99,9 +100,12 @@ static void multiply(const Act *q, const float *scale, int rows, const Linear *l
     for (int from = 0; from < rows; from += ROWS_AT_ONCE) {
         int to = from + ROWS_AT_ONCE < rows ? from + ROWS_AT_ONCE : rows;
         for (int p = 0; p < panels; p += TILE_PANELS)
-            for (int r = from; r < to; r += 6)
-                tile(to - r < 6 ? to - r : 6, panels - p < TILE_PANELS ? panels - p : TILE_PANELS, q + r * wide, wide, quads,
-                     scale + r, l, p * 16, kind, out + r * stride + p * 16, stride);
+            for (int r = from, some; r < to; r += some) {
+                int tiles = UP(to - r, TILE_ROWS) / TILE_ROWS; /* as even as they come: 15 rows are 8 and 7, not 12 and 3 */
+                some = UP(to - r, tiles) / tiles;
+                tile(some, panels - p < TILE_PANELS ? panels - p : TILE_PANELS, q + r * wide, wide, quads, scale + r, l,
+                     p * 16, kind, out + r * stride + p * 16, stride);
+            }
     }
 }
 

@@ -2,6 +2,7 @@
 #define ISA(name) headrace_generic_##name
 #define ACT_ZERO 0
 #define TILE_PANELS 1
+#define TILE_ROWS 6
 #include <stdint.h>
 typedef int16_t Act;
 #include "forward.h"
