@@ -31,7 +31,8 @@ class Engine(Protocol):
 
     hidden: int
     precision: str
-    lanes: int  # calls of `encode` that may run at once: 2 where copies overlap computing (CUDA)
+    lanes: int  # calls of `encode` that may run at once: a thread each on CPUs, 2 on CUDA, where copies overlap computing
+    on_gpu: bool
 
     def encode(self, rows: Rows) -> Encoded:
         """Token vectors of rows of token ids. Raises: Unavailable (full device)."""

@@ -19,11 +19,13 @@ LINEARS = ("qkv", "out", "up", "down")
 
 
 class Int8Engine:
-    """One thread, no padding: rows lie side by side and attention runs row by row."""
+    """No padding: rows lie side by side and attention runs row by row. A call computes on one thread; `lanes` of them
+    may run at once."""
 
-    precision, lanes = "int8", 1
+    precision, on_gpu = "int8", False
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, lanes: int = 1) -> None:
+        self.lanes = lanes
         found = kernels()
         if found is None:
             raise Misconfigured(NO_KERNELS)

@@ -22,7 +22,7 @@ def build(directory: Path, device: str = "auto", precision: str = "auto", thread
         return TorchEngine(directory, device, precision, threads)
     if device == "cuda":
         raise Misconfigured('precision = "int8" is for CPUs: set device = "cpu", or precision = "auto" on a GPU')
-    return Int8Engine(quantised(directory))
+    return Int8Engine(quantised(directory), threads or 1)
 
 
 def quantised(directory: Path, say: Callable[[str], None] = lambda line: None, texts: Sequence[str] = ()) -> Path:

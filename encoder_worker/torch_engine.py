@@ -29,7 +29,7 @@ class TorchEngine:
         torch.set_num_threads(threads or 1)
         self._device = _device(device)
         self._cuda = self._device.type == "cuda"
-        self.lanes = 2 if self._cuda else 1
+        self.lanes, self.on_gpu = (2, True) if self._cuda else (1, False)
         self.precision = _precision(precision, self._device)
         self._model = load_any(directory).to(self._device, getattr(torch, self.precision))
         self.hidden = self._model.hidden

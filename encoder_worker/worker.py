@@ -18,10 +18,13 @@ from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, Overlo
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
 from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
-from topology.stream.process import now_us
+from topology.stream.process import now_us, step_back
 from topology.stream.records import Outcome, Output, Record
 from topology.stream.refusals import Asker, asker_of, refusal
 from topology.topics import Lane
+
+FEW = 8
+BATCHES_A_LANE = 4  # that the records of one call are cut into at most, unless the cost model wants larger ones
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,14 @@ class EncoderWorker:
         self._meter = Meter(settings.quotas, ring.workers)
         self.cost = CostModel()
         self._tally: Counter[str] = Counter()
-        # The next batch is tokenised while the engine computes this one.
-        self._engine_thread = ThreadPoolExecutor(engine.lanes, "engine")
+        # One queue for all lanes: whichever is free takes the next batch. The batches after are tokenised meanwhile.
+        self._lanes = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
+
+    @property
+    def lanes(self) -> int:
+        """Batches that are computed at once."""
+        return self._engine.lanes
 
     def warm_up(self) -> None:
         """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""
@@ -73,20 +81,33 @@ class EncoderWorker:
         if not texts:
             return
         loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.rows, texts)
-        budget = min(self.cost.budget(self._ring.latency_ms / 1e3), self._ring.max_batch_tokens)
-        for indices in pack([len(row.ids) for row in rows], budget):
-            batch = [rows[i] for i in indices]
-            encoded = await loop.run_in_executor(self._engine_thread, self._encode, [row.ids for row in batch])
-            fresh = {texts[i]: _embedding(row, encoded, *span)
-                     for i, row, span in zip(indices, batch, encoded.spans, strict=True)}
+        few = len(texts) <= FEW  # a thread's answer costs more than tokenising them here
+        rows = (self._tokenizer.rows(texts) if few else
+                await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.rows, texts))
+        batches = pack([len(row.ids) for row in rows], self._budget(sum(len(row.ids) for row in rows)))
+        encoding = [loop.run_in_executor(self._lanes, self._embed, [(texts[i], rows[i]) for i in indices])
+                    for indices in batches]
+        for encoded in asyncio.as_completed(encoding):
+            fresh = await encoded
             self._keep(fresh, by_text)
             yield self._outcome([(by_text[text], embedding) for text, embedding in fresh.items()], received_us)
 
+    def _budget(self, waiting: int) -> int:
+        """Tokens of one batch where `waiting` tokens are at hand: those that must wait anyway are computed together."""
+        least = self.cost.budget(self._ring.latency_ms / 1e3)
+        return min(max(least, waiting // (BATCHES_A_LANE * self._engine.lanes)), self._ring.max_batch_tokens)
+
+    def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
+        encoded = self._encode([row.ids for _, row in batch])
+        return {text: _embedding(row, encoded, *span)
+                for (text, row), span in zip(batch, encoded.spans, strict=True)}
+
     def _encode(self, ids: list[list[int]]) -> Encoded:
-        begin = time.perf_counter()
+        # On a CPU what counts is the thread's own time: it steps back for others, which is no cost of the batch.
+        clock = time.perf_counter if self._engine.on_gpu else time.thread_time
+        begin = clock()
         encoded = self._engine.encode(ids)
-        tokens, seconds = len(encoded.vectors), time.perf_counter() - begin
+        tokens, seconds = len(encoded.vectors), clock() - begin
         self.cost.note(tokens, seconds)
         spent_us = int(seconds * 1e6)
         self._tally.update(batches=1, rows=len(ids), tokens=tokens, computed=encoded.computed, engine_us=spent_us)

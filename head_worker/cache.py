@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
-import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Collection
@@ -23,6 +20,7 @@ from head_worker.load import load_head
 from head_worker.store import HeadStore
 from topology.errors import BadHead, UnknownTenant
 from topology.registry import HeadRecord
+from topology.stream.process import step_back
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +28,6 @@ Key = tuple[str, str]  # tenant, version
 LOOKED_AT = 8  # least recently used heads among which the one that is asked for least may have to go
 GUESTS = 32  # heads that were loaded for what waits and may not stay
 REFUSED_S = 5.0  # a head that could not be loaded is not tried again for so long
-
-
-def _step_back() -> None:
-    """Loading yields to scoring: on Linux a thread has a priority of its own."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 class HeadCache:
@@ -51,7 +43,7 @@ class HeadCache:
         self._loading: dict[Key, asyncio.Task[Head]] = {}
         self._failed: dict[Key, tuple[float, Exception]] = {}
         self._asked: Counter[str] = Counter()
-        self._thread = ThreadPoolExecutor(1, "head-loader", initializer=_step_back)
+        self._thread = ThreadPoolExecutor(1, "head-loader", initializer=step_back)  # loading yields to scoring
         self.nbytes = 0
         self.counts: Counter[str] = Counter()
 

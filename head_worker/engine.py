@@ -62,6 +62,11 @@ class Span:
     confidence: float
     value: str | float | None = None
 
+    def to_map(self) -> dict[str, object]:
+        """As the wire has it. (`dataclasses.asdict` copies deeply: 35 µs for each.)"""
+        return {"start": self.start, "end": self.end, "label": self.label, "text": self.text,
+                "confidence": self.confidence, "value": self.value}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -129,6 +134,8 @@ def resolved(spans: tuple[Span, ...], row: TokenVectors, manifest: HeadManifest)
 
     A value comes from the tenant's synonyms, else from a system entity inside the span; the tenant's spans go first.
     """
+    if not manifest.system_entities and not manifest.synonyms:
+        return spans
     system = system_entities(row, manifest)
     found = [replace(span, value=_value(span, manifest, system)) for span in spans]
     for one in system:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from head_worker.cache import HeadCache
 from head_worker.engine import Head, Scored, TokenVectors
@@ -166,7 +166,7 @@ class HeadWorker:
         prediction = wire.Prediction(
             id=embedding.id, tenant=embedding.tenant, ring=self._ring, lang=embedding.lang, text=embedding.text,
             intent=scored.intent, confidence=float(scored.confidence), out_of_scope=bool(scored.out_of_scope),
-            entities=[asdict(span) for span in scored.entities], head_version=head.manifest.version,
+            entities=[span.to_map() for span in scored.entities], head_version=head.manifest.version,
             space=embedding.space, truncated=embedding.truncated, stages={**embedding.stages, "predicted": now_us()},
         )
         value = wire.encode(prediction)

@@ -59,7 +59,7 @@ class Supervisor:
         ready.unlink(missing_ok=True)
         with (self._state / "logs" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
                 preexec_fn=die_with_parent, env={**os.environ, "HEADRACE_READY_FILE": str(ready)},
             )
 

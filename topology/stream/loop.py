@@ -4,7 +4,7 @@ At least once, with effects once. The order is the promise:
 
 1. a record is read and its offset noted as started;
 2. the worker computes; a batch that fails is bisected to the record at fault;
-3. outputs are acknowledged by the broker, then replies are written to Redis
+3. outputs are acknowledged by the broker and replies written to Redis
    (a crash before this line repeats work; ids are deterministic and the first reply wins);
 4. the offset is noted as finished, and the lowest unfinished one is committed.
 
@@ -41,6 +41,7 @@ class Pace:
     saturated: int = 32  # records queued, from which on requests wait for `full` records or for `linger_s`
     full: int = 16
     linger_s: float = 0.1
+    request_every_s: float = 0.004  # a request begins at least so long after the one before
     max_undelivered: int = 512  # computed records whose outputs wait; above it nothing new is computed
     max_queued: int = 2_000  # read ahead; above it reading waits until half is worked off
     commit_every_s: float = 1.0
@@ -63,7 +64,7 @@ class Loop(Rebalances):
         self._in_flight: set[asyncio.Task[None]] = set()
         self._outcomes: list[Outcome] = []
         self._undelivered = 0
-        self._changed = asyncio.Condition()
+        self._came_out, self._eased = asyncio.Event(), asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_finish_s = time.monotonic()
         self.on_assigned: Callable[[int], None] = lambda count: None
@@ -75,7 +76,7 @@ class Loop(Rebalances):
         """
         await self._producer.start()
         await self._consumer.start(self)
-        works = (self._dispatch(), self._deliver_often(), self._commit_often(), self._watch())
+        works = (self._deliver_often(), self._commit_often(), self._watch())
         background = [self._spawn(work) for work in works]
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -109,8 +110,8 @@ class Loop(Rebalances):
         for task in self._parked:
             task.cancel()
         try:
-            async with asyncio.timeout(0.8 * self._consumer.rebalance_s), self._changed:
-                await self._changed.wait_for(lambda: not self._in_flight and not self._undelivered)
+            async with asyncio.timeout(0.8 * self._consumer.rebalance_s):
+                await self._eases(lambda: not self._in_flight and not self._undelivered)
         except TimeoutError:
             log.warning("%d records did not finish before the rebalance; they will be repeated", self._marks.unfinished)
         await self._commit()
@@ -122,47 +123,50 @@ class Loop(Rebalances):
         while True:
             for record in await self._consumer.take(self._pace.max_records * 4, wait_ms=500):
                 self._marks.start((record.topic, record.partition), record.offset)
-                await self._enqueue(record)
-            async with self._changed:
-                self._changed.notify_all()
-                if len(self._queue) > self._pace.max_queued:
-                    await self._changed.wait_for(lambda: len(self._queue) <= self._pace.max_queued // 2)
+                self._enqueue(record)
+            self._dispatch()
+            if len(self._queue) > self._pace.max_queued:
+                await self._eases(lambda: len(self._queue) <= self._pace.max_queued // 2)
             # While there is enough to do, records are left to gather: a fetch costs as much for one as for fifty.
             if len(self._queue) >= self._pace.saturated:
                 await asyncio.sleep(self._pace.linger_s / 2)
-            elif len(self._in_flight) >= self._pace.in_flight:
-                await asyncio.sleep(self._pace.linger_s / 10)
+            else:
+                await self._eases(lambda: len(self._in_flight) < self._pace.in_flight)
 
-    async def _enqueue(self, record: Record) -> None:
+    def _enqueue(self, record: Record) -> None:
         tenant = self._worker.tenant(record)
         waiting = self._queue.waiting(tenant)
         if waiting < self._worker.most_waiting(tenant):
             self._queue.push(tenant, record)
             return
         refused = Overloaded(f"{waiting} utterances of tenant {tenant!r} wait already; try again in 1 s", 1_000)
-        await self._hand_over(self._worker.refuse(record, refused))
+        self._hand_over(self._worker.refuse(record, refused))
 
-    async def _dispatch(self) -> None:
-        """Hand the worker whatever is queued as soon as a slot is free: no timer, no waiting for a fuller batch."""
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(self._has_room_and_work)
-                task = self._spawn(self._work(self._queue.take(self._pace.max_records)))
-                self._in_flight.add(task)
-                task.add_done_callback(self._in_flight.discard)
-                self._changed.notify_all()
+    def _dispatch(self) -> None:
+        """Hand the worker whatever is queued if a slot is free: no timer, no waiting for a fuller batch.
 
-    def _has_room_and_work(self) -> bool:
-        room = len(self._in_flight) < self._pace.in_flight and self._undelivered < self._pace.max_undelivered
-        return room and bool(self._queue)
+        Called wherever records come or a slot does.
+        """
+        while self._queue and len(self._in_flight) < self._pace.in_flight:
+            if self._undelivered >= self._pace.max_undelivered:
+                return
+            task = self._spawn(self._work(self._queue.take(self._pace.max_records)))
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
+
+    async def _eases(self, enough: Callable[[], bool]) -> None:
+        """Until `enough()`, which is asked again whenever a batch or a delivery is done."""
+        while not enough():
+            self._eased.clear()
+            await self._eased.wait()
 
     async def _work(self, batch: list[Record]) -> None:
         try:
             await self._process(batch)
         finally:
-            self._in_flight.discard(asyncio.current_task())
-            async with self._changed:
-                self._changed.notify_all()
+            self._in_flight.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._eased.set()
+        self._dispatch()
 
     async def _process(self, batch: list[Record]) -> None:
         left = {(r.topic, r.partition, r.offset): r for r in batch}
@@ -170,7 +174,7 @@ class Loop(Rebalances):
             async for outcome in self._worker.process(batch):
                 if outcome.later:
                     self._park(outcome)
-                await self._hand_over(outcome)
+                self._hand_over(outcome)
                 for r in (*outcome.done, *outcome.later):
                     left.pop((r.topic, r.partition, r.offset), None)
             if left:
@@ -188,8 +192,7 @@ class Loop(Rebalances):
                 await asyncio.gather(outcome.until, return_exceptions=True)  # the next attempt meets what went wrong
             for record in outcome.later:
                 self._queue.push_first(self._worker.tenant(record), [record])
-            async with self._changed:
-                self._changed.notify_all()
+            self._dispatch()
 
         task = self._spawn(come_again())
         self._parked.add(task)
@@ -199,41 +202,49 @@ class Loop(Rebalances):
         """Find the record at fault by halves, so that it alone goes to the dead letters."""
         if len(left) == 1:
             log.warning("record %s[%d]@%d refused", left[0].topic, left[0].partition, left[0].offset, exc_info=error)
-            await self._hand_over(self._worker.refuse(left[0], error))
+            self._hand_over(self._worker.refuse(left[0], error))
             return
         middle = len(left) // 2
         for half in (left[:middle], left[middle:]):
             if half:
                 await self._process(half)
 
-    async def _hand_over(self, outcome: Outcome) -> None:
-        if not outcome.done:
-            return
-        self._outcomes.append(outcome)
-        self._undelivered += len(outcome.done)
-        async with self._changed:
-            self._changed.notify_all()
+    def _hand_over(self, outcome: Outcome) -> None:
+        if outcome.done:
+            self._outcomes.append(outcome)
+            self._undelivered += len(outcome.done)
+            self._came_out.set()
 
     async def _deliver_often(self) -> None:
         """Send what has come out since the last time, all of it at once."""
+        begun_s = 0.0
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._outcomes)
-                if not self._worth_a_request():
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(self._pace.linger_s):
-                            await self._changed.wait_for(self._worth_a_request)
+            await self._came_out.wait()
+            pause_s = begun_s + self._pace.request_every_s - time.monotonic()
+            await asyncio.sleep(max(0.0, pause_s))  # also lets what comes out in this turn of the loop come along
+            await self._fill_request()
+            begun_s = time.monotonic()
             outcomes, self._outcomes = self._outcomes, []
-            # A crash between the next two lines repeats the outputs, which carry the same ids.
-            await self._producer.send([output for outcome in outcomes for output in outcome.outputs])
-            await self._replies.write([reply for outcome in outcomes for reply in outcome.replies])
+            self._came_out.clear()
+            replies = [reply for outcome in outcomes for reply in outcome.replies]
+            sending = self._producer.send([output for outcome in outcomes for output in outcome.outputs])
+            # A crash before both are acknowledged repeats both, under the same ids.
+            await (asyncio.gather(sending, self._replies.write(replies)) if replies else sending)
             done = [record for outcome in outcomes for record in outcome.done]
             for record in done:
                 self._marks.finish((record.topic, record.partition), record.offset)
             self._last_finish_s = time.monotonic()
-            async with self._changed:
-                self._undelivered -= len(done)
-                self._changed.notify_all()
+            self._undelivered -= len(done)
+            self._eased.set()
+            self._dispatch()
+
+    async def _fill_request(self) -> None:
+        """Where records queue up, wait for a full request, at most `linger_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.linger_s):
+                while not self._worth_a_request():
+                    self._came_out.clear()
+                    await self._came_out.wait()
 
     def _worth_a_request(self) -> bool:
         waiting = sum(len(outcome.done) for outcome in self._outcomes)

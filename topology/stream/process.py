@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -52,6 +53,16 @@ async def _until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await main(stop)
+
+
+def step_back(steps: int = 10) -> None:
+    """Let this thread compute when others of its session do not (nice(2); on Linux a thread has a value of its own).
+
+    What computes for milliseconds steps back behind what moves messages for microseconds: the broker's threads, event
+    loops and clients of a small machine then never wait for a processor.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), steps)
 
 
 def announce_ready() -> None:
