@@ -87,7 +87,7 @@ class Stand:
 
 def store_dir() -> Path:
     """Where the heads of benchmarks are kept."""
-    return cache_dir() / "bench" / "heads"
+    return cache_dir() / "bench" / "heads-2"
 
 
 def prepare(count: int, size: str = "standard") -> tuple[Path, list[HeadManifest]]:

@@ -56,9 +56,9 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     pace = replace(PACE, in_flight=worker.lanes)
     loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, pace)
     loop.on_assigned = lambda count: announce_ready()
-    metrics.serve(args.metrics_port, "encoder", worker.stats, {"ring": ring.name})
+    metrics.serve(args.metrics_port, "encoder", lambda: {**worker.stats(), **loop.stats()}, {"ring": ring.name})
     await loop.run(stop)
-    log.info("stats %s", json.dumps(worker.stats()))
+    log.info("stats %s", json.dumps({**worker.stats(), **loop.stats()}))
     await replies.close()
     if cache is not None:
         await cache.close()

@@ -53,7 +53,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     consumer, producer = GroupConsumer(settings.broker, topic, group), Producer(settings.broker)
     loop = Loop(worker, consumer, producer, replies, Pace(in_flight=4))
     loop.on_assigned = lambda count: announce_ready()
-    metrics.serve(args.metrics_port, "head", worker.stats, {"ring": args.ring, "cell": args.cell})
+    metrics.serve(args.metrics_port, "head", lambda: {**worker.stats(), **loop.stats()}, {"ring": args.ring, "cell": args.cell})
     following = asyncio.create_task(registry.follow())
     following.add_done_callback(loop.note_failure)
     try:
@@ -61,7 +61,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        log.info("stats %s", json.dumps(worker.stats()))
+        log.info("stats %s", json.dumps({**worker.stats(), **loop.stats()}))
         await registry.stop()
         await replies.close()
 

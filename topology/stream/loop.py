@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -38,10 +39,10 @@ class Pace:
 
     max_records: int = 64  # one call of `process`
     in_flight: int = 2  # calls of `process` at once: one computing, one preparing
-    saturated: int = 32  # records queued, from which on requests wait for `full` records or for `linger_s`
+    saturated: int = 32  # records queued, from which on they wait for `linger_s`
     full: int = 16
     linger_s: float = 0.1
-    request_every_s: float = 0.004  # a request begins at least so long after the one before
+    company_s: float = 0.01  # while more is being computed, what came out waits so long for company in its request
     max_undelivered: int = 512  # computed records whose outputs wait; above it nothing new is computed
     max_queued: int = 2_000  # read ahead; above it reading waits until half is worked off
     commit_every_s: float = 1.0
@@ -64,9 +65,10 @@ class Loop(Rebalances):
         self._in_flight: set[asyncio.Task[None]] = set()
         self._outcomes: list[Outcome] = []
         self._undelivered = 0
-        self._came_out, self._eased = asyncio.Event(), asyncio.Event()
+        self._progress = asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_finish_s = time.monotonic()
+        self._tally: Counter[str] = Counter()
         self.on_assigned: Callable[[int], None] = lambda count: None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,6 +95,10 @@ class Loop(Rebalances):
         if self._failure.done():
             self._failure.result()
 
+    def stats(self) -> dict[str, float]:
+        """Records delivered so far, the requests that carried them, and the fetches that brought some."""
+        return {name: float(self._tally[name]) for name in ("delivered", "requests", "fetches")}
+
     async def assigned(self, count: int) -> None:
         """Partitions came: read them."""
         log.info("%d partitions assigned", count)
@@ -111,7 +117,7 @@ class Loop(Rebalances):
             task.cancel()
         try:
             async with asyncio.timeout(0.8 * self._consumer.rebalance_s):
-                await self._eases(lambda: not self._in_flight and not self._undelivered)
+                await self._reaches(lambda: not self._in_flight and not self._undelivered)
         except TimeoutError:
             log.warning("%d records did not finish before the rebalance; they will be repeated", self._marks.unfinished)
         await self._commit()
@@ -124,14 +130,15 @@ class Loop(Rebalances):
             for record in await self._consumer.take(self._pace.max_records * 4, wait_ms=500):
                 self._marks.start((record.topic, record.partition), record.offset)
                 self._enqueue(record)
+            self._tally["fetches"] += 1
             self._dispatch()
             if len(self._queue) > self._pace.max_queued:
-                await self._eases(lambda: len(self._queue) <= self._pace.max_queued // 2)
+                await self._reaches(lambda: len(self._queue) <= self._pace.max_queued // 2)
             # While there is enough to do, records are left to gather: a fetch costs as much for one as for fifty.
             if len(self._queue) >= self._pace.saturated:
                 await asyncio.sleep(self._pace.linger_s / 2)
             else:
-                await self._eases(lambda: len(self._in_flight) < self._pace.in_flight)
+                await self._reaches(lambda: len(self._in_flight) < self._pace.in_flight)
 
     def _enqueue(self, record: Record) -> None:
         tenant = self._worker.tenant(record)
@@ -154,18 +161,18 @@ class Loop(Rebalances):
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
 
-    async def _eases(self, enough: Callable[[], bool]) -> None:
-        """Until `enough()`, which is asked again whenever a batch or a delivery is done."""
-        while not enough():
-            self._eased.clear()
-            await self._eased.wait()
+    async def _reaches(self, state: Callable[[], bool]) -> None:
+        """Until `state()`, which is asked again whenever something came out, or a batch or a delivery is done."""
+        while not state():
+            self._progress.clear()
+            await self._progress.wait()
 
     async def _work(self, batch: list[Record]) -> None:
         try:
             await self._process(batch)
         finally:
             self._in_flight.discard(asyncio.current_task())  # type: ignore[arg-type]
-            self._eased.set()
+            self._progress.set()
         self._dispatch()
 
     async def _process(self, batch: list[Record]) -> None:
@@ -213,19 +220,13 @@ class Loop(Rebalances):
         if outcome.done:
             self._outcomes.append(outcome)
             self._undelivered += len(outcome.done)
-            self._came_out.set()
+            self._progress.set()
 
     async def _deliver_often(self) -> None:
         """Send what has come out since the last time, all of it at once."""
-        begun_s = 0.0
         while True:
-            await self._came_out.wait()
-            pause_s = begun_s + self._pace.request_every_s - time.monotonic()
-            await asyncio.sleep(max(0.0, pause_s))  # also lets what comes out in this turn of the loop come along
-            await self._fill_request()
-            begun_s = time.monotonic()
+            await self._until_worth_a_request()
             outcomes, self._outcomes = self._outcomes, []
-            self._came_out.clear()
             replies = [reply for outcome in outcomes for reply in outcome.replies]
             sending = self._producer.send([output for outcome in outcomes for output in outcome.outputs])
             # A crash before both are acknowledged repeats both, under the same ids.
@@ -234,21 +235,22 @@ class Loop(Rebalances):
             for record in done:
                 self._marks.finish((record.topic, record.partition), record.offset)
             self._last_finish_s = time.monotonic()
+            self._tally.update(requests=1, delivered=len(done))
             self._undelivered -= len(done)
-            self._eased.set()
+            self._progress.set()
             self._dispatch()
 
-    async def _fill_request(self) -> None:
-        """Where records queue up, wait for a full request, at most `linger_s`."""
+    async def _until_worth_a_request(self) -> None:
+        """Until something has come out, and then, while more is being computed, for company."""
+        await self._reaches(lambda: bool(self._outcomes))
+        saturated = len(self._queue) >= self._pace.saturated
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._pace.linger_s):
-                while not self._worth_a_request():
-                    self._came_out.clear()
-                    await self._came_out.wait()
+            async with asyncio.timeout(self._pace.linger_s if saturated else self._pace.company_s):
+                await self._reaches(self._worth_a_request)
 
     def _worth_a_request(self) -> bool:
-        waiting = sum(len(outcome.done) for outcome in self._outcomes)
-        return waiting >= self._pace.full or len(self._queue) < self._pace.saturated
+        full = sum(len(outcome.done) for outcome in self._outcomes) >= self._pace.full
+        return full or not (self._in_flight or self._queue)
 
     async def _commit_often(self) -> None:
         while True:
