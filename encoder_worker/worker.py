@@ -60,8 +60,8 @@ class EncoderWorker:
         """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""
         short, long = (self._tokenizer.rows([text])[0].ids for text in ("warm up", "warm up " * 16))
         for _ in range(3):
-            self._encode([short])
-            self._encode([long] * 4)
+            for ids in ([short], [long] * 4):
+                self._note(len(ids), *self._encode(ids))
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Answer what is late or malformed, compute each different text once, send every embedding on."""
@@ -85,10 +85,9 @@ class EncoderWorker:
         rows = (self._tokenizer.rows(texts) if few else
                 await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.rows, texts))
         batches = pack([len(row.ids) for row in rows], self._budget(sum(len(row.ids) for row in rows)))
-        encoding = [loop.run_in_executor(self._lanes, self._embed, [(texts[i], rows[i]) for i in indices])
-                    for indices in batches]
-        for encoded in asyncio.as_completed(encoding):
-            fresh = await encoded
+        embedding = [self._embed([(texts[i], rows[i]) for i in indices]) for indices in batches]
+        for embedded in asyncio.as_completed(embedding):
+            fresh = await embedded
             self._keep(fresh, by_text)
             yield self._outcome([(by_text[text], embedding) for text, embedding in fresh.items()], received_us)
 
@@ -97,21 +96,26 @@ class EncoderWorker:
         least = self.cost.budget(self._ring.latency_ms / 1e3)
         return min(max(least, waiting // (BATCHES_A_LANE * self._engine.lanes)), self._ring.max_batch_tokens)
 
-    def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
-        encoded = self._encode([row.ids for _, row in batch])
+    async def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
+        ids = [row.ids for _, row in batch]
+        encoded, seconds = await asyncio.get_running_loop().run_in_executor(self._lanes, self._encode, ids)
+        self._note(len(ids), encoded, seconds)
         return {text: _embedding(row, encoded, *span)
                 for (text, row), span in zip(batch, encoded.spans, strict=True)}
 
-    def _encode(self, ids: list[list[int]]) -> Encoded:
-        # On a CPU what counts is the thread's own time: it steps back for others, which is no cost of the batch.
+    def _encode(self, ids: list[list[int]]) -> tuple[Encoded, float]:
+        """The only work of a lane: a thread that has stepped back keeps the others waiting while it runs Python."""
+        # On a CPU what counts is the thread's own time: that it steps back for others is no cost of the batch.
         clock = time.perf_counter if self._engine.on_gpu else time.thread_time
         begin = clock()
         encoded = self._engine.encode(ids)
-        tokens, seconds = len(encoded.vectors), clock() - begin
+        return encoded, clock() - begin
+
+    def _note(self, rows: int, encoded: Encoded, seconds: float) -> None:
+        tokens = len(encoded.data)
         self.cost.note(tokens, seconds)
         spent_us = int(seconds * 1e6)
-        self._tally.update(batches=1, rows=len(ids), tokens=tokens, computed=encoded.computed, engine_us=spent_us)
-        return encoded
+        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=encoded.computed, engine_us=spent_us)
 
     def stats(self) -> dict[str, float]:
         """What was computed so far: batches, rows, tokens, the share of padding, engine time, and the fitted cost."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LAST_LOOK_S = 0.05  # before the deadline, the reply key is read once in case the stream was late
-READ_EVERY_S = 0.002
+PAUSE_S, MOST_PAUSE_S = 0.0003, 0.004  # between two reads of replies, for each that is being waited for
 KEPT_S = 120.0  # a reply that nobody asks for is forgotten after this long
 MAX_AT_ONCE = 512
 
@@ -55,7 +55,7 @@ class Headrace:
         await self._replies.ping()
         self._producer = Producer(self._settings.broker)
         await self._producer.start()
-        self._outbox = Outbox(self._producer)
+        self._outbox = Outbox(self._producer, lambda: len(self._waiting))
         self._listener = asyncio.create_task(self._listen())
         return self
 
@@ -190,7 +190,7 @@ class Headrace:
                 arrived = await self._missed()
             for request_id, value in arrived:
                 self._resolve(request_id, value)
-            await asyncio.sleep(READ_EVERY_S)  # what comes meanwhile is read together
+            await asyncio.sleep(min(MOST_PAUSE_S, PAUSE_S * len(self._waiting)))  # what comes meanwhile is read together
 
     async def _missed(self) -> list[tuple[str, bytes]]:
         """After a lost connection: whatever stands at the keys of those who wait."""

@@ -42,7 +42,7 @@ class Pace:
     saturated: int = 32  # records queued, from which on they wait for `linger_s`
     full: int = 16
     linger_s: float = 0.1
-    company_s: float = 0.01  # while more is being computed, what came out waits so long for company in its request
+    company_s: float = 0.008  # while more is being computed, what came out waits so long for company in its request
     max_undelivered: int = 512  # computed records whose outputs wait; above it nothing new is computed
     max_queued: int = 2_000  # read ahead; above it reading waits until half is worked off
     commit_every_s: float = 1.0
