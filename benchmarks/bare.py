@@ -86,11 +86,11 @@ def both(engines: str, lengths: str, seconds: float, store: Path, ring: str, hea
         sys.executable, "-m", "benchmarks.bare", engines, "--lengths", lengths, "--seconds", str(seconds),
         "--store", str(store), "--ring", ring, "--heads", str(heads), "--batch", str(batch),
     ]
-    running = [
-        subprocess.Popen([*command, "--seed", str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for seed in range(PROCESSES)
-    ]
-    for one in running:  # each says when it has loaded, and all begin together
+    running = []
+    for seed in range(PROCESSES):  # each says when it has loaded, the first makes what is missing, all begin together
+        own = [*command, "--seed", str(seed)]
+        one = subprocess.Popen(own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        running.append(one)
         assert one.stdout is not None
         while (line := one.stdout.readline()) != "ready\n":
             if not line:

@@ -25,7 +25,7 @@ def run(rate_per_s: float, seconds: float, broker: str = "kafka") -> Result:
     """`others_p99_ms_before`, `others_p99_ms_during`, `overloaded_replies`. `rate_per_s`: of all together, before."""
     quotas = f"[quotas]\nper_s = {rate_per_s / TENANTS * ALLOWED}\nburst_s = 4\nqueue = 32\n"
     with (
-        stand(TENANTS, broker=broker, encoders=2, head_workers=1, extra=quotas) as it,
+        stand(TENANTS, broker=broker, encoders=1, head_workers=1, extra=quotas) as it,
         asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
         return runner.run(_measure(it, rate_per_s, seconds))

@@ -30,7 +30,7 @@ class Plan:
     """How long and how finely to measure."""
 
     tenants: int = 64
-    encoders: int = 2
+    encoders: int = 1
     head_workers: int = 1
     seconds: float = 10.0
     probes: int = 6

@@ -31,7 +31,7 @@ class Engine(Protocol):
 
     hidden: int
     precision: str
-    lanes: int  # calls of `encode` that may run at once: a thread each on CPUs, 2 on CUDA, where copies overlap computing
+    lanes: int  # calls of `encode` that may run at once: 2 on CUDA, where one's copies overlap the other's computing
     on_gpu: bool
 
     def encode(self, rows: Rows) -> Encoded:

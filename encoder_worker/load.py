@@ -7,12 +7,16 @@ from pathlib import Path
 
 from encoder_worker.engine import Engine
 from encoder_worker.int8 import Int8Engine, place_of
+from encoder_worker.lanes import lanes_worth
 from topology.errors import Misconfigured
+
+PROBE = [1] * 15  # an utterance of usual length
 
 
 def build(directory: Path, device: str = "auto", precision: str = "auto", threads: int = 1) -> Engine:
     """The engine of `device` and `precision` for a Hugging Face directory. Raises: Misconfigured.
 
+    `threads`: of torch on a CPU (0: one); of int8, calls of `encode` that may run at once (0: measured here).
     `auto` precision: float16 on CUDA, bfloat16 on a CPU that multiplies it, else float32. int8 is for CPUs.
     """
     if precision != "int8":
@@ -22,7 +26,10 @@ def build(directory: Path, device: str = "auto", precision: str = "auto", thread
         return TorchEngine(directory, device, precision, threads)
     if device == "cuda":
         raise Misconfigured('precision = "int8" is for CPUs: set device = "cpu", or precision = "auto" on a GPU')
-    return Int8Engine(quantised(directory), threads or 1)
+    engine = Int8Engine(quantised(directory), threads)
+    if not threads:
+        engine.lanes = lanes_worth(lambda: engine.encode([PROBE]))
+    return engine
 
 
 def quantised(directory: Path, say: Callable[[str], None] = lambda line: None, texts: Sequence[str] = ()) -> Path:

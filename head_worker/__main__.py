@@ -53,7 +53,8 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     consumer, producer = GroupConsumer(settings.broker, topic, group), Producer(settings.broker)
     loop = Loop(worker, consumer, producer, replies, Pace(in_flight=4))
     loop.on_assigned = lambda count: announce_ready()
-    metrics.serve(args.metrics_port, "head", lambda: {**worker.stats(), **loop.stats()}, {"ring": args.ring, "cell": args.cell})
+    labels = {"ring": args.ring, "cell": args.cell}
+    metrics.serve(args.metrics_port, "head", lambda: {**worker.stats(), **loop.stats()}, labels)
     following = asyncio.create_task(registry.follow())
     following.add_done_callback(loop.note_failure)
     try:

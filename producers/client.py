@@ -190,7 +190,8 @@ class Headrace:
                 arrived = await self._missed()
             for request_id, value in arrived:
                 self._resolve(request_id, value)
-            await asyncio.sleep(min(MOST_PAUSE_S, PAUSE_S * len(self._waiting)))  # what comes meanwhile is read together
+            # What comes meanwhile is read together.
+            await asyncio.sleep(min(MOST_PAUSE_S, PAUSE_S * len(self._waiting)))
 
     async def _missed(self) -> list[tuple[str, bytes]]:
         """After a lost connection: whatever stands at the keys of those who wait."""

@@ -110,7 +110,8 @@ class Cell:
 class Ring:
     """A set of languages, their shared encoder, and the cells of its tenants.
 
-    `latency_ms` is the objective that batches are cut for. `threads` is for torch on a CPU; int8 uses one a worker.
+    `latency_ms` is the objective that batches are cut for. `threads` of one worker on a CPU: 0
+    lets int8 measure at start-up how many batches are worth computing at once, and gives torch one.
     """
 
     name: str = ""
@@ -120,7 +121,7 @@ class Ring:
     precision: str = "auto"
     partitions: int = 4
     workers: int = 1
-    threads: int = 1
+    threads: int = 0
     latency_ms: float = 35.0
     max_batch_tokens: int = 4_096
     cells: dict[str, Cell] = field(default_factory=dict)

@@ -171,7 +171,7 @@ class Loop(Rebalances):
         try:
             await self._process(batch)
         finally:
-            self._in_flight.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._in_flight.discard(asyncio.current_task())
             self._progress.set()
         self._dispatch()
 

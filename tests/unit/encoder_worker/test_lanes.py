@@ -1,0 +1,22 @@
+import time
+from threading import Lock
+
+from encoder_worker.lanes import MOST, lanes_worth
+
+
+def test_work_that_only_one_thread_can_do_gets_one_lane():
+    lock = Lock()
+
+    def alone() -> None:
+        with lock:
+            end = time.perf_counter() + 0.002
+            while time.perf_counter() < end:
+                pass
+
+    assert lanes_worth(alone) == 1
+
+
+def test_there_are_never_more_lanes_than_processors():
+    import os
+
+    assert 1 <= lanes_worth(lambda: sum(range(2_000))) <= min(MOST, os.cpu_count() or 1)
