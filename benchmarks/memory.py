@@ -19,6 +19,7 @@ from topology.errors import HeadraceError
 from topology.stream.process import new_event_loop
 
 AT_ONCE = 64
+STEPS = (1, 10, 100)  # heads in memory at which both workers' resident bytes are read, and at the end
 WHOLE_MODEL_MB = 260.6  # encoder and head in float32, 227.0 + 33.5 MB: `headrace bench monolith` measures it
 
 
@@ -28,23 +29,24 @@ def run(heads: int) -> Result:
         worker = next(c for c in it.supervisor.children if c.name.startswith("head"))
         encoder = next(c for c in it.supervisor.children if c.name.startswith("encoder"))
         before = resident_bytes(worker.process.pid)
+        held, answering, asked = {}, 0, 0
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            answering = runner.run(_ask_all(it))
+            for count in sorted({n for n in STEPS if n < heads} | {heads}):
+                answering, asked = answering + runner.run(_ask(it, it.names[asked:count])), count
+                held[count] = resident_bytes(worker.process.pid) + resident_bytes(encoder.process.pid)
         after, shared = resident_bytes(worker.process.pid), resident_bytes(encoder.process.pid)
     file = (store_dir() / RING / tenants(1)[0] / "v1" / "head.safetensors").stat().st_size
     each = (after - before) / max(1, heads - 1)
     return {
         "heads": heads, "answering": answering, "bytes_per_head": each, "bytes_of_file": file,
         "ratio_to_file": each / file, "worker_mb": after / 1e6, "encoder_worker_mb": shared / 1e6,
-        "memory_mb": {str(n): {"whole": WHOLE_MODEL_MB * n, "ours": (shared + before + n * each) / 1e6}
-                      for n in (1, 10, 100, 1_000)},
-        "storage_mb": {str(n): {"whole": WHOLE_MODEL_MB * n, "ours": 58.7 + n * file / 1e6}
-                       for n in (1, 10, 100, 1_000)},
+        "memory_mb": {str(n): {"whole": WHOLE_MODEL_MB * n, "ours": size / 1e6} for n, size in held.items()},
+        "storage_mb": {str(n): {"whole": WHOLE_MODEL_MB * n, "ours": 58.7 + n * file / 1e6} for n in held},
     }
 
 
-async def _ask_all(it: Stand) -> int:
-    """How many tenants answer when each is asked once."""
+async def _ask(it: Stand, names: list[str]) -> int:
+    """How many of these tenants answer when each is asked once."""
     answered = 0
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -59,7 +61,7 @@ async def _ask_all(it: Stand) -> int:
             answered += reply.tenant == name
 
     async with Headrace(it.settings) as client:
-        await asyncio.gather(*(ask(client, name) for name in it.names))
+        await asyncio.gather(*(ask(client, name) for name in names))
     return answered
 
 
