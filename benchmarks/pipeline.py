@@ -79,7 +79,7 @@ def engine_alone_ms(plan: Plan) -> float:
 
 async def _measure(it: Stand, plan: Plan, kind: str, bare_per_s: float) -> Result:
     async with Headrace(it.settings) as client:
-        # A JVM compiles what it has seen run: half a minute of the whole journey, where single requests were not enough.
+        # A JVM compiles what it has seen run: half a minute of the whole journey; single requests were not enough.
         await drive(client, arrivals(bare_per_s / 3, max(WARM_S, plan.seconds), it.names, kind, seed=1))
         knee, tried = await _knee(it, plan, kind, bare_per_s, client)
         unique: Load | None = None

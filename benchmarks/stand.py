@@ -46,10 +46,10 @@ encoder = "{encoder}"
 device = "{device}"
 precision = "{precision}"
 latency_ms = 35
-partitions = 4
+partitions = 1
 workers = {encoders}
 [rings.bench.cells.a]
-partitions = 4
+partitions = 1
 workers = {head_workers}
 """
 

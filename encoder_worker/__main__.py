@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -53,8 +52,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
-    pace = replace(PACE, in_flight=worker.lanes)
-    loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, pace)
+    loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, PACE)
     loop.on_assigned = lambda count: announce_ready()
     metrics.serve(args.metrics_port, "encoder", lambda: {**worker.stats(), **loop.stats()}, {"ring": ring.name})
     await loop.run(stop)

@@ -51,10 +51,10 @@ class EncoderWorker:
         self._lanes = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 
-    @property
-    def lanes(self) -> int:
-        """Batches that are computed at once."""
-        return self._engine.lanes
+    def calls(self, waiting: int) -> int:
+        """As `Worker.calls`: one a lane; and one that prepares, where much waits."""
+        tokens = waiting * self._tally["tokens"] / max(1, self._tally["rows"])
+        return self._engine.lanes + (tokens > self.cost.budget(self._ring.latency_ms / 1e3))
 
     def warm_up(self) -> None:
         """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""

@@ -18,7 +18,7 @@ from topology.heads import HeadManifest
 from topology.kernels import HeadStruct, Kernels, LayerStruct, LinearStruct, PackedLinear
 
 Tensors = Mapping[str, NDArray[Any]]
-LANES = 8  # the kernels take widths and attention heads in multiples of this
+LANES = 16  # the kernels take widths and attention heads in multiples of this
 
 
 class Int8Head(Head):

@@ -20,6 +20,7 @@ from topology.stream.records import Outcome, Output, Record, Reply
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
 
+CALLS = 4  # at once: one is scored, the others are read or wait for their results to be taken
 CHUNK = 4  # utterances that are scored before the first of them is answered
 
 
@@ -107,6 +108,10 @@ class HeadWorker:
     def refuse(self, record: Record, error: Exception) -> Outcome:
         """The error reply and dead letter of a record that cannot be scored."""
         return refusal(record, asker_of(record.value), error, self._ring, self._results, self._dead_letters)
+
+    def calls(self, waiting: int) -> int:
+        """As `Worker.calls`."""
+        return CALLS
 
     def tenant(self, record: Record) -> str:
         """As `Worker.tenant`: the topic is keyed by it."""

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 PANEL, QUAD = 16, 4
-SETS = ("vnni", "avx2", "generic")  # the best first
-_NEEDS = {"vnni": 2, "avx2": 1, "generic": 0}
+SETS = ("amx", "vnni", "avx2", "generic")  # the best first
+NEEDS = {"amx": 4, "vnni": 2, "avx2": 1, "generic": 0}
 
 _PARTS = {"weight": np.int8, "scale": np.float32, "bias": np.float32, "sum": np.int32}
 
@@ -193,7 +193,7 @@ class Kernels:
 def kernels() -> Kernels | None:
     """The fastest kernels that this processor has and that compute rightly on it; None where none were built.
 
-    $HEADRACE_KERNELS names a set (vnni, avx2, generic) or is `off`.
+    $HEADRACE_KERNELS names a set (amx, vnni, avx2, generic) or is `off`.
     """
     wanted = os.environ.get("HEADRACE_KERNELS", "")
     spec = importlib.util.find_spec("topology.kernels._native")
@@ -202,7 +202,7 @@ def kernels() -> Kernels | None:
     library = ctypes.CDLL(spec.origin)
     processor = library.headrace_processor()
     for name in [wanted] if wanted else SETS:
-        if name in SETS and processor & _NEEDS[name] == _NEEDS[name]:
+        if name in SETS and processor & NEEDS[name] == NEEDS[name]:
             found = Kernels(library, name)
             if computes_rightly(found):
                 return found

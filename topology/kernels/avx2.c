@@ -31,12 +31,12 @@ static inline __attribute__((always_inline)) void fixed(const int rows, const Ac
             }
         }
         int column = first + 8 * half;
-        v8 scale = ld(l->scale + column), bias = ld(l->bias + column);
+        vf scale = ld(l->scale + column), bias = ld(l->bias + column);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++) {
             __m256i pairs = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[r][0], acc[r][1]), 0xd8);
-            v8 y = (v8)_mm256_cvtepi32_ps(pairs) * (scale * row_scale[r]) + bias;
-            st(out + r * out_stride + 8 * half, finish8(kind, y));
+            vf y = (vf)_mm256_cvtepi32_ps(pairs) * (scale * row_scale[r]) + bias;
+            st(out + r * out_stride + 8 * half, finish(kind, y));
         }
     }
 }

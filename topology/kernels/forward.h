@@ -5,52 +5,78 @@
 #include <string.h>
 #include "kernels.h"
 
-typedef float v8 __attribute__((vector_size(32), aligned(4)));
-typedef int32_t i8x __attribute__((vector_size(32), aligned(4)));
-typedef Act acts __attribute__((vector_size(8 * sizeof(Act))));
-typedef int8_t bytes __attribute__((vector_size(8)));
+/* As many float32 as a register holds. */
+#ifndef LANES
+#define LANES 8
+#endif
+typedef float vf __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef Act acts __attribute__((vector_size(LANES * sizeof(Act))));
+typedef int8_t bytes __attribute__((vector_size(LANES)));
 #define UP(n, to) (((n) + (to) - 1) / (to) * (to))
-#define QUERIES 4       /* of attention, computed side by side */
+#define QUERIES 8 /* of attention, computed side by side; fewer leave the multipliers waiting for their sums */
+#ifndef ROWS_AT_ONCE
 #define ROWS_AT_ONCE 48 /* activations of so many rows stay in the second-level cache */
+#endif
+#ifndef INPUTS
+#define INPUTS LANES /* a row of activations is zeros from its last input to a multiple of so many */
+#define SPARE_ROWS 0 /* that may be read past the last, with anything in them */
+#define BEGIN()
+#define END()
+#endif
 enum { PLAIN, GELU_ERF, GELU_TANH, TANH };
 
-static inline v8 all(float x) { return (v8){x, x, x, x, x, x, x, x}; }
-static inline v8 ld(const float *p) { return *(const v8 *)p; }
-static inline void st(float *p, v8 x) { *(v8 *)p = x; }
-static inline float sum8(v8 x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
-static inline v8 pick(i8x mask, v8 a, v8 b) { return (v8)((mask & (i8x)a) | (~mask & (i8x)b)); }
-static inline v8 max8(v8 a, v8 b) { return pick(a > b, a, b); }
-static inline v8 abs8(v8 x) { return (v8)((i8x)x & 0x7fffffff); }
+static inline vf all(float x) { return x - (vf){0}; }
+static inline vf ld(const float *p) { return *(const vf *)p; }
+static inline void st(float *p, vf x) { *(vf *)p = x; }
+static inline vf pick(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+static inline vf absolute(vf x) { return (vf)((vi)x & 0x7fffffff); }
+#if LANES == 16
+static inline vf larger(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline float sum(vf x) { return _mm512_reduce_add_ps((__m512)x); }
+static inline float largest(vf x) { return _mm512_reduce_max_ps((__m512)x); }
+/* 1 / x to float32's precision: a step of Newton's on 14 bits, a fifth of the time of a division. */
+static inline vf inverse(vf x) { vf y = (vf)_mm512_rcp14_ps((__m512)x); return y * (2.0f - x * y); }
+#else
+static inline vf larger(vf a, vf b) { return pick(a > b, a, b); }
+static inline float sum(vf x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
+static inline vf inverse(vf x) { return 1.0f / x; }
+static inline float largest(vf x) {
+    float most = x[0];
+    for (int i = 1; i < LANES; i++) if (x[i] > most) most = x[i];
+    return most;
+}
+#endif
 
 /* Adding 1.5 * 2^23 rounds to the nearest whole number, ties to even. */
-static inline i8x nearest(v8 x) { return (i8x)(x + 12582912.0f) - 0x4b400000; }
+static inline vi nearest(vf x) { return (vi)(x + 12582912.0f) - 0x4b400000; }
 
 /* e^x to 2 units in the last place (Cephes' polynomial). */
-static inline v8 exp8(v8 x) {
-    x = max8(pick(x < all(88.0f), x, all(88.0f)), all(-87.0f));
-    v8 shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
-    v8 r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    v8 p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r
+static inline vf exponential(vf x) {
+    x = larger(pick(x < all(88.0f), x, all(88.0f)), all(-87.0f));
+    vf shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
+    vf r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r
             + 1.6666665459e-1f) * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    return p * (v8)(((i8x)shifted - 0x4b400000 + 127) << 23);
+    return p * (vf)(((vi)shifted - 0x4b400000 + 127) << 23);
 }
 
 /* GELU by erf (Abramowitz and Stegun 7.1.26, error below 1.5e-7) or by tanh; tanh itself. */
-static inline v8 activate8(int kind, v8 x) {
+static inline vf activate(int kind, vf x) {
     if (kind == GELU_ERF) {
-        v8 z = abs8(x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * z);
-        v8 tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t
-                  * exp8(-z * z);
-        v8 erf = pick(x < all(0), tail - 1.0f, 1.0f - tail);
+        vf z = absolute(x) * 0.70710678f, t = inverse(1.0f + 0.3275911f * z);
+        vf tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t
+                  * exponential(-z * z);
+        vf erf = pick(x < all(0), tail - 1.0f, 1.0f - tail);
         return 0.5f * x * (1.0f + erf);
     }
-    v8 u = kind == TANH ? x : 0.7978845608f * (x + 0.044715f * x * x * x);
-    v8 tanh8 = 1.0f - 2.0f / (1.0f + exp8(2.0f * u));
-    return kind == TANH ? tanh8 : 0.5f * x * (1.0f + tanh8);
+    vf u = kind == TANH ? x : 0.7978845608f * (x + 0.044715f * x * x * x);
+    vf tanh_u = 1.0f - 2.0f * inverse(1.0f + exponential(2.0f * u));
+    return kind == TANH ? tanh_u : 0.5f * x * (1.0f + tanh_u);
 }
 
-static inline v8 finish8(int kind, v8 x) { return kind == PLAIN ? x : activate8(kind, x); }
+static inline vf finish(int kind, vf x) { return kind == PLAIN ? x : activate(kind, x); }
 
 /* Multiply `rows` (at most TILE_ROWS) by `panels` (at most TILE_PANELS) of 16 outputs from `first` on: each instruction set's own. */
 static void tile(int rows, int panels, const Act *a, long stride, int quads, const float *row_scale, const Linear *l,
@@ -58,21 +84,20 @@ static void tile(int rows, int panels, const Act *a, long stride, int quads, con
 
 /* float [rows][k] to integers and a scale a row. Inputs past k are zero. */
 static void quantise(const float *x, long stride, int rows, const Linear *l, Act *q, float *scale) {
-    int k = l->k, wide = UP(k, 8);
+    int k = l->k, wide = UP(k, INPUTS);
     float buffer[wide];
     for (int r = 0; r < rows; r++) {
         const float *row = x + r * stride;
         memset(buffer + k, 0, (wide - k) * sizeof(float));
         if (l->smooth) for (int i = 0; i < k; i++) buffer[i] = row[i] * l->smooth[i];
         else memcpy(buffer, row, k * sizeof(float));
-        v8 top = all(1e-12f);
-        for (int i = 0; i < wide; i += 8) top = max8(top, abs8(ld(buffer + i)));
-        float most = 0;
-        for (int i = 0; i < 8; i++) if (top[i] > most) most = top[i];
+        vf top = all(1e-12f);
+        for (int i = 0; i < wide; i += LANES) top = larger(top, absolute(ld(buffer + i)));
+        float most = largest(top);
         float inverse = 127.0f / most;
         scale[r] = most / 127.0f;
         Act *to = q + r * wide;
-        for (int i = 0; i < wide; i += 8) {
+        for (int i = 0; i < wide; i += LANES) {
             acts whole = __builtin_convertvector(nearest(ld(buffer + i) * inverse) + ACT_ZERO, acts);
             memcpy(to + i, &whole, sizeof whole);
         }
@@ -82,27 +107,32 @@ static void quantise(const float *x, long stride, int rows, const Linear *l, Act
 /* float [rows][width] to the wire's form: int8 and a scale a row. */
 static void to_wire(const float *x, int rows, int width, int8_t *data, float *scales) {
     for (long r = 0; r < rows; r++, x += width, data += width) {
-        v8 top = all(1e-12f);
-        for (int i = 0; i < width; i += 8) top = max8(top, abs8(ld(x + i)));
-        float most = 0;
-        for (int i = 0; i < 8; i++) if (top[i] > most) most = top[i];
+        vf top = all(1e-12f);
+        for (int i = 0; i < width; i += LANES) top = larger(top, absolute(ld(x + i)));
+        float most = largest(top);
         scales[r] = most / 127.0f;
-        for (int i = 0; i < width; i += 8) {
+        for (int i = 0; i < width; i += LANES) {
             bytes whole = __builtin_convertvector(nearest(ld(x + i) * (127.0f / most)), bytes);
             memcpy(data + i, &whole, sizeof whole);
         }
     }
 }
 
+/* Tiles as even as they come, 15 rows being 8 and 7, not 12 and 3; where tiles are loaded whole, as full as they come. */
+static inline int rows_of_tile(int left) {
+    int tiles = UP(left, TILE_ROWS) / TILE_ROWS;
+    if (SPARE_ROWS) return left < TILE_ROWS ? left : TILE_ROWS;
+    return UP(left, tiles) / tiles;
+}
+
 static void multiply(const Act *q, const float *scale, int rows, const Linear *l, int kind, float *out, long stride) {
     int panels = UP(l->n, 16) / 16, quads = UP(l->k, 4) / 4;
-    long wide = UP(l->k, 8);
+    long wide = UP(l->k, INPUTS);
     for (int from = 0; from < rows; from += ROWS_AT_ONCE) {
         int to = from + ROWS_AT_ONCE < rows ? from + ROWS_AT_ONCE : rows;
         for (int p = 0; p < panels; p += TILE_PANELS)
             for (int r = from, some; r < to; r += some) {
-                int tiles = UP(to - r, TILE_ROWS) / TILE_ROWS; /* as even as they come: 15 rows are 8 and 7, not 12 and 3 */
-                some = UP(to - r, tiles) / tiles;
+                some = rows_of_tile(to - r);
                 tile(some, panels - p < TILE_PANELS ? panels - p : TILE_PANELS, q + r * wide, wide, quads, scale + r, l,
                      p * 16, kind, out + r * stride + p * 16, stride);
             }
@@ -121,17 +151,17 @@ static void linear(const float *x, long stride, int rows, const Linear *l, int k
 static void add_norm(float *x, const float *y, long y_stride, int rows, int width, const float *weight,
                      const float *bias, float eps) {
     for (int r = 0; r < rows; r++, x += width) {
-        v8 total = all(0), squares = all(0);
-        for (int i = 0; i < width; i += 8) {
-            v8 a = ld(x + i);
+        vf total = all(0), squares = all(0);
+        for (int i = 0; i < width; i += LANES) {
+            vf a = ld(x + i);
             if (y) a += ld(y + r * y_stride + i);
             st(x + i, a);
             total += a;
         }
-        float mean = sum8(total) / width;
-        for (int i = 0; i < width; i += 8) { v8 a = ld(x + i) - mean; squares += a * a; }
-        float inverse = 1.0f / sqrtf(sum8(squares) / width + eps);
-        for (int i = 0; i < width; i += 8) st(x + i, (ld(x + i) - mean) * inverse * ld(weight + i) + ld(bias + i));
+        float mean = sum(total) / width;
+        for (int i = 0; i < width; i += LANES) { vf a = ld(x + i) - mean; squares += a * a; }
+        float inverse = 1.0f / sqrtf(sum(squares) / width + eps);
+        for (int i = 0; i < width; i += LANES) st(x + i, (ld(x + i) - mean) * inverse * ld(weight + i) + ld(bias + i));
     }
 }
 
@@ -139,34 +169,34 @@ static void add_norm(float *x, const float *y, long y_stride, int rows, int widt
  * side hide the latency of adding (a row of 250 tokens took three times as long one query at a time). */
 static inline __attribute__((always_inline)) void attend_some(const int count, const float *q, const float *v, long stride,
         int tokens, int size, float scaling, const float *bias, const float *keys, float *scores, float *out, int width) {
-    int wide = UP(tokens, 8);
-    for (int j = 0; j < wide; j += 8) {
-        v8 sum[QUERIES];
+    int wide = UP(tokens, LANES);
+    for (int j = 0; j < wide; j += LANES) {
+        vf sum[QUERIES];
         for (int i = 0; i < count; i++) sum[i] = all(0);
         for (int d = 0; d < size; d++) {
-            v8 key = ld(keys + d * wide + j);
+            vf key = ld(keys + d * wide + j);
             for (int i = 0; i < count; i++) sum[i] += q[i * stride + d] * key;
         }
         for (int i = 0; i < count; i++) st(scores + i * wide + j, sum[i] * scaling);
     }
     float inverse[QUERIES];
     for (int i = 0; i < count; i++) {
-        float *s = scores + i * wide, most = -1e30f;
-        for (int j = 0; j < tokens; j++) {
-            if (bias) s[j] += bias[j - i];
-            if (s[j] > most) most = s[j];
-        }
+        float *s = scores + i * wide;
+        vf top = all(-1e30f);
         for (int j = tokens; j < wide; j++) s[j] = -1e30f;
-        v8 total = all(0);
-        for (int j = 0; j < wide; j += 8) { v8 e = exp8(ld(s + j) - most); st(s + j, e); total += e; }
-        for (int j = tokens; j < wide; j++) total[j & 7] -= s[j];
-        inverse[i] = 1.0f / sum8(total);
+        if (bias) for (int j = 0; j < tokens; j++) s[j] += bias[j - i];
+        for (int j = 0; j < wide; j += LANES) top = larger(top, ld(s + j));
+        float most = largest(top);
+        vf total = all(0);
+        for (int j = 0; j < wide; j += LANES) { vf e = exponential(ld(s + j) - most); st(s + j, e); total += e; }
+        for (int j = tokens; j < wide; j++) total[j % LANES] -= s[j];
+        inverse[i] = 1.0f / sum(total);
     }
-    for (int d = 0; d < size; d += 8) {
-        v8 mixed[QUERIES];
+    for (int d = 0; d < size; d += LANES) {
+        vf mixed[QUERIES];
         for (int i = 0; i < count; i++) mixed[i] = all(0);
         for (int j = 0; j < tokens; j++) {
-            v8 value = ld(v + j * stride + d);
+            vf value = ld(v + j * stride + d);
             for (int i = 0; i < count; i++) mixed[i] += scores[i * wide + j] * value;
         }
         for (int i = 0; i < count; i++) st(out + (long)i * width + d, mixed[i] * inverse[i]);
@@ -176,7 +206,7 @@ static inline __attribute__((always_inline)) void attend_some(const int count, c
 /* Attention within one row of `tokens`; qkv is [tokens][3 * width] with row stride `stride`. */
 static void attend(const float *qkv, long stride, int tokens, int width, int heads, const float *relative, int reach,
                    float *out, float *keys, float *scores) {
-    int size = width / heads, wide = UP(tokens, 8);
+    int size = width / heads, wide = UP(tokens, LANES);
     float scaling = 1.0f / sqrtf((float)size);
     for (int h = 0; h < heads; h++) {
         const float *q = qkv + h * size, *k = q + width, *v = k + width;
@@ -184,28 +214,27 @@ static void attend(const float *qkv, long stride, int tokens, int width, int hea
         for (int j = 0; j < tokens; j++) for (int d = 0; d < size; d++) keys[d * wide + j] = k[j * stride + d];
         const float *bias = relative ? relative + (long)h * (2 * reach - 1) + reach - 1 : NULL;
         int i = 0;
-        for (; i + QUERIES <= tokens; i += QUERIES)
-            attend_some(QUERIES, q + i * stride, v, stride, tokens, size, scaling, bias ? bias - i : NULL, keys, scores,
+#define SOME(n) \
+        for (; i + n <= tokens; i += n) \
+            attend_some(n, q + i * stride, v, stride, tokens, size, scaling, bias ? bias - i : NULL, keys, scores, \
                         out + (long)i * width + h * size, width);
-        for (; i < tokens; i++)
-            attend_some(1, q + i * stride, v, stride, tokens, size, scaling, bias ? bias - i : NULL, keys, scores,
-                        out + (long)i * width + h * size, width);
+        SOME(QUERIES) SOME(2) SOME(1)
     }
 }
 
 typedef struct { float *wide, *narrow, *keys, *scores; Room room; void *all; } Work;
 
 static int reserve(Work *w, long tokens, long longest, long width, long widest) {
-    long size = width, at_least = UP(longest, 8);
+    long size = width, at_least = UP(longest, LANES);
     long floats = tokens * UP(widest, 16) + tokens * UP(width, 16) + (size + QUERIES) * at_least + tokens + 64;
-    w->all = malloc(floats * sizeof(float) + tokens * UP(widest, 8) * sizeof(Act) + 64);
+    w->all = malloc(floats * sizeof(float) + (tokens + SPARE_ROWS) * UP(widest, INPUTS) * sizeof(Act) + 128);
     if (!w->all) return -1;
     w->wide = w->all;
     w->narrow = w->wide + tokens * UP(widest, 16);
     w->keys = w->narrow + tokens * UP(width, 16);
     w->scores = w->keys + size * at_least;
     w->room.scale = w->scores + QUERIES * at_least;
-    w->room.q = (Act *)(w->room.scale + tokens + 16);
+    w->room.q = (Act *)UP((uintptr_t)(w->room.scale + tokens + 16), 64);
     return 0;
 }
 
@@ -247,9 +276,11 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
             for (int d = 0; d < hidden; d++) x[(long)at * hidden + d] = word[d] * scale + place[d];
         }
     add_norm(x, NULL, 0, tokens, hidden, e->norm_weight, e->norm_bias, e->eps);
+    BEGIN();
     for (int l = 0; l < e->layers; l++)
         layer_forward(e->layer + l, x, tokens, lengths, rows, hidden, e->ffn, e->heads, GELU_ERF, e->eps, e->relative,
                       e->reach, w, 0);
+    END();
     if (data) to_wire(x, tokens, hidden, data, scales);
     free(w.all);
     return 0;
@@ -257,16 +288,16 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
 
 static void pool(const float *x, const int32_t *lengths, int rows, int width, float *out) {
     for (int r = 0; r < rows; r++, out += 2 * width)
-        for (int d = 0; d < width; d += 8) {
-            v8 total = all(0), most = all(-1e9f);
+        for (int d = 0; d < width; d += LANES) {
+            vf total = all(0), most = all(-1e9f);
             for (int i = 0; i < lengths[r]; i++) {
-                v8 a = ld(x + (long)i * width + d);
+                vf a = ld(x + (long)i * width + d);
                 total += a;
-                most = max8(most, a);
+                most = larger(most, a);
             }
             st(out + d, total / (float)lengths[r]);
             st(out + width + d, most);
-            if (d + 8 >= width) x += (long)lengths[r] * width;
+            if (d + LANES >= width) x += (long)lengths[r] * width;
         }
 }
 
@@ -281,10 +312,11 @@ EXPORT int ISA(predict)(const Head *h, const int8_t *data, const float *scales, 
     Work w;
     float *x = malloc(((long)tokens * UP(width, 16) + (long)rows * 2 * width + 64) * sizeof(float));
     if (!x || reserve(&w, tokens, longest, width, widest)) { free(x); return -1; }
-    long wide = UP(hidden, 8); /* the wire's int8 is the kernels' own form: no detour through float32 */
+    long wide = UP(hidden, INPUTS); /* the wire's int8 is the kernels' own form: no detour through float32 */
     for (long t = 0; t < tokens; t++)
         for (int d = 0; d < wide; d++) w.room.q[t * wide + d] = (Act)((d < hidden ? data[t * hidden + d] : 0) + ACT_ZERO);
     memcpy(w.room.scale, scales, tokens * sizeof(float));
+    BEGIN();
     int ready = h->project.weight == NULL;
     if (ready)
         for (long t = 0; t < tokens; t++)
@@ -304,6 +336,7 @@ EXPORT int ISA(predict)(const Head *h, const int8_t *data, const float *scales, 
         linear(w.narrow, UP(h->pool.n, 16), rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
     } else
         linear(pooled, 2 * width, rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
+    END();
     free(w.all);
     free(x);
     return 0;
@@ -311,9 +344,11 @@ EXPORT int ISA(predict)(const Head *h, const int8_t *data, const float *scales, 
 
 /* One linear layer by itself, for the check at start-up and the tests: out is float[rows][ceil16(n)]. */
 EXPORT int ISA(apply_linear)(const Linear *l, const float *x, int rows, float *out) {
-    Room room = {malloc((long)rows * UP(l->k, 8) * sizeof(Act)), malloc(rows * sizeof(float))};
+    Room room = {malloc((long)(rows + SPARE_ROWS) * UP(l->k, INPUTS) * sizeof(Act)), malloc(rows * sizeof(float))};
     int short_of_memory = !room.q || !room.scale;
+    BEGIN();
     if (!short_of_memory) linear(x, l->k, rows, l, PLAIN, out, UP(l->n, 16), room);
+    END();
     free(room.q);
     free(room.scale);
     return -short_of_memory;

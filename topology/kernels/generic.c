@@ -16,11 +16,11 @@ static void tile(int rows, int panels, const Act *a, long stride, int quads, con
         for (int k = 0; k < quads; k++)
             for (int c = 0; c < 16; c++)
                 for (int i = 0; i < 4; i++) acc[c] += w[k * 64 + c * 4 + i] * a[r * stride + 4 * k + i];
-        for (int c = 0; c < 16; c += 8) {
-            v8 y;
-            for (int j = 0; j < 8; j++) y[j] = (float)acc[c + j];
+        for (int c = 0; c < 16; c += LANES) {
+            vf y;
+            for (int j = 0; j < LANES; j++) y[j] = (float)acc[c + j];
             y = y * (ld(l->scale + first + c) * row_scale[r]) + ld(l->bias + first + c);
-            st(out + r * out_stride + c, finish8(kind, y));
+            st(out + r * out_stride + c, finish(kind, y));
         }
     }
 }

@@ -41,5 +41,9 @@ typedef struct {
     int32_t hidden, width, ffn, heads;
 } Head;
 
+/* Compilers know AMX from these on; Linux is who grants its use. */
+#if defined(__x86_64__) && defined(__linux__) && (__GNUC__ >= 11 || __clang_major__ >= 12)
+#define HEADRACE_AMX 1
+#endif
 #define EXPORT __attribute__((visibility("default")))
 #endif

@@ -8,14 +8,14 @@ At least once, with effects once. The order is the promise:
    (a crash before this line repeats work; ids are deterministic and the first reply wins);
 4. the offset is noted as finished, and the lowest unfinished one is committed.
 
-Delivering (step 3) runs beside computing: whatever came out while the requests before were on their way goes out
-together in the next ones. Where records queue up, requests wait to be full: then their cost counts and not their delay.
+Delivering (step 3, `delivery.py`) runs beside computing: whatever came out while the requests before were on their way
+goes out together in the next ones. Where records queue up, requests wait to be full: then their cost counts and not
+their delay.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import Counter
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from topology.errors import Overloaded, Unavailable
+from topology.stream.delivery import Company, Delivery, Progress
 from topology.stream.fair import FairQueue
 from topology.stream.kafka import GroupConsumer, Partition, Producer, Rebalances
 from topology.stream.records import Outcome, Record, Worker
@@ -33,16 +34,19 @@ from topology.stream.watermarks import Watermarks
 log = logging.getLogger(__name__)
 
 
+OUTPUTS = Company(wait_s=0.008)
+ANSWERS = Company(wait_s=0.002)  # a caller waits for them
+
+
 @dataclass(frozen=True)
 class Pace:
     """How much the loop takes on at once."""
 
     max_records: int = 64  # one call of `process`
-    in_flight: int = 2  # calls of `process` at once: one computing, one preparing
-    saturated: int = 32  # records queued, from which on they wait for `linger_s`
-    full: int = 16
+    outputs: Company = OUTPUTS
+    answers: Company = ANSWERS
+    saturated: int = 32  # records queued, from which on all company is waited for `linger_s`
     linger_s: float = 0.1
-    company_s: float = 0.008  # while more is being computed, what came out waits so long for company in its request
     max_undelivered: int = 512  # computed records whose outputs wait; above it nothing new is computed
     max_queued: int = 2_000  # read ahead; above it reading waits until half is worked off
     commit_every_s: float = 1.0
@@ -55,7 +59,7 @@ class Loop(Rebalances):
     def __init__(
         self, worker: Worker, consumer: GroupConsumer, producer: Producer, replies: ReplyWriter, pace: Pace
     ) -> None:
-        self._worker, self._consumer, self._producer, self._replies = worker, consumer, producer, replies
+        self._worker, self._consumer, self._producer = worker, consumer, producer
         self._pace = pace
         self._queue = FairQueue()
         self._parked: set[asyncio.Task[None]] = set()
@@ -63,9 +67,11 @@ class Loop(Rebalances):
         self._committed: dict[Partition, int] = {}
         self._taking: asyncio.Task[None] | None = None
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._outcomes: list[Outcome] = []
-        self._undelivered = 0
-        self._progress = asyncio.Event()
+        self._progress = Progress()
+        self._delivery = Delivery(
+            producer, replies, pace.outputs, pace.answers, self._progress,
+            lambda: bool(self._in_flight or self._queue), self._linger, self._delivered,
+        )
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_finish_s = time.monotonic()
         self._tally: Counter[str] = Counter()
@@ -78,7 +84,7 @@ class Loop(Rebalances):
         """
         await self._producer.start()
         await self._consumer.start(self)
-        works = (self._deliver_often(), self._commit_often(), self._watch())
+        works = (self._delivery.send_often(), self._delivery.answer_often(), self._commit_often(), self._watch())
         background = [self._spawn(work) for work in works]
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -96,8 +102,9 @@ class Loop(Rebalances):
             self._failure.result()
 
     def stats(self) -> dict[str, float]:
-        """Records delivered so far, the requests that carried them, and the fetches that brought some."""
-        return {name: float(self._tally[name]) for name in ("delivered", "requests", "fetches")}
+        """Records delivered so far, the requests to Kafka that carried outputs, and the fetches that brought some."""
+        tally = {name: float(self._tally[name]) for name in ("delivered", "fetches")}
+        return {**tally, "requests": float(self._delivery.requests)}
 
     async def assigned(self, count: int) -> None:
         """Partitions came: read them."""
@@ -117,7 +124,7 @@ class Loop(Rebalances):
             task.cancel()
         try:
             async with asyncio.timeout(0.8 * self._consumer.rebalance_s):
-                await self._reaches(lambda: not self._in_flight and not self._undelivered)
+                await self._progress.reaches(lambda: not self._in_flight and not self._delivery.undelivered)
         except TimeoutError:
             log.warning("%d records did not finish before the rebalance; they will be repeated", self._marks.unfinished)
         await self._commit()
@@ -133,12 +140,12 @@ class Loop(Rebalances):
             self._tally["fetches"] += 1
             self._dispatch()
             if len(self._queue) > self._pace.max_queued:
-                await self._reaches(lambda: len(self._queue) <= self._pace.max_queued // 2)
+                await self._progress.reaches(lambda: len(self._queue) <= self._pace.max_queued // 2)
             # While there is enough to do, records are left to gather: a fetch costs as much for one as for fifty.
             if len(self._queue) >= self._pace.saturated:
                 await asyncio.sleep(self._pace.linger_s / 2)
             else:
-                await self._reaches(lambda: len(self._in_flight) < self._pace.in_flight)
+                await self._progress.reaches(self._has_a_slot)
 
     def _enqueue(self, record: Record) -> None:
         tenant = self._worker.tenant(record)
@@ -154,25 +161,20 @@ class Loop(Rebalances):
 
         Called wherever records come or a slot does.
         """
-        while self._queue and len(self._in_flight) < self._pace.in_flight:
-            if self._undelivered >= self._pace.max_undelivered:
-                return
+        while self._queue and self._has_a_slot() and self._delivery.undelivered < self._pace.max_undelivered:
             task = self._spawn(self._work(self._queue.take(self._pace.max_records)))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
 
-    async def _reaches(self, state: Callable[[], bool]) -> None:
-        """Until `state()`, which is asked again whenever something came out, or a batch or a delivery is done."""
-        while not state():
-            self._progress.clear()
-            await self._progress.wait()
+    def _has_a_slot(self) -> bool:
+        return len(self._in_flight) < self._worker.calls(len(self._queue))
 
     async def _work(self, batch: list[Record]) -> None:
         try:
             await self._process(batch)
         finally:
             self._in_flight.discard(asyncio.current_task())
-            self._progress.set()
+            self._progress.made()
         self._dispatch()
 
     async def _process(self, batch: list[Record]) -> None:
@@ -218,39 +220,18 @@ class Loop(Rebalances):
 
     def _hand_over(self, outcome: Outcome) -> None:
         if outcome.done:
-            self._outcomes.append(outcome)
-            self._undelivered += len(outcome.done)
-            self._progress.set()
+            self._delivery.add(outcome)
 
-    async def _deliver_often(self) -> None:
-        """Send what has come out since the last time, all of it at once."""
-        while True:
-            await self._until_worth_a_request()
-            outcomes, self._outcomes = self._outcomes, []
-            replies = [reply for outcome in outcomes for reply in outcome.replies]
-            sending = self._producer.send([output for outcome in outcomes for output in outcome.outputs])
-            # A crash before both are acknowledged repeats both, under the same ids.
-            await (asyncio.gather(sending, self._replies.write(replies)) if replies else sending)
-            done = [record for outcome in outcomes for record in outcome.done]
-            for record in done:
-                self._marks.finish((record.topic, record.partition), record.offset)
-            self._last_finish_s = time.monotonic()
-            self._tally.update(requests=1, delivered=len(done))
-            self._undelivered -= len(done)
-            self._progress.set()
+    def _linger(self) -> float:
+        return self._pace.linger_s if len(self._queue) >= self._pace.saturated else 0.0
+
+    def _delivered(self, outcome: Outcome) -> None:
+        for record in outcome.done:
+            self._marks.finish((record.topic, record.partition), record.offset)
+        self._last_finish_s = time.monotonic()
+        self._tally["delivered"] += len(outcome.done)
+        if self._delivery.undelivered < self._pace.max_undelivered:
             self._dispatch()
-
-    async def _until_worth_a_request(self) -> None:
-        """Until something has come out, and then, while more is being computed, for company."""
-        await self._reaches(lambda: bool(self._outcomes))
-        saturated = len(self._queue) >= self._pace.saturated
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._pace.linger_s if saturated else self._pace.company_s):
-                await self._reaches(self._worth_a_request)
-
-    def _worth_a_request(self) -> bool:
-        full = sum(len(outcome.done) for outcome in self._outcomes) >= self._pace.full
-        return full or not (self._in_flight or self._queue)
 
     async def _commit_often(self) -> None:
         while True:

@@ -67,6 +67,10 @@ class Worker(Protocol):
         """
         ...
 
+    def calls(self, waiting: int) -> int:
+        """How many calls of `process` may run at once where `waiting` records are queued."""
+        ...
+
     def tenant(self, record: Record) -> str:
         """Whose record it is, as far as it tells: records of different tenants are taken in turn."""
         ...

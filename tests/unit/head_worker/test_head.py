@@ -76,7 +76,7 @@ OWN_WIDTH = Size(width=0, ffn=64, heads=3, pool=16)
 TAGS = ("O", "B-x", "I-x", "B-y", "I-y")
 
 
-def random_head(size, hidden=24):
+def random_head(size, hidden=48):
     """A head with random weights: (torch's model, the numpy head)."""
     torch.manual_seed(0)
     tags = TAGS if size.layer else TAGS[:1]
@@ -90,7 +90,7 @@ def random_head(size, hidden=24):
 @pytest.mark.parametrize("size", [SIZES["compact"], SIZES["small"], OWN_WIDTH], ids=["compact", "small", "own width"])
 def test_numpy_and_torch_agree(size):
     model, head = random_head(size)
-    vectors = np.random.default_rng(0).normal(size=(2, 7, 24)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(2, 7, 48)).astype(np.float32)
     mask = np.ones((2, 7), bool)
     mask[1, 4:] = False
     with torch.inference_mode():
@@ -102,7 +102,7 @@ def test_numpy_and_torch_agree(size):
     assert {n: tuple(t.shape) for n, t in model.state_dict().items()} == head.architecture.tensors()
 
 
-def rows(count, hidden=24):
+def rows(count, hidden=48):
     rng = np.random.default_rng(3)
     return [row_of("x", rng.normal(size=(n, hidden)).astype(np.float32), [(0, 1)] * n) for n in range(1, count + 1)]
 

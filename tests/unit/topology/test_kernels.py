@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from tests.built import NO_COMPILER
-from topology.kernels import SETS, Kernels, PackedLinear, computes_rightly, kernels
+from topology.kernels import NEEDS, SETS, Kernels, PackedLinear, computes_rightly, kernels
 
 if NO_COMPILER:
     pytest.skip("left out: no C compiler built the kernels here", allow_module_level=True)
 assert kernels() is not None, "a C compiler is here and the kernels are not built: see what the installation printed"
 LIBRARY = ctypes.CDLL(importlib.util.find_spec("topology.kernels._native").origin)
-NEEDS = {"vnni": 2, "avx2": 1, "generic": 0}
 HERE = [name for name in SETS if LIBRARY.headrace_processor() & NEEDS[name] == NEEDS[name]]
 
 

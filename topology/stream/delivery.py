@@ -1,0 +1,121 @@
+"""What came out of a worker on its way: outputs to Kafka, replies to Redis, each sharing requests.
+
+A request costs far more than the records in it. So where more is being computed, what came out waits a moment for
+company; where nothing is, it goes at once. Replies and outputs go their own ways: a caller waits for the reply only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from topology.stream.kafka import Producer
+from topology.stream.records import Outcome
+from topology.stream.replies import ReplyWriter
+
+
+@dataclass(frozen=True)
+class Company:
+    """How long what came out waits for company, while more is being computed."""
+
+    wait_s: float
+    full: int = 16  # records that are worth a request by themselves
+
+
+@dataclass
+class _Due:
+    outcome: Outcome
+    left: int  # of its outputs and replies, what has not arrived
+
+
+@dataclass
+class _Box:
+    company: Company
+    due: list[_Due] = field(default_factory=list)
+    sent: list[_Due] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        return sum(len(due.outcome.done) for due in self.due) >= self.company.full
+
+
+class Progress:
+    """Something happened: whoever waits looks again."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def made(self) -> None:
+        """Wake whoever waits."""
+        self._event.set()
+
+    async def reaches(self, state: Callable[[], bool]) -> None:
+        """Until `state()`, which is asked again at every progress."""
+        while not state():
+            self._event.clear()
+            await self._event.wait()
+
+
+class Delivery:
+    """Delivers outcomes. `on_done` hears of each whose outputs are acknowledged and whose replies are written.
+
+    `busy`: whether more is being computed. `linger_s`: seconds that requests wait to be full, where records queue up.
+    """
+
+    def __init__(
+        self, producer: Producer, replies: ReplyWriter, outputs: Company, answers: Company, progress: Progress,
+        busy: Callable[[], bool], linger_s: Callable[[], float], on_done: Callable[[Outcome], None],
+    ) -> None:
+        self._producer, self._replies, self._progress = producer, replies, progress
+        self._busy, self._linger_s, self._on_done = busy, linger_s, on_done
+        self._outputs, self._answers = _Box(outputs), _Box(answers)
+        self.undelivered = 0  # records
+        self.requests = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """What came out just now."""
+        due = _Due(outcome, bool(outcome.outputs) + bool(outcome.replies))
+        self.undelivered += len(outcome.done)
+        if outcome.outputs:
+            self._outputs.due.append(due)
+        if outcome.replies:
+            self._answers.due.append(due)
+        if not due.left:
+            self._arrived(due)
+        self._progress.made()
+
+    async def send_often(self) -> None:
+        """Write outputs to Kafka until cancelled. Raises: Unavailable."""
+        while True:
+            outcomes = await self._worth_a_request(self._outputs)
+            await self._producer.send([output for outcome in outcomes for output in outcome.outputs])
+            self.requests += 1
+            self._written(self._outputs)
+
+    async def answer_often(self) -> None:
+        """Write replies to Redis until cancelled. Raises: Unavailable."""
+        while True:
+            outcomes = await self._worth_a_request(self._answers)
+            await self._replies.write([reply for outcome in outcomes for reply in outcome.replies])
+            self._written(self._answers)
+
+    async def _worth_a_request(self, box: _Box) -> list[Outcome]:
+        await self._progress.reaches(lambda: bool(box.due))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._linger_s() or box.company.wait_s):
+                await self._progress.reaches(lambda: not self._busy() or box.full)
+        box.sent, box.due = box.due, []
+        return [due.outcome for due in box.sent]
+
+    def _written(self, box: _Box) -> None:
+        for due in box.sent:
+            due.left -= 1
+            if not due.left:
+                self._arrived(due)
+        self._progress.made()
+
+    def _arrived(self, due: _Due) -> None:
+        self.undelivered -= len(due.outcome.done)
+        self._on_done(due.outcome)
