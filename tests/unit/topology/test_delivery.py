@@ -1,0 +1,108 @@
+"""What came out goes to Kafka and to Redis each in its own time, and is done when both have it."""
+
+import asyncio
+
+from topology.stream.delivery import Company, Delivery, Progress
+from topology.stream.records import Outcome, Output, Record, Reply
+
+
+class Written:
+    """Notes what it is given; `open` lets it return."""
+
+    def __init__(self, seen):
+        self.calls, self.open, self.seen = [], asyncio.Event(), seen
+        self.open.set()
+
+    async def send(self, outputs):
+        self.calls.append([o.value for o in outputs])
+        self.seen.made()
+        await self.open.wait()
+
+    async def write(self, replies):
+        self.calls.append([r.request_id for r in replies])
+        self.seen.made()
+        await self.open.wait()
+
+
+class Bench:
+    def __init__(self, outputs_s=60.0, answers_s=60.0, full=16):
+        self.seen, self.done, self.busy, self.progress = Progress(), [], True, Progress()
+        self.kafka, self.redis = Written(self.seen), Written(self.seen)
+        self.delivery = Delivery(
+            self.kafka, self.redis, Company(outputs_s, full), Company(answers_s), self.progress,
+            lambda: self.busy, lambda: 0.0, self.on_done,
+        )
+
+    def on_done(self, outcome):
+        self.done.append(outcome.done[0].offset)
+        self.seen.made()
+
+    async def __aenter__(self):
+        works = (self.delivery.send_often(), self.delivery.answer_often())
+        self.tasks = [asyncio.create_task(work) for work in works]
+        return self
+
+    async def __aexit__(self, *_):
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def comes_out(self, offset, outputs=1, replies=1):
+        record = Record("t", 0, offset, None, b"")
+        self.delivery.add(Outcome(
+            [record], [Output("o", None, b"%d" % offset)] * outputs, [Reply("", str(offset), b"", True)] * replies
+        ))
+
+    async def until(self, state):
+        await asyncio.wait_for(self.seen.reaches(state), 5)
+
+
+async def test_a_caller_is_answered_while_outputs_wait_for_company():
+    async with Bench(answers_s=0.001) as it:
+        it.comes_out(1)
+        await it.until(lambda: it.redis.calls == [["1"]])
+        assert it.kafka.calls == [] and it.done == [] and it.delivery.undelivered == 1
+        it.busy = False
+        it.progress.made()
+        await it.until(lambda: it.done == [1])
+        assert it.kafka.calls == [[b"1"]] and it.delivery.undelivered == 0
+
+
+async def test_a_record_is_done_only_when_both_have_it():
+    async with Bench() as it:
+        it.busy = False
+        it.redis.open.clear()
+        it.comes_out(1)
+        await it.until(lambda: it.kafka.calls == [[b"1"]] and it.redis.calls == [["1"]])
+        assert it.done == []
+        it.redis.open.set()
+        await it.until(lambda: it.done == [1])
+
+
+async def test_what_comes_out_while_a_request_is_on_its_way_shares_the_next():
+    async with Bench() as it:
+        it.busy = False
+        it.kafka.open.clear()
+        it.comes_out(1, replies=0)
+        await it.until(lambda: it.kafka.calls == [[b"1"]])
+        for offset in (2, 3, 4):
+            it.comes_out(offset, replies=0)
+        it.kafka.open.set()
+        await it.until(lambda: it.done == [1, 2, 3, 4])
+        assert it.kafka.calls == [[b"1"], [b"2", b"3", b"4"]]
+
+
+async def test_a_full_request_waits_no_longer_and_company_ends_with_its_time():
+    async with Bench(full=2, answers_s=0.001) as it:
+        it.comes_out(1)
+        it.comes_out(2)
+        await it.until(lambda: it.kafka.calls == [[b"1", b"2"]])
+        await it.until(lambda: it.done == [1, 2])
+        it.comes_out(3, outputs=0)
+        await it.until(lambda: it.done == [1, 2, 3])
+
+
+async def test_what_has_nothing_to_deliver_is_done_at_once():
+    async with Bench() as it:
+        it.comes_out(1, outputs=0, replies=0)
+        assert it.done == [1]
