@@ -46,10 +46,10 @@ encoder = "{encoder}"
 device = "{device}"
 precision = "{precision}"
 latency_ms = 35
-partitions = 1
+partitions = {encoders}
 workers = {encoders}
 [rings.bench.cells.a]
-partitions = 1
+partitions = {head_workers}
 workers = {head_workers}
 """
 
