@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from topology.errors import BadHead
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _WORD = re.compile(r"\w")
 _HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
+# One text at a time: heads are scored on threads, and while dateparser runs the whole process filters its warnings.
+_ALONE = threading.Lock()
 _DATED = ("date", "time")
 _COUNTED = ("number", "amount", "duration")
 
@@ -49,6 +52,11 @@ def check_available(kinds: Collection[str]) -> None:
 
 def find(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[SystemEntity]:
     """The entities of `kinds`, in the text's order, none inside another. "tomorrow" counts from `now_us` (UTC)."""
+    with _ALONE:
+        return list(_apart(_found(text, lang, now_us, kinds)))
+
+
+def _found(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[SystemEntity]:
     found: list[SystemEntity] = []
     if "email" in kinds:
         found += [SystemEntity(m.start(), m.end(), "email", m.group()) for m in _EMAIL.finditer(text)]
@@ -59,7 +67,7 @@ def find(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[Syst
         for one in (e for e in [*found, *counted] if e.kind in ("email", "amount")):  # an amount of money is no date
             masked = masked[: one.start] + "|" * (one.end - one.start) + masked[one.end :]
         found += [one for one in _dates(masked, lang, now_us) if one.kind in kinds]
-    return list(_apart(found))
+    return found
 
 
 def _apart(found: list[SystemEntity]) -> Iterator[SystemEntity]:

@@ -1,5 +1,8 @@
 """Entities that every tenant understands, merged with the tenant's own."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -64,3 +67,14 @@ def test_a_manifest_with_an_unknown_kind_or_crooked_synonyms_is_refused():
     for wrong in ({"system_entities": ("colour",)}, {"synonyms": {"room": ["lounge"]}}):
         with pytest.raises(BadHead, match=next(iter(wrong))):
             HeadManifest.from_json(manifest(**wrong).to_json())
+
+
+def test_threads_find_what_one_finds_and_leave_the_interpreters_warnings_as_they_were():
+    asked = 8 * [("call me tomorrow at 5 pm", "en"), ("morgen um 17 uhr für 20 €", "de"), ("pay $49.99", "en")]
+    alone = [find(text, lang, WEDNESDAY_US, SYSTEM_ENTITIES) for text, lang in asked]
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(4) as lanes:
+        together = list(lanes.map(lambda one: find(*one, WEDNESDAY_US, SYSTEM_ENTITIES), asked))
+    assert together == alone
+    assert all(alone)
+    assert list(warnings.filters) == filters
