@@ -11,7 +11,7 @@ import numpy as np
 from encoder_worker.engine import Encoded, Rows
 from topology.encoders import cache_dir, weights_sha256
 from topology.errors import Misconfigured
-from topology.kernels import EncoderStruct, LayerStruct, PackedLinear, kernels
+from topology.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, kernels
 from topology.tensors import Tensors, open_mapped
 
 RECIPE = 1  # raised whenever the same weights would give another file
@@ -33,6 +33,7 @@ class Int8Engine:
         try:
             self._tensors, metadata, self._body = open_mapped(place)
             self._sizes: dict[str, float] = json.loads(metadata["encoder"])
+            _check_widths(self._sizes)
             self._struct = self._encoder()
         except (OSError, ValueError, KeyError) as error:
             raise Misconfigured(f"{place}: no int8 encoder ({error}); delete it and it is made anew") from error
@@ -71,6 +72,16 @@ NO_KERNELS = (
     "the int8 kernels are not built for this machine: install a C compiler and run `pip install --no-binary headrace "
     "headrace` again (or unset HEADRACE_KERNELS=off), or choose another precision in headrace.toml"
 )
+
+
+def _check_widths(sizes: dict[str, float]) -> None:
+    hidden, heads = int(sizes["hidden"]), int(sizes["heads"])
+    for name, width in (("vectors", hidden), ("an attention head", hidden // heads)):
+        if width % WIDTHS_OF:
+            raise Misconfigured(
+                f"an encoder whose width of {name} is {width} has no int8 form, {WIDTHS_OF} must divide it: choose "
+                "another precision in headrace.toml"
+            )
 
 
 def _address(tensors: Tensors, name: str) -> int | None:

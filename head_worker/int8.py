@@ -15,10 +15,9 @@ from head_worker.architecture import LAYER, LINEARS, Architecture
 from head_worker.engine import Array, Head, TokenVectors
 from head_worker.float32 import Float32Head
 from topology.heads import HeadManifest
-from topology.kernels import HeadStruct, Kernels, LayerStruct, LinearStruct, PackedLinear
+from topology.kernels import WIDTHS_OF, HeadStruct, Kernels, LayerStruct, LinearStruct, PackedLinear
 
 Tensors = Mapping[str, NDArray[Any]]
-LANES = 16  # the kernels take widths and attention heads in multiples of this
 
 
 class Int8Head(Head):
@@ -43,7 +42,7 @@ class Int8Head(Head):
 
     def _build(self) -> HeadStruct:
         architecture = Architecture.of(self.manifest, {name: (p.n, p.k) for name, p in self._parts.items()})
-        _check_lanes(self.manifest, architecture)
+        _check_widths(self.manifest, architecture)
         part = {name: self._parts[name].struct() if name in self._parts else LinearStruct() for name in LINEARS}
         at = {name: array.ctypes.data for name, array in self._norms.items()}
         layer = LayerStruct(
@@ -64,7 +63,7 @@ def linears_of(tensors: Tensors) -> dict[str, PackedLinear]:
 
 def tensors_of(head: Float32Head) -> dict[str, NDArray[Any]]:
     """The int8 form of a float32 head. Raises: ValueError where its widths are none that the kernels take."""
-    _check_lanes(head.manifest, head.architecture)
+    _check_widths(head.manifest, head.architecture)
     found: dict[str, NDArray[Any]] = {}
     for name in head.architecture.linears():
         found.update(PackedLinear.of(head.weights[f"{name}.weight"], head.weights[f"{name}.bias"]).tensors(name))
@@ -98,12 +97,12 @@ def _norms(manifest: HeadManifest, parts: Mapping[str, PackedLinear], tensors: T
     return found
 
 
-def _check_lanes(manifest: HeadManifest, architecture: Architecture) -> None:
+def _check_widths(manifest: HeadManifest, architecture: Architecture) -> None:
     sizes = {"hidden": architecture.hidden, "width": architecture.width}
     if architecture.layer:
         sizes["width of an attention head"] = architecture.width // manifest.attention_heads
     for name, size in sizes.items():
-        if size % LANES:
-            raise ValueError(f"int8 heads have a {name} that {LANES} divides, not {size}")
+        if size % WIDTHS_OF:
+            raise ValueError(f"int8 heads have a {name} that {WIDTHS_OF} divides, not {size}")
     if architecture.pool > architecture.width:
         raise ValueError(f"its pooled layer of {architecture.pool} is wider than the head ({architecture.width})")

@@ -21,8 +21,8 @@ from topology.stream.records import Outcome, Output, Record, Reply
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
 
-LANES = 2  # utterances that are scored at once: one worker on two cores costs fewer requests than two workers
-CALLS = 4  # at once: some are scored, the others are read or wait for their results to be taken
+THREADS = 2  # that score: one worker on two cores costs fewer requests than two workers
+CALLS = 4  # of `process` at once: some are scored, the others are read or wait for their results to be taken
 CHUNK = 4  # utterances that are scored before the first of them is answered
 
 
@@ -53,9 +53,9 @@ class HeadWorker:
         self._dead_letters = topics.dead_letters(settings.prefix)
         self._shadows = topics.shadows(settings.prefix)
         self._quotas = settings.quotas
-        self._lanes = ThreadPoolExecutor(LANES, "heads")
+        self._threads = ThreadPoolExecutor(THREADS, "heads")
         self._tally: Counter[str] = Counter()
-        self._tallying = threading.Lock()  # lanes count side by side
+        self._tallying = threading.Lock()  # the threads count side by side
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Tenants whose head is in memory are answered at once; the others come again when it is."""
@@ -79,7 +79,7 @@ class HeadWorker:
             else:
                 warm.append(self._with_shadow(head, tenant, asked))
         for some in _chunks(warm):
-            yield await asyncio.get_running_loop().run_in_executor(self._lanes, self._score, some)
+            yield await asyncio.get_running_loop().run_in_executor(self._threads, self._score, some)
 
     def _version(self, embedding: wire.Embedding) -> tuple[str, str]:
         """(version, sha256) of what answers: the canary for its share, in its own space. Raises: UnknownTenant."""

@@ -17,13 +17,14 @@ from torch.nn import functional as F
 from head_worker.decode import words_of
 from head_worker.engine import TokenVectors
 from head_worker.float32 import Float32Head
-from head_worker.int8 import LANES, tensors_of
+from head_worker.int8 import tensors_of
 from head_worker.load import load_head
 from infra.training.calibrate import OUT_OF_SCOPE, calibrate
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.model import SIZES, HeadModel, Size
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest
+from topology.kernels import WIDTHS_OF
 from topology.tensors import to_bytes
 
 IGNORED = -100
@@ -93,10 +94,10 @@ def _model(hidden: int, intents: int, tags: int, recipe: Recipe) -> HeadModel:
     size = recipe.size
     width = size.width or hidden
     widths = (hidden, width, *([width // size.heads] if size.layer else []))
-    if recipe.precision == "int8" and any(one % LANES for one in widths):
+    if recipe.precision == "int8" and any(one % WIDTHS_OF for one in widths):
         raise Misconfigured(
             f"a head of width {width} with {size.heads} attention heads on vectors of {hidden}: int8 takes widths, "
-            f"also of one attention head, that {LANES} divides"
+            f"also of one attention head, that {WIDTHS_OF} divides"
         )
     if size.layer and width % size.heads:
         raise Misconfigured(f"a head's width of {width} does not divide into {size.heads} attention heads")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 PANEL, QUAD = 16, 4
+WIDTHS_OF = 16  # float32 in the widest register: hidden widths, also of one attention head, are multiples of it
 SETS = ("amx", "vnni", "avx2", "generic")  # the best first
 NEEDS = {"amx": 4, "vnni": 2, "avx2": 1, "generic": 0}
 

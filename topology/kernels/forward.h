@@ -21,7 +21,7 @@ typedef int8_t bytes __attribute__((vector_size(LANES)));
 #ifndef INPUTS
 #define INPUTS LANES /* a row of activations is zeros from its last input to a multiple of so many */
 #define SPARE_ROWS 0 /* that may be read past the last, with anything in them */
-#define BEGIN()
+#define BEGIN()      /* around every multiplication, on its thread */
 #define END()
 #endif
 enum { PLAIN, GELU_ERF, GELU_TANH, TANH };

@@ -125,3 +125,17 @@ def test_a_family_without_a_packed_form_is_refused_by_name_in_int8(tmp_path):
     FAMILIES["albert"]().save_pretrained(tmp_path)
     with pytest.raises(Misconfigured, match="albert"):
         load_packed(tmp_path)
+
+
+@needs_kernels
+@pytest.mark.parametrize("sizes,named", [
+    ({"hidden_size": 32, "num_attention_heads": 4}, "an attention head is 8"),
+    ({"hidden_size": 40, "num_attention_heads": 1}, "vectors is 40"),
+])
+def test_widths_that_the_kernels_do_not_take_are_refused_by_name(tmp_path, sizes, named):
+    BertModel(BertConfig(**{**SIZE, **sizes})).save_pretrained(tmp_path)
+    model = load_packed(tmp_path)
+    place = tmp_path / "int8.safetensors"
+    place.write_bytes(to_bytes(_tensors(model, _reach(model, ROWS)), {"encoder": json.dumps(_sizes(model))}))
+    with pytest.raises(Misconfigured, match=named):
+        Int8Engine(place)
