@@ -35,7 +35,7 @@ TOP_PER_S = 1_600.0
 def run(plan: Plan) -> Result:
     """The highest rate at which nine of ten embeddings are answered within 25 ms, by bisection."""
     encoder, _ = prepare(plan.tenants)
-    with stand(plan.tenants, encoders=1, head_workers=1) as it, asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with stand(plan.tenants) as it, asyncio.Runner(loop_factory=new_event_loop) as runner:
         knee, tried = runner.run(_knee(it, plan, space_of(encoder, 250)))
     per_s, load = knee
     cores = bare.PROCESSES

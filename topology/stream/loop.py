@@ -230,8 +230,7 @@ class Loop(Rebalances):
             self._marks.finish((record.topic, record.partition), record.offset)
         self._last_finish_s = time.monotonic()
         self._tally["delivered"] += len(outcome.done)
-        if self._delivery.undelivered < self._pace.max_undelivered:
-            self._dispatch()
+        self._dispatch()
 
     async def _commit_often(self) -> None:
         while True:

@@ -100,6 +100,8 @@ async def test_a_full_request_waits_no_longer_and_company_ends_with_its_time():
         await it.until(lambda: it.done == [1, 2])
         it.comes_out(3, outputs=0)
         await it.until(lambda: it.done == [1, 2, 3])
+        assert it.redis.calls == [["1", "2"], ["3"]]
+        assert it.kafka.calls == [[b"1", b"2"]] and it.busy
 
 
 async def test_what_has_nothing_to_deliver_is_done_at_once():
