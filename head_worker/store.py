@@ -6,15 +6,20 @@ import importlib
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from topology.errors import BadHead, Misconfigured
+from topology.errors import BadHead, HeadraceError, Misconfigured, Unavailable
 from topology.heads import HeadManifest
 from topology.settings import Heads
 
 FILES = ("head.json", "head.safetensors")
+# Not every S3-compatible server knows the checksums that boto adds by itself since 2025; a head has its own sha256.
+S3_OPTIONS = {"config_kwargs": {
+    "request_checksum_calculation": "when_required", "response_checksum_validation": "when_required",
+}}
 
 
 class HeadStore:
@@ -60,7 +65,7 @@ class RemoteStore(HeadStore):
         super().__init__(cache)
         try:
             fsspec = importlib.import_module("fsspec")  # by name: a worker with a local store has no need of it
-            self._files, self._base = fsspec.core.url_to_fs(url)
+            self._files, self._base = fsspec.core.url_to_fs(url, **(S3_OPTIONS if url.startswith("s3://") else {}))
         except (ImportError, ValueError) as error:
             raise Misconfigured(
                 f"heads.store = {url!r}: {error}; pip install 'headrace[store]' brings fsspec and S3"
@@ -100,35 +105,53 @@ class RemoteStore(HeadStore):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def versions(self, ring: str, tenant: str) -> list[str]:
-        """As `HeadStore.versions`."""
-        try:
-            found = self._files.ls(self._at(ring, tenant), detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        names = [str(place).rstrip("/").rpartition("/")[2] for place in found]
-        return sorted(name for name in names if self._files.exists(self._at(ring, tenant, name, "head.json")))
+        """As `HeadStore.versions`. Raises: Unavailable."""
+        with self._reaching(ring, tenant):
+            try:
+                found = self._files.ls(self._at(ring, tenant), detail=False, refresh=True)
+            except FileNotFoundError:
+                return []
+            names = [str(place).rstrip("/").rpartition("/")[2] for place in found]
+            return sorted(name for name in names if self._files.exists(self._at(ring, tenant, name, "head.json")))
 
     def put(self, source: Path) -> HeadManifest:
-        """As `HeadStore.put`; the manifest goes last, so that a version is there whole or not at all."""
+        """As `HeadStore.put`; the manifest goes last, so that a version is there whole or not at all.
+
+        Raises: BadHead, Unavailable.
+        """
         manifest = manifest_in(source)
         at = (manifest.ring, manifest.tenant, manifest.version)
-        for name in reversed(FILES):
-            self._files.makedirs(self._at(*at), exist_ok=True)
-            self._files.put_file(str(source / name), self._at(*at, name))
+        with self._reaching(*at):
+            for name in reversed(FILES):
+                self._files.makedirs(self._at(*at), exist_ok=True)
+                self._files.put_file(str(source / name), self._at(*at, name))
         return manifest
 
     def manifest(self, ring: str, tenant: str, version: str) -> HeadManifest:
-        """As `HeadStore.manifest`."""
-        try:
-            return HeadManifest.from_json(self._files.cat_file(self._at(ring, tenant, version, "head.json")).decode())
-        except OSError as error:
-            raise BadHead(f"{self._at(ring, tenant, version)}: cannot be read: {error}") from error
+        """As `HeadStore.manifest`. Raises: BadHead, Unavailable."""
+        with self._reaching(ring, tenant, version):
+            try:
+                body = self._files.cat_file(self._at(ring, tenant, version, "head.json")).decode()
+            except FileNotFoundError as error:
+                raise BadHead(f"{self._at(ring, tenant, version)}: there is no such version") from error
+        return HeadManifest.from_json(body)
 
     def delete(self, ring: str, tenant: str) -> None:
-        """As `HeadStore.delete`."""
+        """As `HeadStore.delete`. Raises: Unavailable."""
         super().delete(ring, tenant)
-        if self._files.exists(self._at(ring, tenant)):
-            self._files.rm(self._at(ring, tenant), recursive=True)
+        with self._reaching(ring, tenant):
+            for place in self._files.find(self._at(ring, tenant)):
+                self._files.rm_file(place)  # one by one: deleting many at once needs a checksum that some servers lack
+
+    @contextmanager
+    def _reaching(self, *parts: str) -> Iterator[None]:
+        """Every file system and each of its libraries has its own errors."""
+        try:
+            yield
+        except HeadraceError:
+            raise
+        except Exception as error:
+            raise Unavailable(f"the head store at {self._at(*parts)}: {type(error).__name__}: {error}") from error
 
 
 def manifest_in(source: Path) -> HeadManifest:

@@ -40,6 +40,9 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     cliff.add_argument("--cold-rate", type=float, default=10.0, help="cold utterances a second (default: 10)")
     fairness = _add(bench, add, "fairness", _fairness, "one tenant floods its cell at ten times its share")
     fairness.add_argument("--rate", type=float, default=30.0, help="of ten tenants together, before (default: 30)")
+    lifecycle = _add(bench, add, "lifecycle", _lifecycle, "a head's whole life on several workers, under traffic")
+    lifecycle.add_argument("--workers", type=int, default=3, help="head workers (default: 3)")
+    lifecycle.add_argument("--rate", type=float, default=60.0, help="utterances a second (default: 60)")
     accuracy = _add(bench, add, "accuracy", _accuracy, "ATIS through the pipeline, three seeds (about 15 minutes)")
     accuracy.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     accuracy.add_argument("--size", choices=("compact", "standard"), default="standard")
@@ -121,6 +124,13 @@ def _fairness(args: argparse.Namespace) -> None:
 
     result = fairness.run(args.rate, 6.0 if args.short else args.seconds * 4)
     report.finish("fairness", result, _given(args), args.json, fairness.plot(result))
+
+
+def _lifecycle(args: argparse.Namespace) -> None:
+    from benchmarks import lifecycle, report
+
+    result = lifecycle.run(args.workers, args.rate, 3.0 if args.short else args.seconds / 2)
+    report.finish("lifecycle", result, _given(args), args.json, lifecycle.plot(result))
 
 
 def _accuracy(args: argparse.Namespace) -> None:

@@ -38,20 +38,24 @@ def jars_dir() -> Path:
 
 def jars(say: Callable[[str], None] = print) -> Path:
     """The directory of Kafka's jars, fetched once. Raises: Misconfigured."""
-    folder = jars_dir()
-    if (folder / "complete").exists():
-        return folder
     if not available():
         raise Misconfigured('kind = "kafka" needs Java 17 and Maven on the PATH; or use "embedded" or "external"')
-    say(f"fetching Apache Kafka {VERSION} by Maven, about 100 MB")
+    return fetched(jars_dir(), POM, f"Apache Kafka {VERSION} (100 MB)", say)
+
+
+def fetched(folder: Path, pom: str, what: str, say: Callable[[str], None] = print) -> Path:
+    """`folder`, with everything that a pom depends on under `jars`, fetched by Maven once. Raises: Misconfigured."""
+    if (folder / "complete").exists():
+        return folder
+    say(f"fetching {what} by Maven")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pom.xml").write_text(POM)
+    (folder / "pom.xml").write_text(pom)
     command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
     done = subprocess.run(
         [*command, f"-DoutputDirectory={folder / 'jars'}"], capture_output=True, text=True, timeout=FETCH_S
     )
     if done.returncode:
-        raise Misconfigured(f"Maven did not fetch Kafka:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+        raise Misconfigured(f"Maven did not fetch {what}:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
     (folder / "complete").touch()
     return folder
 

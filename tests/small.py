@@ -17,7 +17,7 @@ state_dir = "state"
 [broker]
 kind = "{kind}"
 [heads]
-store = "heads"
+store = "{store}"
 [limits]
 max_chars = 200
 max_tokens = 40
@@ -44,7 +44,7 @@ def example(number):
 
 
 @contextmanager
-def small_stack(home, kind="embedded", workers=1, precision="float32", extra=""):
+def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra=""):
     """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file."""
     encoder = home / "encoder"
     torch.manual_seed(0)
@@ -55,7 +55,9 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", extra="")
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(encoder)
     config = home / "headrace.toml"
-    config.write_text(CONFIG.format(encoder=encoder, kind=kind, workers=workers, precision=precision, extra=extra))
+    config.write_text(CONFIG.format(
+        encoder=encoder, kind=kind, workers=workers, precision=precision, store=store, extra=extra
+    ))
     with stack(config) as (settings, supervisor):
         out = home / "acme"
         examples = [example(i) for i in range(80)]

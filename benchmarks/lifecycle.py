@@ -1,0 +1,222 @@
+"""A head's whole life on several head workers, under traffic: how soon do all follow, and does a reply go wrong?
+
+Tenants spread over all workers are asked all the time. Every tenant's head is published, tried as a canary, promoted,
+put in the shadow, rolled back, retracted and published again, by records on the registry topic. The two versions name
+their intents and labels differently, so that a reply made of both would be seen. A canary's share is decided by the id
+of each utterance, so every single reply is checked against the version that had to give it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from aiokafka.partitioner import DefaultPartitioner
+
+from benchmarks.arrivals import texts
+from benchmarks.report import Result
+from benchmarks.stand import RING, Stand, prepare, stand, store_dir
+from infra import announce
+from producers import Headrace
+from topology import topics
+from topology.errors import HeadraceError, UnknownTenant
+from topology.heads import HeadManifest
+from topology.registry import Candidate
+from topology.settings import Settings
+from topology.stream.kafka import TopicReader
+from topology.stream.process import new_event_loop
+
+TENANTS, SHARE, SECOND = 9, 0.5, "v2"
+Expected = Callable[[str], str | None]  # id → the version that must answer, None where the tenant must be unknown
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One utterance's end: `version` None where the tenant was unknown, `wrong` says what else went wrong."""
+
+    id: str
+    tenant: str
+    at_s: float
+    version: str | None
+    wrong: str = ""
+
+
+@dataclass
+class Step:
+    """One change of every tenant's head: when each was announced, and what must answer before and after."""
+
+    name: str
+    before: Expected
+    after: Expected
+    announced_s: dict[str, float] = field(default_factory=dict)
+
+
+def run(workers: int, rate_per_s: float, seconds: float, broker: str = "kafka") -> Result:
+    """By step, ms from announcing to the last answer of before at its caller: `applied_max_ms`, `applied_p50_ms`.
+
+    `dropped`, `mislabelled` and `wrong_version` count replies of the whole run. `seconds`: of each step.
+    """
+    _, firsts = prepare(TENANTS)
+    seconds_ = [_second(one) for one in firsts]
+    with (
+        stand(TENANTS, broker=broker, head_workers=workers) as it,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
+        return runner.run(_measure(it, firsts, seconds_, workers, rate_per_s, seconds))
+
+
+def _second(first: HeadManifest) -> HeadManifest:
+    """The same weights as another version, with other names for all it may say. Written beside the first."""
+    found = replace(
+        first, version=SECOND, intents=tuple(f"{SECOND}-{one}" for one in first.intents),
+        tags=("O", *(f"{tag[:2]}{SECOND}-{tag[2:]}" for tag in first.tags[1:])),
+    )
+    place = store_dir() / first.ring / first.tenant
+    (place / SECOND).mkdir(exist_ok=True)
+    (place / SECOND / "head.safetensors").unlink(missing_ok=True)
+    os.link(place / first.version / "head.safetensors", place / SECOND / "head.safetensors")
+    (place / SECOND / "head.json").write_text(found.to_json())
+    return found
+
+
+async def _measure(
+    it: Stand, firsts: Sequence[HeadManifest], seconds_: Sequence[HeadManifest], workers: int, rate_per_s: float,
+    seconds: float,
+) -> Result:
+    settings, answers, stop = it.settings, list[Answer](), asyncio.Event()
+    old, new = (lambda _: "v1"), (lambda _: SECOND)
+    canary = Candidate("v1", firsts[0].space, firsts[0].sha256, "canary", SHARE)
+
+    async def on_trial(manifest: HeadManifest, mode: str, share: float) -> None:
+        await announce.announce_candidate(settings, manifest, mode, share)
+
+    async def change(step: Step, heads: Sequence[HeadManifest], act: Callable[[HeadManifest], Awaitable[Any]]) -> Step:
+        for head in heads:
+            step.announced_s[head.tenant] = asyncio.get_running_loop().time()
+            await act(head)
+        await asyncio.sleep(seconds)  # the step's own measuring time, under traffic
+        return step
+
+    async with Headrace(settings) as client:
+        asking = asyncio.create_task(_ask(client, it.names, rate_per_s, answers, stop))
+        steps = [
+            await change(Step("publish", old, new), seconds_, lambda head: announce.announce(settings, head)),
+            await change(Step("canary", new, lambda one: "v1" if canary.takes(one) else SECOND), firsts,
+                         lambda head: on_trial(head, "canary", SHARE)),
+            await change(Step("promote", lambda one: "v1" if canary.takes(one) else SECOND, old), firsts,
+                         lambda head: announce.announce(settings, head)),
+            shadow := await change(Step("shadow", old, old), seconds_, lambda head: on_trial(head, "shadow", 1.0)),
+            await change(Step("end the trial", old, old), firsts, lambda head: announce.announce(settings, head)),
+            await change(Step("publish again", old, new), seconds_, lambda head: announce.announce(settings, head)),
+            await change(Step("roll back", new, old), firsts, lambda head: announce.announce(settings, head)),
+            await change(Step("delete", old, lambda _: None), firsts,
+                         lambda head: announce.retract(settings, RING, head.tenant)),
+            await change(Step("publish after delete", lambda _: None, old), firsts,
+                         lambda head: announce.announce(settings, head)),
+        ]
+        stop.set()
+        sent = await asking
+    compared = await _compared(settings)
+    by_step = {step.name: _applied(step, steps[i + 1] if i + 1 < len(steps) else None, answers)
+               for i, step in enumerate(steps)}
+    by_step["shadow"] = _shadowed(shadow, steps[4], answers, compared)
+    return {
+        "workers": workers, "workers_asked": len(_partitions(it.names, workers)), "tenants": len(it.names),
+        "rate_per_s": rate_per_s, "sent": sent, "answered": len(answers),
+        "dropped": sent - len(answers) + sum(one.wrong.startswith("error") for one in answers),
+        "mislabelled": sum(one.wrong == "labels of another version" for one in answers),
+        "wrong_version": sum(step["wrong_version"] for step in by_step.values()),
+        "wrong": dict(Counter(one.wrong for one in answers if one.wrong)),
+        "applied_max_ms": max(step["applied_max_ms"] for step in by_step.values()), "by_step": by_step,
+    }
+
+
+async def _ask(
+    client: Headrace, names: Sequence[str], rate_per_s: float, answers: list[Answer], stop: asyncio.Event
+) -> int:
+    """Poisson arrivals over the tenants until `stop`; returns how many were sent, once every one has ended."""
+    draw, said, loop = np.random.default_rng(0), texts("uniform", 0), asyncio.get_running_loop()
+    sent = 0
+
+    async def one(tenant: str, text: str, own: str) -> None:
+        try:
+            reply = await client.predict(tenant, text, lang="en", deadline=30, id=own)
+        except UnknownTenant:
+            answers.append(Answer(own, tenant, loop.time(), None))
+        except HeadraceError as error:
+            answers.append(Answer(own, tenant, loop.time(), None, f"error: {error.code}"))
+        else:
+            labels = [reply.intent, *(entity.label for entity in reply.entities)]
+            fits = all(label.startswith(f"{SECOND}-") == (reply.head_version == SECOND) for label in labels)
+            wrong = "" if fits else "labels of another version"
+            answers.append(Answer(own, tenant, loop.time(), reply.head_version, wrong))
+
+    async with asyncio.TaskGroup() as group:
+        while not stop.is_set():
+            group.create_task(one(names[int(draw.integers(len(names)))], next(said), f"life-{sent}"))
+            sent += 1
+            await asyncio.sleep(float(draw.exponential(1 / rate_per_s)))
+    return sent
+
+
+def _applied(step: Step, following: Step | None, answers: Sequence[Answer]) -> dict[str, Any]:
+    """How long each tenant's answers were those of before; an answer that fits neither side is wrong."""
+    last = dict.fromkeys(step.announced_s, 0.0)
+    wrong = 0
+    for one in answers:
+        since = one.at_s - step.announced_s[one.tenant]
+        if since < 0 or (following is not None and one.at_s >= following.announced_s[one.tenant]) or one.wrong:
+            continue
+        if one.version != step.after(one.id):
+            wrong += one.version != step.before(one.id)
+            last[one.tenant] = max(last[one.tenant], since * 1e3)
+    return _figures(list(last.values()), wrong)
+
+
+def _shadowed(step: Step, following: Step, answers: Sequence[Answer], compared: set[str]) -> dict[str, Any]:
+    """As `_applied`: the last answer that was not compared with the shadow's."""
+    found = _applied(step, following, answers)
+    last = [0.0]
+    for one in answers:
+        since = one.at_s - step.announced_s[one.tenant]
+        if since >= 0 and one.at_s < following.announced_s[one.tenant] and one.id not in compared:
+            last.append(since * 1e3)
+    return {**_figures(last, found["wrong_version"]), "compared": len(compared)}
+
+
+def _figures(applied_ms: list[float], wrong: int) -> dict[str, Any]:
+    return {"applied_max_ms": max(applied_ms), "applied_p50_ms": float(np.median(applied_ms)), "wrong_version": wrong}
+
+
+async def _compared(settings: Settings) -> set[str]:
+    """The ids on the topic of comparisons."""
+    reader = TopicReader(settings.broker, topics.shadows(settings.prefix))
+    await reader.start()
+    try:
+        return {json.loads(record.value)["id"] for record in await reader.read_to_end() if record.value}
+    finally:
+        await reader.stop()
+
+
+def _partitions(names: Sequence[str], count: int) -> set[int]:
+    """The partitions that the tenants' embeddings lie in: there is one for each head worker."""
+    numbers = list(range(count))
+    return {DefaultPartitioner()(name.encode(), numbers, numbers) for name in names}
+
+
+def plot(result: Result) -> Any:
+    """How soon the slowest tenant followed, by step."""
+    def draw(axes: Any) -> None:
+        bars = {name: step["applied_max_ms"] for name, step in result["by_step"].items()}
+        axes.barh(list(bars)[::-1], list(bars.values())[::-1])
+        axes.axvline(2_000, color="grey", linestyle="--", label="2 s")
+        axes.set(xlabel=f"ms to the last answer of before, slowest of {result['tenants']} tenants")
+        axes.legend()
+
+    return draw

@@ -1,0 +1,124 @@
+"""Heads in an S3 bucket: S3Proxy, a real server of the protocol, in front of a directory."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("s3fs")
+
+from head_worker.load import load_head
+from head_worker.store import open_store
+from headrace import SyncHeadrace
+from infra import kafka
+from infra.embedded import free_port, listens
+from infra.supervise import Supervisor
+from tests.small import example, small_stack
+from topology.encoders import cache_dir
+from topology.errors import BadHead, Unavailable
+from topology.settings import Heads
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
+]
+VERSION = "2.6.0"
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>headrace</groupId><artifactId>s3</artifactId><version>1</version><dependencies>
+<dependency><groupId>org.gaul</groupId><artifactId>s3proxy</artifactId><version>{VERSION}</version></dependency>
+</dependencies></project>
+"""
+KEY, SECRET = "headrace", "a secret of this test"
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """The URL of an empty bucket; the environment says where it is and who asks, as boto's users know it."""
+    home, port = tmp_path_factory.mktemp("s3"), free_port()
+    (home / "data" / "tenants").mkdir(parents=True)
+    (home / "s3proxy.conf").write_text("\n".join([
+        f"s3proxy.endpoint=http://127.0.0.1:{port}", "s3proxy.authorization=aws-v2-or-v4",
+        f"s3proxy.identity={KEY}", f"s3proxy.credential={SECRET}", "jclouds.provider=filesystem",
+        f"jclouds.filesystem.basedir={home / 'data'}",
+    ]))
+    jars = kafka.fetched(cache_dir() / f"s3proxy-{VERSION}", POM, f"S3Proxy {VERSION} (43 MB)") / "jars"
+    supervisor, patch = Supervisor(home), pytest.MonkeyPatch()
+    try:
+        child = supervisor.start("s3proxy", [
+            "java", "-Xmx128m", "-DLOG_LEVEL=warn", "-cp", f"{jars}/*", "org.gaul.s3proxy.Main",
+            "--properties", str(home / "s3proxy.conf"),
+        ])
+        supervisor.wait_ready(child, 30, lambda: listens(port))
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield "s3://tenants/heads"
+    finally:
+        patch.undo()
+        supervisor.stop()
+
+
+@pytest.fixture(scope="module")
+def running(bucket, tmp_path_factory):
+    with small_stack(tmp_path_factory.mktemp("home"), store=bucket) as parts:
+        yield parts
+
+
+def headrace(settings, *args):
+    config = f"{settings.state_dir}/../headrace.toml"
+    command = [sys.executable, "-m", "infra.cli", "--config", config, *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def answering(client):
+    return client.predict("acme", example(0).text, lang="en", deadline=30).head_version
+
+
+def test_heads_are_published_served_rolled_back_and_deleted_from_a_bucket(running, bucket, tmp_path):
+    settings, _, out = running
+    body = json.loads((out / "head.json").read_text())
+    (tmp_path / "head.safetensors").write_bytes((out / "head.safetensors").read_bytes())
+    (tmp_path / "head.json").write_text(json.dumps({**body, "version": "zz"}))
+    with SyncHeadrace(settings) as client:
+        for act, wanted in ((("publish", str(tmp_path)), "zz"), (("rollback", "acme"), body["version"])):
+            done = headrace(settings, "head", *act)
+            assert done.returncode == 0, done.stderr
+            end = time.monotonic() + 30
+            while (seen := answering(client)) != wanted:
+                assert time.monotonic() < end, seen
+    assert headrace(settings, "head", "list", "acme").stdout.split() == [body["version"], "zz"]
+    assert headrace(settings, "head", "delete", "acme").returncode == 0
+    assert open_store(Heads(store=bucket), tmp_path / "fresh").versions("en", "acme") == []
+
+
+def test_a_head_that_is_cut_short_in_the_bucket_is_refused_by_name(running, bucket, tmp_path):
+    _, _, out = running
+    store = open_store(Heads(store=bucket), tmp_path / "one")
+    manifest = store.put(out)
+    store._files.pipe_file(
+        store._at("en", "acme", manifest.version, "head.safetensors"), (out / "head.safetensors").read_bytes()[:-9]
+    )
+    with pytest.raises(BadHead, match="acme"):
+        load_head(open_store(Heads(store=bucket), tmp_path / "two").folder("en", "acme", manifest.version))
+
+
+@pytest.mark.parametrize("change", [
+    {"AWS_SECRET_ACCESS_KEY": "another"}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"},
+])
+def test_a_bucket_that_does_not_answer_is_a_named_error(bucket, tmp_path, monkeypatch, change):
+    import s3fs
+
+    for name, value in change.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    store = open_store(Heads(store=bucket), tmp_path / "one")
+    with pytest.raises(BadHead, match="tenants/heads/en/acme/v"):
+        store.folder("en", "acme", "v")
+    for ask in (lambda: store.manifest("en", "acme", "v"), lambda: store.versions("en", "acme")):
+        with pytest.raises(Unavailable, match="tenants/heads/en/acme"):
+            ask()
+    s3fs.S3FileSystem.clear_instance_cache()
