@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from encoder_worker.engine import Encoded, Rows
-from topology.encoders import cache_dir, weights_sha256
+from topology.encoders import cache_dir, fused_layers, weights_sha256
 from topology.errors import Misconfigured
 from topology.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, kernels
 from topology.tensors import Tensors, open_mapped
@@ -24,7 +25,8 @@ class Int8Engine:
 
     precision, on_gpu = "int8", False
 
-    def __init__(self, place: Path, lanes: int = 1) -> None:
+    def __init__(self, place: Path, lanes: int = 1, fused: Sequence[int] = ()) -> None:
+        """`fused`: the layers whose outputs are averaged, as `EncoderMeta.layers` has them."""
         self.lanes = lanes
         found = kernels()
         if found is None:
@@ -34,7 +36,7 @@ class Int8Engine:
             self._tensors, metadata, self._body = open_mapped(place)
             self._sizes: dict[str, float] = json.loads(metadata["encoder"])
             _check_widths(self._sizes)
-            self._struct = self._encoder()
+            self._struct = self._encoder(fused)
         except (OSError, ValueError, KeyError) as error:
             raise Misconfigured(f"{place}: no int8 encoder ({error}); delete it and it is made anew") from error
         self.hidden = int(self._sizes["hidden"])
@@ -52,14 +54,15 @@ class Int8Engine:
         """Bytes of the mapped file, which all workers of a machine share."""
         return len(self._body)
 
-    def _encoder(self) -> EncoderStruct:
+    def _encoder(self, fused: Sequence[int]) -> EncoderStruct:
         count = int(self._sizes["layers"])
+        bits = sum(1 << (number - 1) for number in fused_layers(fused, count))
         self._layers = (LayerStruct * count)(*(self._layer(f"layers.{number}.") for number in range(count)))
         at = {name: _address(self._tensors, name) for name in (
             "word", "word_scale", "place", "norm_weight", "norm_bias", "relative"
         )}
         sizes = {n: int(self._sizes[n]) for n in ("layers", "hidden", "heads", "ffn", "first_position", "reach")}
-        return EncoderStruct(layer=self._layers, eps=self._sizes["eps"], **at, **sizes)
+        return EncoderStruct(layer=self._layers, fused=bits, eps=self._sizes["eps"], **at, **sizes)
 
     def _layer(self, stem: str) -> LayerStruct:
         norms = {n: _address(self._tensors, stem + n) for n in (

@@ -8,6 +8,7 @@ from pathlib import Path
 from encoder_worker.engine import Engine
 from encoder_worker.int8 import Int8Engine, place_of
 from encoder_worker.lanes import lanes_worth
+from topology.encoders import read_meta
 from topology.errors import Misconfigured
 
 PROBE = [1] * 15  # an utterance of usual length
@@ -26,7 +27,7 @@ def build(directory: Path, device: str = "auto", precision: str = "auto", thread
         return TorchEngine(directory, device, precision, threads)
     if device == "cuda":
         raise Misconfigured('precision = "int8" is for CPUs: set device = "cpu", or precision = "auto" on a GPU')
-    engine = Int8Engine(quantised(directory), threads)
+    engine = Int8Engine(quantised(directory), threads, read_meta(directory).layers)
     if not threads:
         engine.lanes = lanes_worth(lambda: engine.encode([PROBE]))
     return engine

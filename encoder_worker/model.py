@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
+from topology.encoders import fused_layers, read_meta
 from topology.errors import Misconfigured
 
 FAMILIES = ("bert", "distilbert", "mpnet", "xlm-roberta", "roberta")
@@ -61,6 +62,7 @@ class PackedEncoder(nn.Module):
         self.layers = nn.ModuleList(Layer(hidden, ffn, heads, eps) for _ in range(layers))
         buckets = int(getattr(config, "relative_attention_num_buckets", 0)) if self.family == "mpnet" else 0
         self.relative = nn.Embedding(buckets, heads) if buckets else None
+        self.fused: frozenset[int] = frozenset({layers})
 
     @property
     def max_row_tokens(self) -> int:
@@ -73,10 +75,12 @@ class PackedEncoder(nn.Module):
         bias = mask.to(x.dtype)
         if self.relative is not None:
             bias = bias + self._relative_bias(gather.shape[1], ids.device)
-        for layer in self.layers:
+        given: list[Tensor] = []
+        for number, layer in enumerate(self.layers, 1):
             x = layer(x, gather, scatter, bias)
-        y: Tensor = x
-        return y
+            if number in self.fused:
+                given.append(x)
+        return given[0] if len(given) == 1 else torch.stack(given).mean(0)
 
     def _relative_bias(self, longest: int, device: torch.device) -> Tensor:
         assert self.relative is not None
@@ -142,14 +146,19 @@ def load_packed(directory: Path) -> PackedEncoder:
     Raises: Misconfigured where transformers cannot read it or the family is not one of FAMILIES.
     """
     config, model = _loaded(directory)
-    return from_state(config, model.state_dict())
+    found = from_state(config, model.state_dict())
+    found.fused = fused_layers(read_meta(directory).layers, len(found.layers))
+    return found
 
 
 def load_any(directory: Path) -> PackedEncoder | PaddedEncoder:
     """As `load_packed`, and any other encoder that transformers knows, in its own padded form."""
     config, model = _loaded(directory)
     known = str(config.model_type) in FAMILIES
-    return from_state(config, model.state_dict()) if known else PaddedEncoder(config, model).eval()
+    found = from_state(config, model.state_dict()) if known else PaddedEncoder(config, model).eval()
+    count = _sizes(config)[1] if known else int(config.num_hidden_layers)
+    found.fused = fused_layers(read_meta(directory).layers, count)
+    return found
 
 
 def _loaded(directory: Path) -> tuple[Any, Any]:
@@ -167,13 +176,13 @@ class PaddedEncoder(nn.Module):
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__()
         self.model, self.hidden = model, int(config.hidden_size)
-        self.first_position = 0
+        self.first_position, self.fused = 0, frozenset({int(config.num_hidden_layers)})
 
     def forward(self, ids: Tensor, positions: Tensor, gather: Tensor, scatter: Tensor, mask: Tensor) -> Tensor:
         """As `PackedEncoder.forward`."""
         attended = (mask[:, 0, 0] == 0).long()
-        vectors = self.model(input_ids=ids[gather], attention_mask=attended).last_hidden_state
-        y: Tensor = vectors.flatten(0, 1)[scatter]
+        given = self.model(input_ids=ids[gather], attention_mask=attended, output_hidden_states=True).hidden_states
+        y: Tensor = torch.stack([given[number] for number in sorted(self.fused)]).mean(0).flatten(0, 1)[scatter]
         return y
 
 

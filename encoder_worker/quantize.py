@@ -77,7 +77,7 @@ def quantise(
     partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
     partial.write_bytes(to_bytes(tensors, {"encoder": json.dumps(_sizes(model))}))
     try:
-        report = measure(model, Int8Engine(partial), rows[1::2])
+        report = measure(model, Int8Engine(partial, fused=sorted(model.fused)), rows[1::2])
         if report.cosine_mean < floor:
             raise Misconfigured(
                 f"{directory}: its int8 form has a mean cosine of {report.cosine_mean:.4f} to float32, below the floor "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class EncoderMeta:
 
     name: str = ""
     prefix: str = ""
+    layers: tuple[int, ...] = ()  # whose mean a token's vector is, counted from 1; none: the last alone
 
 
 def find_encoder(name: str) -> Path | None:
@@ -42,13 +44,22 @@ def read_meta(directory: Path) -> EncoderMeta:
         return EncoderMeta(name=directory.name)
     try:
         body = json.loads(place.read_text())
-        return EncoderMeta(name=str(body.get("name", directory.name)), prefix=str(body.get("prefix", "")))
-    except (ValueError, AttributeError) as error:
-        raise Misconfigured(f"{place}: not a JSON map with name and prefix: {error}") from error
+        name, prefix = str(body.get("name", directory.name)), str(body.get("prefix", ""))
+        return EncoderMeta(name, prefix, tuple(sorted({int(number) for number in body.get("layers", ())})))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Misconfigured(f"{place}: not a JSON map with name, prefix and layers: {error}") from error
+
+
+def fused_layers(named: Sequence[int], count: int) -> frozenset[int]:
+    """Which of an encoder's `count` layers are averaged: `EncoderMeta.layers`. Raises: Misconfigured."""
+    wrong = [number for number in named if not 1 <= number <= count]
+    if wrong:
+        raise Misconfigured(f"{META} beside the encoder names layers {wrong}, but it has {count}, counted from 1")
+    return frozenset(named or (count,))
 
 
 def space_of(directory: Path, max_tokens: int) -> str:
-    """The embedding-space id: 16 hex digits over weights, tokeniser, prefix and truncation.
+    """The embedding-space id: 16 hex digits over weights, tokeniser, prefix, truncation and the layers.
 
     Precision and engine are left out: every engine must give the same vectors within the stated tolerance.
     The hash of the weights is kept beside them, keyed by size and time, because reading them takes a second.
@@ -58,7 +69,8 @@ def space_of(directory: Path, max_tokens: int) -> str:
         if (directory / name).is_file():
             digest.update((directory / name).read_bytes())
             break
-    digest.update(json.dumps([read_meta(directory).prefix, max_tokens]).encode())
+    meta = read_meta(directory)
+    digest.update(json.dumps([meta.prefix, max_tokens, *([meta.layers] if meta.layers else [])]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -55,6 +55,7 @@ class EncoderStruct(ctypes.Structure):
     _fields_ = (
         *((n, ctypes.c_void_p) for n in ("word", "word_scale", "place", "norm_weight", "norm_bias", "relative")),
         ("layer", ctypes.POINTER(LayerStruct)),
+        ("fused", ctypes.c_int64),
         *((n, ctypes.c_int32) for n in ("layers", "hidden", "heads", "ffn", "first_position", "reach")),
         ("eps", ctypes.c_float),
     )

@@ -267,8 +267,12 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
                        float *scales) {
     int longest, tokens = count(lengths, rows, &longest), hidden = e->hidden;
     Work w;
-    if (reserve(&w, tokens, longest, hidden, e->ffn > 3 * hidden ? e->ffn : 3 * hidden)) return -1;
-    float *x = out;
+    int fused = __builtin_popcountll(e->fused);
+    float *x = out, *total = fused > 1 ? calloc((size_t)tokens * hidden, sizeof(float)) : NULL;
+    if ((fused > 1 && !total) || reserve(&w, tokens, longest, hidden, e->ffn > 3 * hidden ? e->ffn : 3 * hidden)) {
+        free(total);
+        return -1;
+    }
     for (int r = 0, at = 0; r < rows; r++)
         for (int i = 0; i < lengths[r]; i++, at++) {
             const int8_t *word = e->word + (long)ids[at] * hidden;
@@ -277,11 +281,15 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
         }
     add_norm(x, NULL, 0, tokens, hidden, e->norm_weight, e->norm_bias, e->eps);
     BEGIN();
-    for (int l = 0; l < e->layers; l++)
+    for (int l = 0; l < e->layers; l++) {
         layer_forward(e->layer + l, x, tokens, lengths, rows, hidden, e->ffn, e->heads, GELU_ERF, e->eps, e->relative,
                       e->reach, w, 0);
+        if (total && e->fused >> l & 1) for (long i = 0; i < (long)tokens * hidden; i++) total[i] += x[i];
+    }
     END();
+    if (total) for (long i = 0; i < (long)tokens * hidden; i++) x[i] = total[i] / fused;
     if (data) to_wire(x, tokens, hidden, data, scales);
+    free(total);
     free(w.all);
     return 0;
 }

@@ -29,6 +29,7 @@ typedef struct {
     const float *norm_weight, *norm_bias;
     const float *relative;    /* [heads][2 * reach - 1], bias of (key - query + reach - 1), or NULL */
     const Layer *layer;
+    int64_t fused;            /* bit l: a token's vector is the mean over these layers' outputs */
     int32_t layers, hidden, heads, ffn, first_position, reach;
     float eps;
 } Encoder;

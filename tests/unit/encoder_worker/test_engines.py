@@ -1,6 +1,7 @@
 """Every engine gives transformers' vectors, and the same ones alone and in any batch."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ from encoder_worker.packed import packed
 from encoder_worker.quantize import _reach, _sizes, _tensors
 from encoder_worker.torch_engine import TorchEngine, _arrays, bucketed
 from tests.built import needs_kernels
+from topology.encoders import read_meta, space_of
 from topology.errors import Misconfigured
+from topology.kernels import kernels
 from topology.tensors import to_bytes
 
 SIZE = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
@@ -70,6 +73,38 @@ def test_packed_rows_give_what_transformers_gives(encoder):
     for row, (start, end) in zip(ROWS, encoded.spans, strict=True):
         np.testing.assert_allclose(encoded.vectors[start:end], wanted(model, row), atol=1e-4)
     np.testing.assert_allclose(encoded.data * encoded.scales[:, None], encoded.vectors, atol=0.03)
+
+
+def test_named_layers_are_averaged_in_every_engine_and_make_another_space(encoder, tmp_path):
+    folder, model = encoder
+    fused = tmp_path / "fused"
+    shutil.copytree(folder, fused)
+    (fused / "headrace.json").write_text('{"layers": [2, 1]}')
+    assert space_of(fused, 40) != space_of(folder, 40)
+    with torch.inference_mode():
+        given = [model(input_ids=torch.tensor([row]), output_hidden_states=True).hidden_states for row in ROWS]
+    means = np.concatenate([((states[1] + states[2]) / 2)[0].numpy() for states in given])
+    np.testing.assert_allclose(build(fused, "cpu", "float32").encode(ROWS).vectors, means, atol=1e-4)
+    if model.config.model_type == "albert" or kernels() is None:
+        return
+    packed_model = load_packed(fused)
+    place = tmp_path / "int8.safetensors"
+    reach = _reach(packed_model, ROWS)
+    place.write_bytes(to_bytes(_tensors(packed_model, reach), {"encoder": json.dumps(_sizes(packed_model))}))
+    encoded = Int8Engine(place, fused=read_meta(fused).layers).encode(ROWS)
+    cosine = (means * encoded.vectors).sum(1) / np.linalg.norm(means, axis=1) / np.linalg.norm(encoded.vectors, axis=1)
+    assert cosine.min() > 0.98
+    np.testing.assert_allclose(encoded.data * encoded.scales[:, None], encoded.vectors, atol=0.03)
+
+
+@pytest.mark.parametrize("layers,named", [("[3]", "names layers \\[3\\], but it has 2"), ("2", "not a JSON map")])
+def test_a_layer_that_the_encoder_has_not_is_refused_by_name(encoder, tmp_path, layers, named):
+    folder, _ = encoder
+    fused = tmp_path / "fused"
+    shutil.copytree(folder, fused)
+    (fused / "headrace.json").write_text(f'{{"layers": {layers}}}')
+    with pytest.raises(Misconfigured, match=named):
+        build(fused, "cpu", "float32")
 
 
 def test_buckets_of_a_gpu_change_no_vector(encoder):

@@ -9,9 +9,7 @@ def test_work_that_only_one_thread_can_do_gets_one_lane():
 
     def alone() -> None:
         with lock:
-            end = time.perf_counter() + 0.002
-            while time.perf_counter() < end:
-                pass
+            time.sleep(0.002)  # the work itself: it takes as long whatever else this machine computes meanwhile
 
     assert lanes_worth(alone) == 1
 
