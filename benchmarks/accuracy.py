@@ -14,16 +14,21 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
 from benchmarks.report import Result
+from encoder_worker.engine import Encoded
+from encoder_worker.tokens import Row
+from head_worker.engine import Array, TokenVectors
+from head_worker.load import load_head
 from infra import announce, heads
 from infra.datasets import Example, atis, first_label
+from infra.training.evaluate import Scores, evaluate
 from infra.training.fit import Recipe, Target, fit
-from infra.training.model import SIZES
+from infra.training.model import SIZES, Size
 from infra.up import stack
 from infra.weights import encoder_directory
 from producers import Headrace
@@ -60,6 +65,33 @@ class Plan:
     epochs: int = 20
     rate: float = 5e-4
     limit: int = 1 << 30  # training examples: fewer make a quick, worse head
+    dropout: float | None = None  # of the head; default: its size's own
+    float32_wire: bool = False  # beside it, heads in float32 on vectors that were never int8
+
+    @property
+    def shape(self) -> Size:
+        """The head's size."""
+        size = SIZES[self.size]
+        return size if self.dropout is None else replace(size, dropout=self.dropout)
+
+
+@dataclass(frozen=True)
+class Unrounded(TokenVectors):
+    """An utterance's vectors before they are made int8 for the wire."""
+
+    exact: Array | None = None
+
+    @property
+    def vectors(self) -> Array:
+        """float32[tokens, hidden]."""
+        assert self.exact is not None
+        return self.exact
+
+
+def unrounded(text: str, row: Row, encoded: Encoded, place: slice) -> TokenVectors:
+    """A form for `heads.embed`."""
+    served = heads.as_served(text, row, encoded, place)
+    return Unrounded(text, served.data, served.scales, served.offsets, exact=encoded.vectors[place][row.kept])
 
 
 def run(plan: Plan) -> Result:
@@ -67,27 +99,45 @@ def run(plan: Plan) -> Result:
     encoder = encoder_directory(plan.encoder, cache_dir() / "encoders")
     train, tune, test = atis("train"), atis("dev"), atis("test")
     by_seed: dict[str, dict[str, float]] = {}
+    float32_wire: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="headrace-accuracy-") as home:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(home=home, encoder=encoder, precision=plan.precision))
         with stack(config, say=lambda line: None) as (settings, _):
-            space, rows = heads.embed(settings, settings.rings["en"], [*train[: plan.limit], *tune])
+            ring, taught = settings.rings["en"], [*train[: plan.limit], *tune]
+            space, rows = heads.embed(settings, ring, taught)
+            exact = heads.embed(settings, ring, [*taught, *test], unrounded)[1] if plan.float32_wire else []
             for seed in plan.seeds:
-                recipe = Recipe(epochs=plan.epochs, seed=seed, size=SIZES[plan.size], rate=plan.rate)
+                recipe = Recipe(epochs=plan.epochs, seed=seed, size=plan.shape, rate=plan.rate, patience=plan.epochs)
                 out, tenant = Path(home) / f"seed-{seed}", f"atis-{seed}"
                 fit(Target(tenant, "en", space), rows[: -len(tune)], rows[-len(tune) :], out, recipe, _told(seed))
                 asyncio.run(announce.publish(settings, out))
                 by_seed[str(seed)] = asyncio.run(_scored(settings, tenant, test))
                 print(f"seed {seed}: {by_seed[str(seed)]}", flush=True)
-    names = next(iter(by_seed.values()))
-    values = {name: [one[name] for one in by_seed.values()] for name in names}
+                if exact:
+                    out, recipe = Path(home) / f"exact-{seed}", replace(recipe, precision="float32")
+                    known, tuning = exact[: len(taught) - len(tune)], exact[len(taught) - len(tune) : len(taught)]
+                    fit(Target(tenant, "en", space), known, tuning, out, recipe, _told(seed))
+                    float32_wire[str(seed)] = _in_per_cent(evaluate(load_head(out), exact[len(taught) :]))
+                    print(f"seed {seed}, vectors and head in float32: {float32_wire[str(seed)]}", flush=True)
+    values = {name: [one[name] for one in by_seed.values()] for name in by_seed["0"]}
     return {
-        **{name: mean(found) for name, found in values.items()},
+        **_means(by_seed),
         "spread": {name: pstdev(found) for name, found in values.items()}, "by_seed": by_seed,
         "published": {name: dict(zip(("intent_accuracy", "slot_f1", "sentence_accuracy"), row, strict=True))
                       for name, row in PUBLISHED.items()},
+        **({"float32_wire": {"by_seed": float32_wire, **_means(float32_wire)}} if float32_wire else {}),
         "protocol": " ".join((__doc__ or "").split()),
     }
+
+
+def _means(by_seed: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {name: mean(one[name] for one in by_seed.values()) for name in next(iter(by_seed.values()))}
+
+
+def _in_per_cent(scores: Scores) -> dict[str, float]:
+    return {"intent_accuracy": 100 * scores.intent_accuracy, "slot_f1": 100 * scores.span_f1,
+            "sentence_accuracy": 100 * scores.sentence_accuracy}
 
 
 def _told(seed: int) -> Callable[[int, dict[str, float]], None]:

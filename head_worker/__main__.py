@@ -27,7 +27,7 @@ from topology.stream.replies import ReplyWriter
 log = logging.getLogger("head_worker")
 
 # Callers have their replies meanwhile, so the result topic's records may gather for longer.
-PACE = Pace(outputs=Company(wait_s=0.03, full=64))
+PACE = Pace(outputs=Company(wait_s=0.008, full=64, hurried=False))  # callers have results as replies already
 
 
 def main() -> int:

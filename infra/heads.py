@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from encoder_worker.engine import Encoded
 from encoder_worker.load import build
-from encoder_worker.tokens import Tokenizer
+from encoder_worker.tokens import Row, Tokenizer
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
 from infra.datasets import Example
@@ -24,8 +25,17 @@ BATCH = 32
 DEFAULT = Recipe()
 
 
-def embed(settings: Settings, ring: Ring, examples: Sequence[Example]) -> tuple[str, list[Labelled]]:
-    """(space, rows): the examples through the ring's encoder and the wire's int8 form, as they would be served."""
+def as_served(text: str, row: Row, encoded: Encoded, place: slice) -> TokenVectors:
+    """The vectors of one of the rows that were encoded together, in the wire's int8 form."""
+    data, scales = encoded.data[place][row.kept], encoded.scales[place][row.kept]
+    return TokenVectors(text, data, scales, row.offsets[row.kept])
+
+
+def embed(
+    settings: Settings, ring: Ring, examples: Sequence[Example],
+    form: Callable[[str, Row, Encoded, slice], TokenVectors] = as_served,
+) -> tuple[str, list[Labelled]]:
+    """(space, rows): the examples through the ring's encoder, in `form`."""
     directory = find_encoder(ring.encoder)
     if directory is None:
         raise Misconfigured(f"encoder {ring.encoder!r} is not prepared: headrace encoder fetch {ring.encoder}")
@@ -38,9 +48,7 @@ def embed(settings: Settings, ring: Ring, examples: Sequence[Example]) -> tuple[
         part = order[at : at + BATCH]
         encoded = engine.encode([rows[i].ids for i in part])
         for i, (start, end) in zip(part, encoded.spans, strict=True):
-            kept = rows[i].kept
-            data, scales = encoded.data[start:end][kept], encoded.scales[start:end][kept]
-            found[i] = Labelled(examples[i], TokenVectors(examples[i].text, data, scales, rows[i].offsets[kept]))
+            found[i] = Labelled(examples[i], form(examples[i].text, rows[i], encoded, slice(start, end)))
     return space_of(directory, settings.limits.max_tokens), [found[i] for i in range(len(examples))]
 
 

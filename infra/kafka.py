@@ -81,7 +81,7 @@ def start_brokers(supervisor: Supervisor, state: Path, count: int) -> str:
         folder.mkdir(parents=True)
         properties = folder / "server.properties"
         properties.write_text(_properties(number, port, controller, voters, folder, count))
-        java = ["java", "-Xmx512m", "-cp", classpath]
+        java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", classpath]  # one machine: no threads beside to collect
         done = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
             capture_output=True, text=True, timeout=START_S,

@@ -2,6 +2,7 @@
 
 A request costs far more than the records in it. So where more is being computed, what came out waits a moment for
 company; where nothing is, it goes at once. Replies and outputs go their own ways: a caller waits for the reply only.
+What nobody hurries for (results that callers have as replies, refusals of a tenant's flood) waits in any case.
 """
 
 from __future__ import annotations
@@ -15,19 +16,26 @@ from topology.stream.kafka import Producer
 from topology.stream.records import Outcome
 from topology.stream.replies import ReplyWriter
 
+UNHURRIED_S = 0.03  # that what nobody hurries for waits at most for something that is hurried
+
 
 @dataclass(frozen=True)
 class Company:
-    """How long what came out waits for company, while more is being computed."""
+    """How long what came out waits for company, while more is being computed.
+
+    `hurried`: whether it goes at once where nothing is.
+    """
 
     wait_s: float
     full: int = 16  # records that are worth a request by themselves
+    hurried: bool = True
 
 
 @dataclass
 class _Due:
     outcome: Outcome
     left: int  # of its outputs and replies, what has not arrived
+    hurried: bool
 
 
 @dataclass
@@ -39,6 +47,11 @@ class _Box:
     @property
     def full(self) -> bool:
         return sum(len(due.outcome.done) for due in self.due) >= self.company.full
+
+    @property
+    def hurried(self) -> bool:
+        """Whether something is in it that goes as soon as nothing more is being computed."""
+        return self.full or (self.company.hurried and any(due.hurried for due in self.due))
 
 
 class Progress:
@@ -76,7 +89,7 @@ class Delivery:
 
     def add(self, outcome: Outcome) -> None:
         """What came out just now."""
-        due = _Due(outcome, bool(outcome.outputs) + bool(outcome.replies))
+        due = _Due(outcome, bool(outcome.outputs) + bool(outcome.replies), outcome.hurried)
         self.undelivered += len(outcome.done)
         if outcome.outputs:
             self._outputs.due.append(due)
@@ -103,6 +116,9 @@ class Delivery:
 
     async def _worth_a_request(self, box: _Box) -> list[Outcome]:
         await self._progress.reaches(lambda: bool(box.due))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNHURRIED_S):
+                await self._progress.reaches(lambda: box.hurried)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._linger_s() or box.company.wait_s):
                 await self._progress.reaches(lambda: not self._busy() or box.full)

@@ -46,7 +46,8 @@ class Reply:
 class Outcome:
     """Records that are finished once `outputs` are acknowledged and `replies` written.
 
-    `later`: records that cannot be processed yet; they come again, before others, when `until` is done.
+    `later`: records that cannot be processed yet; they come again, before others, when `until` is done. What is not
+    `hurried` may wait a moment longer for others to share a request with.
     """
 
     done: Sequence[Record]
@@ -54,6 +55,7 @@ class Outcome:
     replies: Sequence[Reply] = ()
     later: Sequence[Record] = ()
     until: Awaitable[object] | None = None
+    hurried: bool = True
 
 
 class Worker(Protocol):

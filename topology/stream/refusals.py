@@ -53,4 +53,5 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
         )
     )
     outputs.append(Output(results, asker.tenant.encode(), answer))
-    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)])
+    flood = isinstance(error, Overloaded)
+    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)], hurried=not flood)

@@ -46,6 +46,23 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_entities_are_learnt_and_answered_as_the_served_head_would(tmp_path):
+    def with_room(number):
+        one = labelled(("on", "off")[number % 2], number)
+        if number % 3 == 0:
+            one.row.data[2] = np.arange(-120, 120, 15)
+        entities = (Entity(4, 5, "room"),) if number % 3 == 0 else ()
+        return Labelled(replace(one.example, entities=entities), one.row)
+
+    data = [with_room(i) for i in range(120)]
+    size = Size(width=16, ffn=32, heads=1, dropout=0.0)
+    manifest = fit(TARGET, data[:90], data[90:], tmp_path, Recipe(epochs=15, size=size))
+    assert manifest.tags == ("O", "B-room", "I-room")
+    found = load_head(tmp_path).predict([one.row for one in data[90:]])
+    right = [bool(s.entities) == bool(one.example.entities) for s, one in zip(found, data[90:], strict=True)]
+    assert sum(right) >= 28 and {e.text for s in found for e in s.entities} == {"c"}
+
+
 def test_examples_out_of_scope_are_no_intent_and_set_the_threshold(tmp_path):
     manifest = fit(TARGET, rows(160)[:80], rows(160)[80:], tmp_path, replace(SMALL, epochs=12))
     assert manifest.intents == ("off", "on")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from topology.stream import delivery
 from topology.stream.delivery import Company, Delivery, Progress
 from topology.stream.records import Outcome, Output, Record, Reply
 
@@ -25,11 +26,11 @@ class Written:
 
 
 class Bench:
-    def __init__(self, outputs_s=60.0, answers_s=60.0, full=16):
+    def __init__(self, outputs_s=60.0, answers_s=60.0, full=16, hurried=True):
         self.seen, self.done, self.busy, self.progress = Progress(), [], True, Progress()
         self.kafka, self.redis = Written(self.seen), Written(self.seen)
         self.delivery = Delivery(
-            self.kafka, self.redis, Company(outputs_s, full), Company(answers_s), self.progress,
+            self.kafka, self.redis, Company(outputs_s, full, hurried), Company(answers_s), self.progress,
             lambda: self.busy, lambda: 0.0, self.on_done,
         )
 
@@ -47,10 +48,11 @@ class Bench:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    def comes_out(self, offset, outputs=1, replies=1):
+    def comes_out(self, offset, outputs=1, replies=1, hurried=True):
         record = Record("t", 0, offset, None, b"")
         self.delivery.add(Outcome(
-            [record], [Output("o", None, b"%d" % offset)] * outputs, [Reply("", str(offset), b"", True)] * replies
+            [record], [Output("o", None, b"%d" % offset)] * outputs, [Reply("", str(offset), b"", True)] * replies,
+            hurried=hurried,
         ))
 
     async def until(self, state):
@@ -108,3 +110,34 @@ async def test_what_has_nothing_to_deliver_is_done_at_once():
     async with Bench() as it:
         it.comes_out(1, outputs=0, replies=0)
         assert it.done == [1]
+
+
+async def test_what_nobody_hurries_for_waits_for_something_that_is(monkeypatch):
+    monkeypatch.setattr(delivery, "UNHURRIED_S", 60.0)
+    async with Bench() as it:
+        it.busy = False
+        it.comes_out(1, hurried=False)
+        it.comes_out(2, hurried=False)
+        it.comes_out(3)
+        await it.until(lambda: it.done == [1, 2, 3])
+        assert it.kafka.calls == [[b"1", b"2", b"3"]] and it.redis.calls == [["1", "2", "3"]]
+
+
+async def test_what_nobody_hurries_for_goes_alone_in_the_end(monkeypatch):
+    monkeypatch.setattr(delivery, "UNHURRIED_S", 0.001)
+    async with Bench() as it:
+        it.busy = False
+        it.comes_out(1, hurried=False)
+        await it.until(lambda: it.done == [1])
+
+
+async def test_results_wait_where_callers_have_them_as_replies(monkeypatch):
+    monkeypatch.setattr(delivery, "UNHURRIED_S", 60.0)
+    async with Bench(hurried=False, full=2) as it:
+        it.busy = False
+        it.comes_out(1)
+        await it.until(lambda: it.redis.calls == [["1"]])
+        assert it.kafka.calls == []
+        it.comes_out(2)
+        await it.until(lambda: it.done == [1, 2])
+        assert it.kafka.calls == [[b"1", b"2"]]
