@@ -168,15 +168,16 @@ async def _ask(
 def _applied(step: Step, following: Step | None, answers: Sequence[Answer]) -> dict[str, Any]:
     """How long each tenant's answers were those of before; an answer that fits neither side is wrong."""
     last = dict.fromkeys(step.announced_s, 0.0)
-    wrong = 0
+    wrong, seen = 0, Counter[str]()
     for one in answers:
         since = one.at_s - step.announced_s[one.tenant]
         if since < 0 or (following is not None and one.at_s >= following.announced_s[one.tenant]) or one.wrong:
             continue
+        seen[one.version or "unknown tenant"] += 1
         if one.version != step.after(one.id):
             wrong += one.version != step.before(one.id)
             last[one.tenant] = max(last[one.tenant], since * 1e3)
-    return _figures(list(last.values()), wrong)
+    return {**_figures(list(last.values()), wrong), "answers": dict(seen)}
 
 
 def _shadowed(step: Step, following: Step, answers: Sequence[Answer], compared: set[str]) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def _shadowed(step: Step, following: Step, answers: Sequence[Answer], compared: 
         since = one.at_s - step.announced_s[one.tenant]
         if since >= 0 and one.at_s < following.announced_s[one.tenant] and one.id not in compared:
             last.append(since * 1e3)
-    return {**_figures(last, found["wrong_version"]), "compared": len(compared)}
+    return {**found, **_figures(last, found["wrong_version"]), "compared": len(compared)}
 
 
 def _figures(applied_ms: list[float], wrong: int) -> dict[str, Any]:
