@@ -54,6 +54,8 @@ def run(plan: Plan) -> Result:
             sizes = runner.run(_bytes(it.settings))
         counts = it.stopped_stats("encoder")
         padding = 1 - counts["tokens"] / max(1.0, counts["computed"])
+        if plan.repeated:  # of the whole run, warming up included
+            result["cache"] = {name: counts[f"cache_{name}"] for name in ("hits", "misses")}
     for kind in plan.lengths:
         after = _bare(plan, "ours", kind)
         result[kind] |= _shares(result[kind], (before[kind] + after) / 2)
