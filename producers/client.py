@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 LAST_LOOK_S = 0.05  # before the deadline, the reply key is read once in case the stream was late
 PAUSE_S, MOST_PAUSE_S = 0.0003, 0.004  # between two reads of replies, for each that is being waited for
 KEPT_S = 120.0  # a reply that nobody asks for is forgotten after this long
+LOOKED_EVERY_S = 5.0
 MAX_AT_ONCE = 512
 
 
@@ -46,6 +47,7 @@ class Headrace:
         self._outbox: Outbox | None = None
         self._waiting: dict[str, tuple[asyncio.Future[Outcome], int]] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._looked_us = 0
 
     async def __aenter__(self) -> Headrace:
         """Connect to Kafka and Redis. Raises: Unavailable."""
@@ -214,7 +216,9 @@ class Headrace:
             future.set_result(outcome)
 
     def _forget_old(self) -> None:
-        if len(self._waiting) > MAX_AT_ONCE:
-            limit = now_us() - int(KEPT_S * 1e6)
+        now = now_us()
+        if len(self._waiting) > MAX_AT_ONCE and now >= self._looked_us + LOOKED_EVERY_S * 1e6:
+            self._looked_us = now  # looking at all that wait costs more than sending one: not at every one
+            limit = now - int(KEPT_S * 1e6)
             for request_id in [i for i, (_, deadline_us) in self._waiting.items() if deadline_us < limit]:
                 del self._waiting[request_id]
