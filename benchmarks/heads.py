@@ -72,7 +72,8 @@ async def _knee(it: Stand, plan: Plan, space: str) -> tuple[tuple[float, Load], 
             for probe in range(plan.probes + 2):
                 rate = (low + high) / 2
                 given = arrivals(rate, plan.seconds, it.names, "uniform", probe)
-                load = await drive_embeddings(it, client, Outbox(producer), records, space, given)
+                outbox = Outbox(producer, lambda: len(client._waiting))  # as a client shares requests
+                load = await drive_embeddings(it, client, outbox, records, space, given)
                 held = load.percentile(90) <= KNEE_P90_MS and load.achieved >= KNEE_ACHIEVED
                 tried.append({"rate_per_s": rate, "held": held, **load.summary()})
                 print(f"heads: {rate:.0f}/s p50 {load.percentile(50):.1f} p90 {load.percentile(90):.1f} ms "
