@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+REACH = 6.0  # nats below a word's likeliest tag from which on tags are not looked at: transitions would not make up for it
 CJK_FROM = "\u2e80"  # scripts from here on are written without blanks: every piece is a word
 
 
@@ -66,6 +67,41 @@ def best_path(scores: NDArray[np.float32], tags: Sequence[str]) -> list[int]:
     for word in range(len(scores) - 1, 0, -1):
         path.append(int(back[word, path[-1]]))
     return path[::-1]
+
+
+def path_with_transitions(
+    scores: NDArray[np.float32], transitions: NDArray[np.float32], tags: Sequence[str]
+) -> list[int]:
+    """As `best_path`, with how well tags follow each other added: `transitions` as `legal_transitions` gives them.
+
+    Where every word has one tag within reach, and they are legal, that is the answer at once.
+    """
+    near = scores > scores.max(axis=1, keepdims=True) - REACH
+    likeliest: list[int] = scores.argmax(axis=1).tolist()
+    if near.sum() == len(scores) and is_legal(likeliest, tags):
+        return likeliest
+    before, total = np.array([len(tags)]), np.zeros(1, np.float32)
+    steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for word, row in enumerate(scores):
+        here = np.flatnonzero(near[word])
+        sums = total[:, None] + transitions[before[:, None], here]
+        best = sums.argmax(axis=0)
+        steps.append((here, best))
+        before, total = here, sums[best, np.arange(len(here))] + row[here]
+    if not np.isfinite(total.max()):
+        return best_path(scores, tags)  # of what is near nothing is legal
+    at, path = int(total.argmax()), []
+    for here, best in reversed(steps):
+        path.append(int(here[at]))
+        at = int(best[at])
+    return path[::-1]
+
+
+def legal_transitions(transitions: NDArray[np.float32], tags: Sequence[str]) -> NDArray[np.float32]:
+    """float32[tags + 1, tags], from a tag (last: from the beginning) to the next, -inf where it may not follow."""
+    labels = np.array([tag[2:] for tag in (*tags, "O")])
+    inside = np.array([tag.startswith("I") for tag in tags])
+    return np.where(~inside | (labels[:, None] == labels[:-1]), transitions, np.float32(-np.inf))
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from head_worker.decode import best_path, is_legal, spans_of, words_of
+from head_worker.decode import best_path, is_legal, legal_transitions, path_with_transitions, spans_of, words_of
 from head_worker.system import SystemEntity, check_available, find
 from topology.errors import BadHead
 from topology.heads import HeadManifest
@@ -21,6 +21,7 @@ from topology.vectors import quantised
 from topology.wire import Embedding
 
 Array = NDArray[np.float32]
+TRANSITIONS = "transitions"  # the tensor's name in a head's file; it may be absent
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,17 @@ class Head(ABC):
 
     nbytes: int
 
-    def __init__(self, manifest: HeadManifest) -> None:
+    def __init__(self, manifest: HeadManifest, transitions: Array | None = None) -> None:
+        """`transitions`: float32[tags + 1, tags], what a tag adds to the log chance of the next (the last row: what the
+        beginning adds to the first). Raises: ValueError where they are of another shape or not finite."""
         check_available(manifest.system_entities)
         self.manifest = manifest
+        self._transitions: Array | None = None
+        if transitions is not None:
+            wanted = (len(manifest.tags) + 1, len(manifest.tags))
+            if transitions.shape != wanted or not np.isfinite(transitions).all():
+                raise ValueError(f"{TRANSITIONS}: float32{list(wanted)}, all finite, is wanted")
+            self._transitions = legal_transitions(transitions, manifest.tags)
 
     @abstractmethod
     def logits(self, rows: Sequence[TokenVectors]) -> tuple[Array, Array]:
@@ -116,17 +125,28 @@ class Head(ABC):
         if len(names) == 1 or not (words := words_of(row.text, row.offsets)):
             return ()
         chances = softmax(tags[[token for token, _, _ in words]])
-        path: list[int] = chances.argmax(axis=1).tolist()
+        path = self._path(chances)
         if not any(path):
             return ()
-        if not is_legal(path, names):  # the likeliest tags, where they may follow each other, are the likeliest path
-            path = best_path(np.log(np.maximum(chances, np.float32(1e-12))), names)
         found = []
         for first, after, label in spans_of(path, names):
             start, end = words[first][1], words[after - 1][2]
             sure = sum(float(chances[word, path[word]]) for word in range(first, after)) / (after - first)
             found.append(Span(start, end, label, row.text[start:end], sure))
         return tuple(found)
+
+
+    def _path(self, chances: Array) -> list[int]:
+        if self._transitions is not None:
+            return path_with_transitions(_log(chances), self._transitions, self.manifest.tags)
+        path: list[int] = chances.argmax(axis=1).tolist()
+        # The likeliest tags, where they may follow each other, are the likeliest path.
+        return path if is_legal(path, self.manifest.tags) else best_path(_log(chances), self.manifest.tags)
+
+
+def _log(chances: Array) -> Array:
+    y: Array = np.log(np.maximum(chances, np.float32(1e-12)))
+    return y
 
 
 def resolved(spans: tuple[Span, ...], row: TokenVectors, manifest: HeadManifest) -> tuple[Span, ...]:

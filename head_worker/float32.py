@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from head_worker.architecture import LINEARS, Architecture
-from head_worker.engine import Array, Head, TokenVectors, softmax
+from head_worker.engine import TRANSITIONS, Array, Head, TokenVectors, softmax
 from topology.heads import HeadManifest
 
 
@@ -19,7 +19,7 @@ class Float32Head(Head):
     """Weights as `Architecture.tensors` names them."""
 
     def __init__(self, manifest: HeadManifest, weights: dict[str, Array]) -> None:
-        super().__init__(manifest)
+        super().__init__(manifest, weights.get(TRANSITIONS))
         self.weights = weights
         self.architecture = checked(manifest, weights)
         self.nbytes = sum(array.nbytes for array in weights.values())
@@ -75,8 +75,9 @@ def checked(manifest: HeadManifest, weights: dict[str, Array]) -> Architecture:
     shapes = {name: weights[f"{name}.weight"].shape for name in LINEARS if f"{name}.weight" in weights}
     found = Architecture.of(manifest, shapes)
     wanted = found.tensors()
-    if set(wanted) != set(weights):
-        raise ValueError(f"wrong tensors: {', '.join(sorted(set(wanted) ^ set(weights)))}")
+    there = set(weights) - {TRANSITIONS}
+    if set(wanted) != there:
+        raise ValueError(f"wrong tensors: {', '.join(sorted(set(wanted) ^ there))}")
     for name, shape in wanted.items():
         if weights[name].shape != shape:
             raise ValueError(f"{name} has shape {weights[name].shape}, wanted {shape}")

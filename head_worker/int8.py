@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from head_worker.architecture import LAYER, LINEARS, Architecture
-from head_worker.engine import Array, Head, TokenVectors
+from head_worker.engine import TRANSITIONS, Array, Head, TokenVectors
 from head_worker.float32 import Float32Head
 from topology.heads import HeadManifest
 from topology.kernels import WIDTHS_OF, HeadStruct, Kernels, LayerStruct, LinearStruct, PackedLinear
@@ -24,7 +24,7 @@ class Int8Head(Head):
     """`tensors`: as `tensors_of` makes them, views of the mapped file."""
 
     def __init__(self, manifest: HeadManifest, tensors: Tensors, found: Kernels) -> None:
-        super().__init__(manifest)
+        super().__init__(manifest, tensors.get(TRANSITIONS))
         self._kernels = found
         self._parts = linears_of(tensors)
         self._norms = _norms(manifest, self._parts, tensors)
@@ -70,6 +70,8 @@ def tensors_of(head: Float32Head) -> dict[str, NDArray[Any]]:
     for norm in head.architecture.norms():
         for kind in ("weight", "bias"):
             found[f"{norm}_{kind}"] = head.weights[f"{norm}.{kind}"]
+    if TRANSITIONS in head.weights:
+        found[TRANSITIONS] = head.weights[TRANSITIONS]
     return found
 
 
@@ -82,6 +84,8 @@ def as_float32(manifest: HeadManifest, tensors: Tensors) -> Float32Head:
     for name, array in _norms(manifest, parts, tensors).items():
         norm, _, kind = name.partition("_")
         weights[f"{norm}.{kind}"] = array
+    if TRANSITIONS in tensors:
+        weights[TRANSITIONS] = tensors[TRANSITIONS]
     return Float32Head(manifest, weights)
 
 

@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from head_worker.decode import words_of
-from head_worker.engine import Array, Head, TokenVectors
+from head_worker.engine import TRANSITIONS, Array, Head, TokenVectors
 from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
 from infra.training.calibrate import OUT_OF_SCOPE, calibrate
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.model import SIZES, HeadModel, Size
+from infra.training.transitions import associations, weighed
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest
 from topology.kernels import WIDTHS_OF
@@ -84,9 +85,21 @@ def fit(
         _manifest(target, model, intents, tags), temperature=calibration.temperature,
         out_of_scope_threshold=calibration.threshold,
     )
-    head = _head(model, manifest)
+    transitions = _transitions(model, manifest, within, known)
+    head = _head(model, manifest, transitions)
     metrics = {**evaluate(head, known or within).as_dict(), **calibration.as_dict()}
-    return write_head(_head(model, replace(manifest, metrics=metrics)), out, recipe.precision)
+    return write_head(_head(model, replace(manifest, metrics=metrics), transitions), out, recipe.precision)
+
+
+def _transitions(
+    model: HeadModel, manifest: HeadManifest, train: Sequence[Labelled], tune: Sequence[Labelled]
+) -> Array | None:
+    """How tags follow each other, as far as that helps on `tune`."""
+    if len(manifest.tags) == 1 or not tune:
+        return None
+    paths = [[tag for tag in _tags(one, manifest.tags) if tag != IGNORED] for one in train]
+    found = associations(paths, len(manifest.tags))
+    return weighed(found, lambda some: evaluate(_Learning(manifest, model, some), tune))
 
 
 def _model(hidden: int, intents: int, tags: int, recipe: Recipe) -> HeadModel:
@@ -172,8 +185,8 @@ class _Learning(Head):
 
     nbytes = 0
 
-    def __init__(self, manifest: HeadManifest, model: HeadModel) -> None:
-        super().__init__(manifest)
+    def __init__(self, manifest: HeadManifest, model: HeadModel, transitions: Array | None = None) -> None:
+        super().__init__(manifest, transitions)
         self._model = model
 
     @torch.no_grad()
@@ -229,8 +242,9 @@ def _manifest(
     )
 
 
-def _head(model: HeadModel, manifest: HeadManifest) -> Float32Head:
-    return Float32Head(manifest, {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()})
+def _head(model: HeadModel, manifest: HeadManifest, transitions: Array | None = None) -> Float32Head:
+    weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+    return Float32Head(manifest, weights if transitions is None else {**weights, TRANSITIONS: transitions})
 
 
 def write_head(head: Float32Head, out: Path, precision: str = "int8") -> HeadManifest:
