@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-REACH = 6.0  # nats below a word's likeliest tag from which on tags are not looked at: transitions would not make up for it
+REACH = 6.0  # nats below a word's likeliest tag: what is further is not looked at, transitions would not make up for it
 CJK_FROM = "\u2e80"  # scripts from here on are written without blanks: every piece is a word
 
 

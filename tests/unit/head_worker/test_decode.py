@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from head_worker.decode import best_path, is_legal, spans_of, words_of
+from head_worker.decode import best_path, is_legal, legal_transitions, path_with_transitions, spans_of, words_of
 
 TAGS = ("O", "B-city", "I-city", "B-day", "I-day")
 
@@ -49,3 +49,31 @@ def test_the_path_is_the_best_of_all_legal_ones():
         legal = [p for p in itertools.product(range(len(TAGS)), repeat=4) if is_legal(p, TAGS)]
         best = max(legal, key=lambda p: sum(scores[i, tag] for i, tag in enumerate(p)))
         assert tuple(best_path(scores, TAGS)) == best
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_with_transitions_the_path_is_the_best_of_all_legal_ones(seed):
+    random = np.random.default_rng(seed)
+    scores = random.normal(size=(4, len(TAGS))).astype(np.float32)
+    transitions = legal_transitions(random.normal(size=(len(TAGS) + 1, len(TAGS))).astype(np.float32), TAGS)
+
+    def total(path):
+        pairs = zip((len(TAGS), *path), path, strict=False)
+        return sum(scores[i, tag] for i, tag in enumerate(path)) + sum(transitions[pair] for pair in pairs)
+
+    legal = [p for p in itertools.product(range(len(TAGS)), repeat=4) if is_legal(p, TAGS)]
+    assert tuple(path_with_transitions(scores, transitions, TAGS)) == max(legal, key=total)
+
+
+def test_a_transition_decides_between_tags_that_are_nearly_as_likely():
+    scores = np.log(np.array([[0.1, 0.5, 0, 0.4, 0]], np.float32) + 1e-9)
+    rather = np.zeros((len(TAGS) + 1, len(TAGS)), np.float32)
+    assert path_with_transitions(scores, legal_transitions(rather, TAGS), TAGS) == [1]
+    rather[-1, 3] = 1.0
+    assert path_with_transitions(scores, legal_transitions(rather, TAGS), TAGS) == [3]
+
+
+def test_where_nothing_near_is_legal_the_best_legal_path_is_the_answer():
+    scores = np.array([[0, -20, -20, -20, -20], [-20, -30, 0, -30, -30]], np.float32)
+    path = path_with_transitions(scores, legal_transitions(np.zeros((6, 5), np.float32), TAGS), TAGS)
+    assert path == best_path(scores, TAGS) and is_legal(path, TAGS)

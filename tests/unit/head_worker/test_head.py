@@ -14,9 +14,10 @@ from topology.heads import HeadManifest, check_space
 torch = pytest.importorskip("torch")
 
 from infra.datasets import Entity, Example  # noqa: E402
-from infra.training.evaluate import Labelled  # noqa: E402
-from infra.training.fit import Recipe, Target, fit  # noqa: E402
+from infra.training.evaluate import Labelled, Scores  # noqa: E402
+from infra.training.fit import Recipe, Target, fit, write_head  # noqa: E402
 from infra.training.model import SIZES, HeadModel, Size  # noqa: E402
+from infra.training.transitions import WEIGHTS, associations, weighed  # noqa: E402
 from topology.kernels import kernels  # noqa: E402
 from topology.vectors import quantise  # noqa: E402
 
@@ -126,6 +127,34 @@ def test_an_int8_head_gives_the_same_scores_alone_and_in_a_batch():
     for i, row in enumerate(rows(9)):
         alone = fast.logits([row])
         np.testing.assert_array_equal(alone[0][0], together[0][i])
+
+
+@needs_kernels
+def test_transitions_come_through_the_file_and_count_in_both_engines(tmp_path):
+    _, head = random_head(SIZES["compact"])
+    tags = len(head.manifest.tags)
+    given = np.random.default_rng(0).normal(size=(tags + 1, tags)).astype(np.float32) * 3
+    with_them = Float32Head(head.manifest, {**head.weights, "transitions": given})
+    write_head(with_them, tmp_path / "int8")
+    write_head(with_them, tmp_path / "float32", "float32")
+    loaded = [load_head(tmp_path / name) for name in ("int8", "float32")]
+    loaded.append(as_float32(head.manifest, tensors_of(with_them)))
+    for one in loaded:
+        np.testing.assert_array_equal(one._transitions, with_them._transitions)
+    said = [row_of("a b c d", row.vectors[:4], [(0, 1), (2, 3), (4, 5), (6, 7)]) for row in rows(20)[3:]]
+    assert [s.entities for s in with_them.predict(said)] != [s.entities for s in head.predict(said)]
+    with pytest.raises(ValueError, match="transitions"):
+        Float32Head(head.manifest, {**head.weights, "transitions": given[1:]})
+    with pytest.raises(ValueError, match="transitions"):
+        Float32Head(head.manifest, {**head.weights, "transitions": given * np.inf})
+
+
+def test_how_tags_follow_each_other_is_learnt_only_where_it_helps():
+    found = associations([[1, 2, 0], [1, 2, 0], [0, 0]], 3)
+    assert found[1, 2] > found[1, 0] and found[3, 1] > found[2, 1]
+    better = weighed(found, lambda some: Scores(1.0, 0.5 if some is None else 0.6, {}))
+    np.testing.assert_allclose(better, found * np.float32(WEIGHTS[1]))
+    assert weighed(found, lambda some: Scores(1.0, 0.5, {})) is None
 
 
 def broken_bytes(folder):
