@@ -138,13 +138,14 @@ class Head(ABC):
 
     def _path(self, chances: Array) -> list[int]:
         if self._transitions is not None:
-            return path_with_transitions(_log(chances), self._transitions, self.manifest.tags)
+            return path_with_transitions(log_of(chances), self._transitions, self.manifest.tags)
         path: list[int] = chances.argmax(axis=1).tolist()
         # The likeliest tags, where they may follow each other, are the likeliest path.
-        return path if is_legal(path, self.manifest.tags) else best_path(_log(chances), self.manifest.tags)
+        return path if is_legal(path, self.manifest.tags) else best_path(log_of(chances), self.manifest.tags)
 
 
-def _log(chances: Array) -> Array:
+def log_of(chances: Array) -> Array:
+    """Natural logarithms, of 0 as of 1e-12."""
     y: Array = np.log(np.maximum(chances, np.float32(1e-12)))
     return y
 

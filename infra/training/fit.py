@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from head_worker.decode import words_of
-from head_worker.engine import TRANSITIONS, Array, Head, TokenVectors
+from head_worker.engine import TRANSITIONS, Array, Head, TokenVectors, log_of, softmax
 from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
@@ -95,11 +95,23 @@ def _transitions(
     model: HeadModel, manifest: HeadManifest, train: Sequence[Labelled], tune: Sequence[Labelled]
 ) -> Array | None:
     """How tags follow each other, as far as that helps on `tune`."""
-    if len(manifest.tags) == 1 or not tune:
+    tags = manifest.tags
+    known = [one for one in tune if {f"B-{entity.label}" for entity in one.example.entities} <= set(tags)]
+    if len(tags) == 1 or not known:
         return None
-    paths = [[tag for tag in _tags(one, manifest.tags) if tag != IGNORED] for one in train]
-    found = associations(paths, len(manifest.tags))
-    return weighed(found, lambda some: evaluate(_Learning(manifest, model, some), tune))
+    found = associations([_path(one, tags)[1] for one in train], len(tags))
+    learnt, tuning = _Learning(manifest, model), []
+    for one in known:
+        words, path = _path(one, tags)
+        if words:
+            tuning.append((log_of(softmax(learnt.logits([one.row])[1][words])), path))
+    return weighed(found, tuning, tags)
+
+
+def _path(one: Labelled, tags: Sequence[str]) -> tuple[list[int], list[int]]:
+    """(the first token of every word, the word's tag)."""
+    found = [(token, tag) for token, tag in enumerate(_tags(one, tags)) if tag != IGNORED]
+    return [token for token, _ in found], [tag for _, tag in found]
 
 
 def _model(hidden: int, intents: int, tags: int, recipe: Recipe) -> HeadModel:
@@ -185,8 +197,8 @@ class _Learning(Head):
 
     nbytes = 0
 
-    def __init__(self, manifest: HeadManifest, model: HeadModel, transitions: Array | None = None) -> None:
-        super().__init__(manifest, transitions)
+    def __init__(self, manifest: HeadManifest, model: HeadModel) -> None:
+        super().__init__(manifest)
         self._model = model
 
     @torch.no_grad()

@@ -1,8 +1,10 @@
+import itertools
 import json
 
 import numpy as np
 import pytest
 
+from head_worker.decode import is_legal, legal_transitions
 from head_worker.engine import TokenVectors
 from head_worker.float32 import Float32Head
 from head_worker.int8 import Int8Head, as_float32, tensors_of
@@ -14,10 +16,10 @@ from topology.heads import HeadManifest, check_space
 torch = pytest.importorskip("torch")
 
 from infra.datasets import Entity, Example  # noqa: E402
-from infra.training.evaluate import Labelled, Scores  # noqa: E402
+from infra.training.evaluate import Labelled  # noqa: E402
 from infra.training.fit import Recipe, Target, fit, write_head  # noqa: E402
 from infra.training.model import SIZES, HeadModel, Size  # noqa: E402
-from infra.training.transitions import WEIGHTS, associations, weighed  # noqa: E402
+from infra.training.transitions import WEIGHTS, associations, log_likelihood, weighed  # noqa: E402
 from topology.kernels import kernels  # noqa: E402
 from topology.vectors import quantise  # noqa: E402
 
@@ -152,9 +154,13 @@ def test_transitions_come_through_the_file_and_count_in_both_engines(tmp_path):
 def test_how_tags_follow_each_other_is_learnt_only_where_it_helps():
     found = associations([[1, 2, 0], [1, 2, 0], [0, 0]], 3)
     assert found[1, 2] > found[1, 0] and found[3, 1] > found[2, 1]
-    better = weighed(found, lambda some: Scores(1.0, 0.5 if some is None else 0.6, {}))
-    np.testing.assert_allclose(better, found * np.float32(WEIGHTS[1]))
-    assert weighed(found, lambda some: Scores(1.0, 0.5, {})) is None
+    unsure = np.log(np.array([[0.1, 0.8, 0.1], [0.45, 0.1, 0.45], [0.8, 0.1, 0.1]], np.float32))
+    names = ("O", "B-x", "I-x")
+    np.testing.assert_allclose(weighed(found, [(unsure, [1, 2, 0])], names), found * np.float32(WEIGHTS[-1]))
+    assert weighed(found, [(unsure, [1, 0, 0])], names) is None
+    every = sum(np.exp(log_likelihood(unsure, legal_transitions(found, names), path))
+                for path in itertools.product(range(3), repeat=3) if is_legal(path, names))
+    assert every == pytest.approx(1, abs=1e-5)
 
 
 def broken_bytes(folder):
