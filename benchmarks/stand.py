@@ -39,7 +39,7 @@ store = "{store}"
 memory_mb = {memory_mb}
 [cache]
 enabled = {cached}
-embeddings_mb = 256
+embeddings_mb = 1024
 [rings.bench]
 languages = ["en"]
 encoder = "{encoder}"

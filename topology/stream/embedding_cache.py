@@ -24,7 +24,8 @@ from topology.stream.replies import connect
 log = logging.getLogger(__name__)
 
 ENTRY_BYTES = 12_288  # an utterance of 15 tokens: what a slot is reckoned at
-PATIENCE_S = 0.02  # a Redis slower than this is not asked again for REST_S
+PATIENCE_S = 0.02  # an answer that takes longer counts as none
+SLOW_IN_A_ROW = 3  # after so many slow or failed calls Redis is not asked again for REST_S; one is but a busy moment
 REST_S = 5.0
 TTL_S = 86_400
 DIGEST = 16
@@ -51,6 +52,7 @@ class EmbeddingCache:
         self._off_for: Collection[str] = frozenset(settings.off_for)
         self._name = keys.embedding_cache(prefix, ring, version)
         self._rests_until = 0.0
+        self._slow = 0
         self._writing: set[asyncio.Task[None]] = set()
         self.hits = self.misses = 0
 
@@ -67,8 +69,9 @@ class EmbeddingCache:
             async with asyncio.timeout(PATIENCE_S):
                 values = await self._redis.hmget(self._name, [self._slot(d) for d in digests])
         except (RedisError, OSError, TimeoutError) as error:
-            self._rest(error)
+            self._note_slow(error)
             return {}
+        self._slow = 0
         found = {}
         for text, digest, value in zip(texts, digests, values, strict=True):
             if value is not None and value[:DIGEST] == digest:
@@ -96,12 +99,16 @@ class EmbeddingCache:
                 pipe.expire(self._name, TTL_S)
                 await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            self._rest(error)
+            self._note_slow(error)
 
     def _slot(self, digest: bytes) -> bytes:
         return (int.from_bytes(digest[:8], "big") % self._slots).to_bytes(4, "big")
 
-    def _rest(self, error: BaseException) -> None:
+    def _note_slow(self, error: BaseException) -> None:
+        self._slow += 1
+        if self._slow < SLOW_IN_A_ROW:
+            return
+        self._slow = 0
         log.warning("the embedding cache rests for %.0f s: %s: %s", REST_S, type(error).__name__, error)
         self._rests_until = time.monotonic() + REST_S
 
