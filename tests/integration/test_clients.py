@@ -76,10 +76,14 @@ async def test_one_id_asked_five_times_is_computed_once(settings):
         asked = [c.predict("acme", example(4).text, lang="en", id="order-9") for c in (first, second, first, second)]
         replies = await asyncio.gather(*asked)
         replies.append(await second.predict("acme", example(4).text, lang="en", id="order-9"))
+        await first.predict("acme", example(5).text, lang="en", id="order-10")
     reader = TopicReader(settings.broker, topics.predictions(settings.prefix, "en", "a"))
     await reader.start()
+    ids: list[str] = []
     try:
-        ids = [wire.decode(wire.Prediction, r.value).id for r in await reader.read_to_end()]
+        async with asyncio.timeout(30):  # the result topic follows a reply; what came before order-10 stands before it
+            while "order-10" not in ids:
+                ids += [wire.decode(wire.Prediction, r.value).id for r in await reader.take(wait_ms=500)]
     finally:
         await reader.stop()
     assert replies == [replies[0]] * 5

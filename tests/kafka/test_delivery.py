@@ -38,6 +38,21 @@ async def read_all(settings, topic):
         await reader.stop()
 
 
+async def results_of(settings, ids):
+    """The ids of `ids` on the result topic, each as often as it is there. It follows the replies: waits for all."""
+    reader = TopicReader(settings.broker, topics.predictions(settings.prefix, "en", "a"))
+    await reader.start()
+    found = []
+    try:
+        async with asyncio.timeout(60):
+            while not ids <= set(found):
+                found += [wire.decode(wire.Prediction, r.value).id for r in await reader.take(wait_ms=500)]
+        found += [wire.decode(wire.Prediction, r.value).id for r in await reader.read_to_end()]
+    finally:
+        await reader.stop()
+    return [one for one in found if one in ids]
+
+
 async def until(happened, seconds=90):
     end = time.monotonic() + seconds
     while not happened():
@@ -60,7 +75,6 @@ async def drive(settings, disturb):
     """Submit COUNT, disturb in mid-run, wait for every reply. Returns (ids, replies, result ids, dead letters)."""
     async with Headrace(settings) as client:
         await warm(client)
-        before = len(await read_all(settings, topics.predictions(settings.prefix, "en", "a")))
         dead = len(await read_all(settings, topics.dead_letters(settings.prefix)))
         ids = []
         disturbing = None
@@ -70,9 +84,9 @@ async def drive(settings, disturb):
                 disturbing = asyncio.create_task(disturb())
         replies = await asyncio.gather(*(client.result(i) for i in ids), return_exceptions=True)
         await disturbing
-    results = (await read_all(settings, topics.predictions(settings.prefix, "en", "a")))[before:]
+    results = await results_of(settings, set(ids))
     letters = (await read_all(settings, topics.dead_letters(settings.prefix)))[dead:]
-    return ids, replies, [wire.decode(wire.Prediction, r.value).id for r in results], letters
+    return ids, replies, results, letters
 
 
 def child(supervisor, name):
