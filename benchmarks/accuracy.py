@@ -120,7 +120,7 @@ def run(plan: Plan) -> Result:
                     fit(Target(tenant, "en", space), known, tuning, out, recipe, _told(seed))
                     float32_wire[str(seed)] = _in_per_cent(evaluate(load_head(out), exact[len(taught) :]))
                     print(f"seed {seed}, vectors and head in float32: {float32_wire[str(seed)]}", flush=True)
-    values = {name: [one[name] for one in by_seed.values()] for name in by_seed["0"]}
+    values = {name: [one[name] for one in by_seed.values()] for name in next(iter(by_seed.values()))}
     return {
         **_means(by_seed),
         "spread": {name: pstdev(found) for name, found in values.items()}, "by_seed": by_seed,

@@ -33,6 +33,7 @@ from topology.stream.kafka import TopicReader
 from topology.stream.process import new_event_loop
 
 TENANTS, SHARE, SECOND = 9, 0.5, "v2"
+SHADOW, MISLABELLED = "shadow", "labels of another version"
 Expected = Callable[[str], str | None]  # id → the version that must answer, None where the tenant must be unknown
 
 
@@ -89,52 +90,61 @@ async def _measure(
     it: Stand, firsts: Sequence[HeadManifest], seconds_: Sequence[HeadManifest], workers: int, rate_per_s: float,
     seconds: float,
 ) -> Result:
-    settings, answers, stop = it.settings, list[Answer](), asyncio.Event()
-    old, new = (lambda _: "v1"), (lambda _: SECOND)
-    canary = Candidate("v1", firsts[0].space, firsts[0].sha256, "canary", SHARE)
-
-    async def on_trial(manifest: HeadManifest, mode: str, share: float) -> None:
-        await announce.announce_candidate(settings, manifest, mode, share)
-
-    async def change(step: Step, heads: Sequence[HeadManifest], act: Callable[[HeadManifest], Awaitable[Any]]) -> Step:
-        for head in heads:
-            step.announced_s[head.tenant] = asyncio.get_running_loop().time()
-            await act(head)
-        await asyncio.sleep(seconds)  # the step's own measuring time, under traffic
-        return step
-
-    async with Headrace(settings) as client:
+    answers, stop, loop = list[Answer](), asyncio.Event(), asyncio.get_running_loop()
+    plan = _plan(it.settings, firsts, seconds_)
+    async with Headrace(it.settings) as client:
         asking = asyncio.create_task(_ask(client, it.names, rate_per_s, answers, stop))
-        steps = [
-            await change(Step("publish", old, new), seconds_, lambda head: announce.announce(settings, head)),
-            await change(Step("canary", new, lambda one: "v1" if canary.takes(one) else SECOND), firsts,
-                         lambda head: on_trial(head, "canary", SHARE)),
-            await change(Step("promote", lambda one: "v1" if canary.takes(one) else SECOND, old), firsts,
-                         lambda head: announce.announce(settings, head)),
-            shadow := await change(Step("shadow", old, old), seconds_, lambda head: on_trial(head, "shadow", 1.0)),
-            await change(Step("end the trial", old, old), firsts, lambda head: announce.announce(settings, head)),
-            await change(Step("publish again", old, new), seconds_, lambda head: announce.announce(settings, head)),
-            await change(Step("roll back", new, old), firsts, lambda head: announce.announce(settings, head)),
-            await change(Step("delete", old, lambda _: None), firsts,
-                         lambda head: announce.retract(settings, RING, head.tenant)),
-            await change(Step("publish after delete", lambda _: None, old), firsts,
-                         lambda head: announce.announce(settings, head)),
-        ]
+        for step, heads, act in plan:
+            for head in heads:
+                step.announced_s[head.tenant] = loop.time()
+                await act(head)
+            await asyncio.sleep(seconds)  # the step's own measuring time, under traffic
         stop.set()
         sent = await asking
-    compared = await _compared(settings)
-    by_step = {step.name: _applied(step, steps[i + 1] if i + 1 < len(steps) else None, answers)
-               for i, step in enumerate(steps)}
-    by_step["shadow"] = _shadowed(shadow, steps[4], answers, compared)
+    compared, steps = await _compared(it.settings), [step for step, _, _ in plan]
+    by_step: dict[str, dict[str, Any]] = {}
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        by_step[step.name] = _applied(step, following, answers)
+        if step.name == SHADOW and following is not None:
+            by_step[step.name] |= _shadowed(step, following, answers, compared)
     return {
         "workers": workers, "workers_asked": len(_partitions(it.names, workers)), "tenants": len(it.names),
         "rate_per_s": rate_per_s, "sent": sent, "answered": len(answers),
         "dropped": sent - len(answers) + sum(one.wrong.startswith("error") for one in answers),
-        "mislabelled": sum(one.wrong == "labels of another version" for one in answers),
+        "mislabelled": sum(one.wrong == MISLABELLED for one in answers),
         "wrong_version": sum(step["wrong_version"] for step in by_step.values()),
         "wrong": dict(Counter(one.wrong for one in answers if one.wrong)),
         "applied_max_ms": max(step["applied_max_ms"] for step in by_step.values()), "by_step": by_step,
     }
+
+
+def _plan(
+    settings: Settings, firsts: Sequence[HeadManifest], seconds_: Sequence[HeadManifest]
+) -> list[tuple[Step, Sequence[HeadManifest], Callable[[HeadManifest], Awaitable[Any]]]]:
+    """Each step, the heads it announces, and how."""
+    canary = Candidate("v1", firsts[0].space, firsts[0].sha256, "canary", SHARE)
+
+    def mixed(own: str) -> str:
+        return "v1" if canary.takes(own) else SECOND
+
+    def announced(head: HeadManifest) -> Awaitable[Any]:
+        return announce.announce(settings, head)
+
+    def tried(mode: str, share: float) -> Callable[[HeadManifest], Awaitable[Any]]:
+        return lambda head: announce.announce_candidate(settings, head, mode, share)
+
+    first, second, nobody = (lambda _: "v1"), (lambda _: SECOND), (lambda _: None)
+    return [
+        (Step("publish", first, second), seconds_, announced),
+        (Step("canary", second, mixed), firsts, tried("canary", SHARE)),
+        (Step("promote", mixed, first), firsts, announced),
+        (Step(SHADOW, first, first), seconds_, tried("shadow", 1.0)),
+        (Step("end the trial", first, first), firsts, announced),
+        (Step("publish again", first, second), seconds_, announced),
+        (Step("roll back", second, first), firsts, announced),
+        (Step("delete", first, nobody), firsts, lambda head: announce.retract(settings, RING, head.tenant)),
+        (Step("publish after delete", nobody, first), firsts, announced),
+    ]
 
 
 async def _ask(
@@ -154,7 +164,7 @@ async def _ask(
         else:
             labels = [reply.intent, *(entity.label for entity in reply.entities)]
             fits = all(label.startswith(f"{SECOND}-") == (reply.head_version == SECOND) for label in labels)
-            wrong = "" if fits else "labels of another version"
+            wrong = "" if fits else MISLABELLED
             answers.append(Answer(own, tenant, loop.time(), reply.head_version, wrong))
 
     async with asyncio.TaskGroup() as group:
@@ -177,22 +187,19 @@ def _applied(step: Step, following: Step | None, answers: Sequence[Answer]) -> d
         if one.version != step.after(one.id):
             wrong += one.version != step.before(one.id)
             last[one.tenant] = max(last[one.tenant], since * 1e3)
-    return {**_figures(list(last.values()), wrong), "answers": dict(seen)}
+    late = list(last.values())
+    return {"applied_max_ms": max(late), "applied_p50_ms": float(np.median(late)), "wrong_version": wrong,
+            "answers": dict(seen)}
 
 
 def _shadowed(step: Step, following: Step, answers: Sequence[Answer], compared: set[str]) -> dict[str, Any]:
-    """As `_applied`: the last answer that was not compared with the shadow's."""
-    found = _applied(step, following, answers)
-    last = [0.0]
+    """How long answers were not compared with the shadow's."""
+    late = [0.0]
     for one in answers:
         since = one.at_s - step.announced_s[one.tenant]
         if since >= 0 and one.at_s < following.announced_s[one.tenant] and one.id not in compared:
-            last.append(since * 1e3)
-    return {**found, **_figures(last, found["wrong_version"]), "compared": len(compared)}
-
-
-def _figures(applied_ms: list[float], wrong: int) -> dict[str, Any]:
-    return {"applied_max_ms": max(applied_ms), "applied_p50_ms": float(np.median(applied_ms)), "wrong_version": wrong}
+            late.append(since * 1e3)
+    return {"applied_max_ms": max(late), "applied_p50_ms": float(np.median(late)), "compared": len(compared)}
 
 
 async def _compared(settings: Settings) -> set[str]:

@@ -129,6 +129,7 @@ async def test_what_nobody_hurries_for_goes_alone_in_the_end(monkeypatch):
         it.busy = False
         it.comes_out(1, hurried=False)
         await it.until(lambda: it.done == [1])
+        assert it.kafka.calls == [[b"1"]] and it.redis.calls == [["1"]]
 
 
 async def test_results_wait_where_callers_have_them_as_replies(monkeypatch):
