@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from head_worker.decode import words_of
+from head_worker.decode import is_legal, words_of
 from head_worker.engine import TRANSITIONS, Array, Head, TokenVectors, log_of, softmax
 from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
@@ -103,7 +103,7 @@ def _transitions(
     learnt, tuning = _Learning(manifest, model), []
     for one in known:
         words, path = _path(one, tags)
-        if words:
+        if words and is_legal(path, tags):  # entities that share a word leave a path that has no likelihood
             tuning.append((log_of(softmax(learnt.logits([one.row])[1][words])), path))
     return weighed(found, tuning, tags)
 
