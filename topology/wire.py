@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
@@ -96,8 +98,8 @@ _LIMITS = {"text": MAX_TEXT_CHARS, "message": MAX_TEXT_CHARS}
 
 def encode(record: Utterance | Embedding | Prediction) -> bytes:
     """The record's bytes: a msgpack map of field names to values."""
-    body = {name: getattr(record, name) for name in _fields(type(record))}  # type: ignore[arg-type]  # classes do hash
-    packed: bytes = msgpack.packb(body, use_bin_type=True)
+    names, values = _reader(type(record))  # type: ignore[arg-type]  # classes do hash
+    packed: bytes = msgpack.packb(dict(zip(names, values(record), strict=True)), use_bin_type=True)
     return packed
 
 
@@ -107,13 +109,14 @@ def decode(kind: type[RecordT], data: bytes | None) -> RecordT:
     Raises: MalformedRecord, naming the field at fault.
     """
     body = _unpack(kind, data)
-    values: dict[str, Any] = {}
-    for name, (expected, required) in _fields(kind).items():  # type: ignore[arg-type]  # classes do hash
-        if name in body:
-            values[name] = _checked(kind, name, expected, body[name])
-        elif required:
-            raise MalformedRecord(f"{kind.__name__}: the field {name!r} is missing")
-    record = kind(**values)
+    values = []
+    for name, expected, limit, default in _fields(kind):  # type: ignore[arg-type]  # classes do hash
+        value: Any = body.get(name, _ABSENT)
+        right = value.__class__ is expected  # a bool is no int here
+        if not right or expected is float or (limit and len(value) > limit):
+            value = _checked(kind, name, expected, limit, value, default)
+        values.append(value)
+    record = kind(*values)
     if isinstance(record, Embedding):
         _check_embedding(record)
     return record
@@ -132,36 +135,51 @@ def _unpack(kind: type, data: bytes | None) -> dict[str, Any]:
     return body
 
 
+_ABSENT: Any = object()
+
+
 @functools.cache
-def _fields(kind: type) -> dict[str, tuple[type, bool]]:
+def _fields(kind: type) -> list[tuple[str, type, int, Callable[[], Any] | None]]:
+    """(name, type, characters at most or 0, what makes its default or None) of every field."""
     hints = get_type_hints(kind)
-    return {
-        f.name: (
-            _plain(hints[f.name]),
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
-        )
-        for f in dataclasses.fields(kind)
-    }
+    found: list[tuple[str, type, int, Callable[[], Any] | None]] = []
+    for f in dataclasses.fields(kind):
+        expected: type = getattr(hints[f.name], "__origin__", hints[f.name])
+        limit = _LIMITS.get(f.name, MAX_NAME_CHARS) if expected is str else 0
+        default = None if f.default is dataclasses.MISSING else functools.partial(_same, f.default)
+        factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
+        found.append((f.name, expected, limit, default or factory))
+    return found
 
 
-def _plain(hint: Any) -> type:
-    plain: type = getattr(hint, "__origin__", hint)
-    return plain
+@functools.cache
+def _reader(kind: type) -> tuple[tuple[str, ...], Callable[[object], tuple[Any, ...]]]:
+    """The names of the fields, and what reads their values from a record."""
+    names = tuple(f.name for f in dataclasses.fields(kind))
+    return names, operator.attrgetter(*names)
 
 
-def _is_exactly(value: Any, kind: type) -> bool:
-    return type(value) is kind  # a bool is no int here
+def _same(value: Any) -> Any:
+    return value
 
 
-def _checked(kind: type, name: str, expected: type, value: Any) -> Any:
-    if expected is float and type(value) is int:
+def _checked(
+    kind: type, name: str, expected: type, limit: int, value: Any, default: Callable[[], Any] | None
+) -> Any:
+    """The value of a field that is absent, a float or wrong. Raises: MalformedRecord."""
+    if value is _ABSENT:
+        if default is None:
+            raise MalformedRecord(f"{kind.__name__}: the field {name!r} is missing")
+        return default()
+    if expected is float and value.__class__ is int:
         value = float(value)
-    if not _is_exactly(value, expected):
+    right = value.__class__ is expected
+    if not right:
         raise MalformedRecord(
             f"{kind.__name__}.{name}: {expected.__name__} is wanted, this is {type(value).__name__}"
         )
-    if expected is str and len(value) > _LIMITS.get(name, MAX_NAME_CHARS):
-        raise MalformedRecord(f"{kind.__name__}.{name}: longer than {_LIMITS.get(name, MAX_NAME_CHARS)} characters")
+    if limit and len(value) > limit:
+        raise MalformedRecord(f"{kind.__name__}.{name}: longer than {limit} characters")
     if expected is float and not math.isfinite(value):
         raise MalformedRecord(f"{kind.__name__}.{name}: not a finite number")
     return value
