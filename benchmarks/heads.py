@@ -105,7 +105,7 @@ async def drive_embeddings(
         )
         client._expect(request, now + 60_000_000)
         try:
-            await outbox.send(Output(topic, arrival.tenant.encode(), wire.encode(embedding)))
+            await outbox.post(Output(topic, arrival.tenant.encode(), wire.encode(embedding)))
             await client.result(request)
         except HeadraceError as error:
             load.errors[error.code] = load.errors.get(error.code, 0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -85,7 +86,11 @@ class Headrace:
 
         Raises: InvalidUtterance, TextTooLong, UnknownLanguage, UnknownTenant, DeadlineExceeded, Unavailable.
         """
-        return await self.result(await self.submit(tenant, text, lang=lang, deadline=deadline, id=id, key=key))
+        request = self._requests.build(tenant, text, lang, deadline, id, key)
+        published = await self._submit(request)
+        if published is not None:  # what is wrong with it is told where the reply is waited for: one waking up, not two
+            published.add_done_callback(functools.partial(_fail, self._waiting[request.utterance.id][0]))
+        return await self.result(request.utterance.id)
 
     async def submit(
         self, tenant: str, text: str, *, lang: str | None = None, deadline: float | None = None,
@@ -93,18 +98,27 @@ class Headrace:
     ) -> str:
         """Publish without waiting for the reply; returns the id to ask `result` for. Raises: as `predict`."""
         request = self._requests.build(tenant, text, lang, deadline, id, key)
+        published = await self._submit(request)
+        try:
+            if published is not None:
+                await published
+        except BaseException:
+            self._waiting.pop(request.utterance.id, None)
+            raise
+        return request.utterance.id
+
+    async def _submit(self, request: Request) -> asyncio.Future[None] | None:
+        """Expect the reply and publish the request; None where it was published before. Else done when acknowledged."""
         utterance = request.utterance
         self._forget_old()
         if utterance.id in self._waiting and request.own_id:
-            return utterance.id  # this client already waits for it
+            return None  # this client already waits for it
         future = self._expect(utterance.id, utterance.deadline_us)
         try:
-            if not request.own_id or await self._claimed(request, future):
-                await self._publish(request)
+            return self._publish(request) if not request.own_id or await self._claimed(request, future) else None
         except BaseException:
             self._waiting.pop(utterance.id, None)
             raise
-        return utterance.id
 
     async def result(self, id: str, *, deadline: float | None = None) -> Reply:
         """The reply to a submitted id, also one submitted elsewhere within the reply cache's time.
@@ -152,11 +166,11 @@ class Headrace:
             future.set_result(outcome_of(claim.value, now_us()))
         return claim.verdict == "go"
 
-    async def _publish(self, request: Request) -> None:
+    def _publish(self, request: Request) -> asyncio.Future[None]:
         if self._outbox is None:
             raise Unavailable("the client is not open: use `async with Headrace(...) as client:`")
         topic = topics.utterances(self._settings.prefix, request.ring)
-        await self._outbox.send(Output(topic, request.key, wire.encode(request.utterance)))
+        return self._outbox.post(Output(topic, request.key, wire.encode(request.utterance)))
 
     async def _join(self, request_id: str, deadline_s: float | None) -> None:
         """Wait for an id that this client did not submit."""
@@ -167,19 +181,17 @@ class Headrace:
             future.set_result(outcome_of(value, now_us()))
 
     async def _arrived(self, request_id: str, future: asyncio.Future[Outcome], seconds: float) -> Outcome:
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), max(0.0, seconds - LAST_LOOK_S))
-        except TimeoutError:
-            late = await self._replies.values([request_id])
+        if await _done(future, seconds - LAST_LOOK_S):
+            return future.result()
+        late = await self._replies.values([request_id])
         if request_id in late:
             return outcome_of(late[request_id], now_us())
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), min(LAST_LOOK_S, max(0.0, seconds)))
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"no reply to {request_id} in time. It may still come: ask again with result({request_id!r}), give a "
-                "longer deadline, or look at the workers' lag with `headrace status`."
-            ) from None
+        if await _done(future, min(LAST_LOOK_S, seconds)):
+            return future.result()
+        raise DeadlineExceeded(
+            f"no reply to {request_id} in time. It may still come: ask again with result({request_id!r}), give a "
+            "longer deadline, or look at the workers' lag with `headrace status`."
+        )
 
     async def _listen(self) -> None:
         """Read this client's reply stream for as long as it is open."""
@@ -222,3 +234,15 @@ class Headrace:
             limit = now - int(KEPT_S * 1e6)
             for request_id in [i for i, (_, deadline_us) in self._waiting.items() if deadline_us < limit]:
                 del self._waiting[request_id]
+
+
+async def _done(future: asyncio.Future[Outcome], within_s: float) -> bool:
+    if not future.done():
+        await asyncio.wait([future], timeout=max(0.0, within_s))
+    return future.done()
+
+
+def _fail(future: asyncio.Future[Outcome], published: asyncio.Future[None]) -> None:
+    """What was not published gets no reply."""
+    if not published.cancelled() and (error := published.exception()) is not None and not future.done():
+        future.set_exception(error)

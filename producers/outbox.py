@@ -25,13 +25,13 @@ class Outbox:
         self._sending: asyncio.Task[None] | None = None
         self._last_s = 0.0
 
-    async def send(self, output: Output) -> None:
-        """Write one record and return when it is acknowledged. Raises: Unavailable."""
+    def post(self, output: Output) -> asyncio.Future[None]:
+        """Write one record; done when it is acknowledged, or with Unavailable."""
         acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((output, acknowledged))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all())
-        await acknowledged
+        return acknowledged
 
     async def _send_all(self) -> None:
         while self._waiting:

@@ -8,7 +8,7 @@ What nobody hurries for (results that callers have as replies, refusals of a ten
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -64,11 +64,18 @@ class Progress:
         """Wake whoever waits."""
         self._event.set()
 
-    async def reaches(self, state: Callable[[], bool]) -> None:
-        """Until `state()`, which is asked again at every progress."""
-        while not state():
+    async def reaches(self, state: Callable[[], bool], within_s: float | None = None) -> None:
+        """Until `state()`, which is asked again at every progress; at most `within_s`."""
+        if state():
+            return
+        loop = asyncio.get_running_loop()
+        end = math.inf if within_s is None else loop.time() + within_s
+        timer = None if within_s is None else loop.call_later(within_s, self.made)
+        while loop.time() < end and not state():
             self._event.clear()
             await self._event.wait()
+        if timer is not None:
+            timer.cancel()
 
 
 class Delivery:
@@ -116,12 +123,8 @@ class Delivery:
 
     async def _worth_a_request(self, box: _Box) -> list[Outcome]:
         await self._progress.reaches(lambda: bool(box.due))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(UNHURRIED_S):
-                await self._progress.reaches(lambda: box.hurried)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._linger_s() or box.company.wait_s):
-                await self._progress.reaches(lambda: not self._busy() or box.full)
+        await self._progress.reaches(lambda: box.hurried, UNHURRIED_S)
+        await self._progress.reaches(lambda: not self._busy() or box.full, self._linger_s() or box.company.wait_s)
         box.sent, box.due = box.due, []
         return [due.outcome for due in box.sent]
 

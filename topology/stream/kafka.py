@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.partitioner import murmur2
 
 from topology.errors import Unavailable
 from topology.settings import Broker
@@ -64,22 +66,33 @@ class Producer:
         """Write every output and return when all are acknowledged. Raises: Unavailable."""
         if not outputs:
             return
+        self._turn += 1
         try:
-            sent = [
-                await self._producer.send(o.topic, o.value, o.key, self._place(o), headers=list(o.headers))
-                for o in outputs
-            ]
-            self._turn += 1
-            await asyncio.gather(*sent)
+            placed: dict[TopicPartition, list[Output]] = {}
+            for topic in {o.topic for o in outputs}:
+                partitions = sorted(await self._producer.partitions_for(topic))
+                available = sorted(self._producer.client.cluster.available_partitions_for_topic(topic) or partitions)
+                for o in (o for o in outputs if o.topic == topic):
+                    placed.setdefault(TopicPartition(topic, self._place(o, partitions, available)), []).append(o)
+            await asyncio.gather(*[self._write(place, some) for place, some in placed.items()])
         except KafkaError as error:
             raise Unavailable(f"the broker took no write: {type(error).__name__}: {error}") from error
 
-    def _place(self, output: Output) -> int | None:
-        """Keyed records go where their key says; the others of one call stay together on a partition (KIP-480)."""
-        if output.key is not None:
-            return None
-        partitions = self._producer.client.cluster.available_partitions_for_topic(output.topic)
-        return sorted(partitions)[self._turn % len(partitions)] if partitions else None
+    async def _write(self, place: TopicPartition, outputs: Sequence[Output]) -> None:
+        """Whole batches for a partition: sent by itself, a record costs a sixth of a request (metadata, futures)."""
+        batches = [self._producer.create_batch()]
+        for o in outputs:
+            if batches[-1].append(timestamp=None, key=o.key, value=o.value, headers=list(o.headers)) is None:
+                batches.append(self._producer.create_batch())  # that one is full; an empty one takes any record
+                batches[-1].append(timestamp=None, key=o.key, value=o.value, headers=list(o.headers))
+        for batch in batches:
+            await (await self._producer.send_batch(batch, place.topic, partition=place.partition))
+
+    def _place(self, output: Output, partitions: list[int], available: list[int]) -> int:
+        """Keyed records go where their key says, as in Java's client; the others of a call stay together (KIP-480)."""
+        if output.key is None:
+            return available[self._turn % len(available)]
+        return partitions[_hash(output.key) % len(partitions)]
 
     async def send_tombstone(self, topic: str, key: bytes) -> None:
         """Write a deletion marker for `key` to a compacted topic. Raises: Unavailable."""
@@ -181,6 +194,11 @@ class TopicReader:
     async def stop(self) -> None:
         """Disconnect."""
         await self._consumer.stop()
+
+
+@functools.lru_cache(65_536)  # murmur2 in Python takes 2 to 5 µs for a tenant's name
+def _hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
 
 
 def rebalance_ms(broker: Broker) -> int:

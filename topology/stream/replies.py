@@ -77,7 +77,7 @@ class ReplyWriter:
     """The workers' side: one round trip for a batch of replies."""
 
     def __init__(self, settings: RedisSettings, prefix: str) -> None:
-        self._redis = connect(settings)
+        self._redis = connect(settings, alone=True)
         self._prefix = prefix
         self._ttl_ms = settings.reply_ttl_s * 1_000
         self._script = self._redis.register_script(_WRITE)
@@ -125,7 +125,7 @@ class ReplyReader:
     """A client's side: its own stream, read with one blocking call, and the reply keys as the safety net."""
 
     def __init__(self, settings: RedisSettings, prefix: str, client_id: str) -> None:
-        self._redis = connect(settings)
+        self._redis, self._reading = connect(settings), connect(settings, alone=True)
         self._prefix = prefix
         self._ttl_ms = settings.reply_ttl_s * 1_000
         self.stream = keys.reply_stream(prefix, client_id)
@@ -143,7 +143,7 @@ class ReplyReader:
     async def read(self, block_ms: int) -> list[tuple[str, bytes]]:
         """The replies (id, marked value) since the last call; after `block_ms` perhaps none. Raises: Unavailable."""
         try:
-            found = await self._redis.xread({self.stream: self._last}, count=500, block=block_ms)
+            found = await self._reading.xread({self.stream: self._last}, count=500, block=block_ms)
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
         replies = []
@@ -191,11 +191,16 @@ class ReplyReader:
         except (RedisError, OSError) as error:
             log.debug("the reply stream is left to expire: %s", error)
         await self._redis.aclose()
+        await self._reading.aclose()
 
 
-def connect(settings: RedisSettings) -> Redis:
-    """A connection pool to the Redis that `settings` names."""
-    return Redis.from_url(settings.url, decode_responses=False, socket_connect_timeout=5, health_check_interval=30)
+def connect(settings: RedisSettings, alone: bool = False) -> Redis:
+    """A connection pool to the Redis that `settings` names. `alone`: one connection for one caller at a time, which
+    spares a quarter of a call's cost."""
+    return Redis.from_url(
+        settings.url, decode_responses=False, socket_connect_timeout=5, health_check_interval=30,
+        single_connection_client=alone,
+    )
 
 
 def _flat(entries: list) -> list[tuple[bytes, dict[bytes, bytes]]]:  # type: ignore[type-arg]
