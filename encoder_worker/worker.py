@@ -24,7 +24,6 @@ from topology.stream.refusals import Asker, asker_of, refusal
 from topology.topics import Lane
 
 FEW = 8
-BATCHES_A_LANE = 4  # that the records of one call are cut into at most, unless the cost model wants larger ones
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class EncoderWorker:
     def _budget(self, waiting: int) -> int:
         """Tokens of one batch where `waiting` tokens are at hand: those that must wait anyway are computed together."""
         least = self.cost.budget(self._ring.latency_ms / 1e3)
-        return min(max(least, waiting // (BATCHES_A_LANE * self._engine.lanes)), self._ring.max_batch_tokens)
+        return min(max(least, -(-waiting // self._engine.lanes)), self._ring.max_batch_tokens)
 
     async def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
         ids = [row.ids for _, row in batch]
