@@ -1,4 +1,5 @@
-"""How many tokens a batch should hold: from what batches have cost so far and the ring's latency objective."""
+"""How many tokens a batch should hold, and how many threads it is worth: from what batches have cost so far and the
+ring's latency objective."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ FORGET = 0.98  # a batch's weight shrinks by this with each later one: the last 
 EFFICIENT = 0.95  # share of a batch's time that should go into tokens, not into its fixed part
 SHARE = 0.25  # of the latency objective that one batch may take: it waits for one, is one, and there are other stages
 LEAST_TOKENS, MOST_TOKENS = 16, 16_384
+WAKING_S = 0.002  # what a thread must save to be worth waking: an idle virtual processor takes 0.6 to 4 ms to begin
+UNDISTURBED = 0.85  # share of its core that a lane must have got lately: else others need the cores that would help
 
 
 @dataclass
@@ -15,6 +18,7 @@ class CostModel:
     """A batch of `t` tokens takes a + b * t seconds; a and b are fitted by least squares while the engine runs."""
 
     _sums: list[float] = field(default_factory=lambda: [0.0] * 5)  # weights, t, t*t, s, t*s
+    _core_share: float = 1.0
 
     def note(self, tokens: int, seconds: float) -> None:
         """A batch of `tokens` took `seconds`."""
@@ -40,3 +44,20 @@ class CostModel:
         efficient = fixed / per_token * EFFICIENT / (1 - EFFICIENT)
         allowed = (SHARE * objective_s - fixed) / per_token
         return int(min(max(LEAST_TOKENS, min(efficient, allowed)), MOST_TOKENS))
+
+    def note_core(self, computed_s: float, passed_s: float) -> None:
+        """A batch computed for so long while so much time passed: the rest of it others had the core."""
+        share = computed_s / max(passed_s, 1e-9)
+        self._core_share += 0.1 * (min(1.0, share) - self._core_share)
+
+    def threads(self, tokens: int, lanes: int) -> int:
+        """Of `lanes` that could compute a batch together, how many it is worth: each must save more than it takes to
+        wake it, and on a machine that is busy none but the first is."""
+        if self._core_share < UNDISTURBED:
+            return 1
+        fixed, per_token = self.fixed_and_per_token_s
+        alone_s = fixed + per_token * tokens
+        count = 1
+        while count < lanes and alone_s / count - alone_s / (count + 1) > WAKING_S:
+            count += 1
+        return count

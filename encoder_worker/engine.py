@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = Sequence[Sequence[int]]
+CallForHelp = Callable[[Callable[[], None]], None]  # runs a function on idle lanes, sooner or later
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ class Engine(Protocol):
     precision: str
     lanes: int  # calls of `encode` that may run at once: 2 on CUDA, where one's copies overlap the other's computing
     on_gpu: bool
+    shares: bool  # whether idle lanes can help with a call
 
-    def encode(self, rows: Rows) -> Encoded:
-        """Token vectors of rows of token ids. Raises: Unavailable (full device)."""
+    def encode(self, rows: Rows, call: CallForHelp | None = None) -> Encoded:
+        """Token vectors of rows of token ids. Raises: Unavailable (full device).
+
+        `call`: idle lanes that may compute parts of it; the vectors are the same, and no lane is waited for.
+        """
         ...

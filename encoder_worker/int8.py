@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from itertools import chain
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_worker.engine import Encoded, Rows
+from encoder_worker.engine import CallForHelp, Encoded, Rows
 from topology.encoders import cache_dir, fused_layers, weights_sha256
 from topology.errors import Misconfigured
-from topology.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, kernels
+from topology.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, Team, kernels
 from topology.tensors import Tensors, open_mapped
 
 RECIPE = 1  # raised whenever the same weights would give another file
@@ -20,10 +21,10 @@ LINEARS = ("qkv", "out", "up", "down")
 
 
 class Int8Engine:
-    """No padding: rows lie side by side and attention runs row by row. A call computes on one thread; `lanes` of them
-    may run at once."""
+    """No padding: rows lie side by side and attention runs row by row. A call computes on one thread and on those that
+    help; `lanes` calls may run at once."""
 
-    precision, on_gpu = "int8", False
+    precision, on_gpu, shares = "int8", False, True
 
     def __init__(self, place: Path, lanes: int = 1, fused: Sequence[int] = ()) -> None:
         """`fused`: the layers whose outputs are averaged, as `EncoderMeta.layers` has them."""
@@ -41,13 +42,17 @@ class Int8Engine:
             raise Misconfigured(f"{place}: no int8 encoder ({error}); delete it and it is made anew") from error
         self.hidden = int(self._sizes["hidden"])
 
-    def encode(self, rows: Rows) -> Encoded:
+    def encode(self, rows: Rows, call: CallForHelp | None = None) -> Encoded:
         """As `Engine.encode`."""
+        team = None
+        if call is not None:
+            team = Team()
+            call(functools.partial(self._kernels.assist, team))
         lengths = np.array([len(row) for row in rows], np.int32)
         ids = np.fromiter(chain.from_iterable(rows), np.int32)
         ends = lengths.cumsum()
         spans = list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
-        return Encoded(*self._kernels.encode(self._struct, ids, lengths), spans, len(ids))
+        return Encoded(*self._kernels.encode(self._struct, ids, lengths, team), spans, len(ids))
 
     @property
     def nbytes(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoder_worker.engine import Encoded, Rows
+from encoder_worker.engine import CallForHelp, Encoded, Rows
 from encoder_worker.model import load_any
 from encoder_worker.packed import MASKED, Packed, packed
 from topology.errors import Misconfigured, Unavailable
@@ -30,14 +30,15 @@ class TorchEngine:
         self._device = _device(device)
         self._cuda = self._device.type == "cuda"
         self.lanes, self.on_gpu = (2, True) if self._cuda else (1, False)
+        self.shares = False
         self.precision = _precision(precision, self._device)
         self._model = load_any(directory).to(self._device, getattr(torch, self.precision))
         self.hidden = self._model.hidden
         self._bucketed = self._cuda
         self._lane = _Lane()
 
-    def encode(self, rows: Rows) -> Encoded:
-        """As `Engine.encode`. A device that is full gets half the batch at a time."""
+    def encode(self, rows: Rows, call: CallForHelp | None = None) -> Encoded:
+        """As `Engine.encode`; it has threads of its own. A device that is full gets half the batch at a time."""
         try:
             return self._encode(rows)
         except torch.OutOfMemoryError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -48,6 +48,7 @@ class EncoderWorker:
         self._tally: Counter[str] = Counter()
         # One queue for all lanes: whichever is free takes the next batch. The batches after are tokenised meanwhile.
         self._lanes = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
+        self._at_work = 0  # lanes that have a batch, or will
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 
     def calls(self, waiting: int) -> int:
@@ -97,27 +98,45 @@ class EncoderWorker:
 
     async def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
         ids = [row.ids for _, row in batch]
-        encoded, seconds = await asyncio.get_running_loop().run_in_executor(self._lanes, self._encode, ids)
-        self._note(len(ids), encoded, seconds)
+        loop, tokens = asyncio.get_running_loop(), sum(map(len, ids))
+        # Lanes that no other batch needs help with this one.
+        idle = self._engine.lanes - self._at_work if self._engine.shares else 1
+        helpers = self.cost.threads(tokens, idle) - 1
+        self._at_work += 1
+        try:
+            encoded, seconds = await loop.run_in_executor(self._lanes, self._encode, ids, helpers)
+        finally:
+            self._at_work -= 1
+        self._note(len(ids), encoded, seconds, helpers)
         return {text: _embedding(row, encoded, *span)
                 for (text, row), span in zip(batch, encoded.spans, strict=True)}
 
-    def _encode(self, ids: list[list[int]]) -> tuple[Encoded, float]:
+    def _encode(self, ids: list[list[int]], helpers: int = 0) -> tuple[Encoded, float]:
         """The only work of a lane: a thread that has stepped back keeps the others waiting while it runs Python."""
+
+        def call(help_it: Callable[[], None]) -> None:
+            for _ in range(helpers):
+                self._lanes.submit(help_it)
+
         # On a CPU what counts is the thread's own time: that it steps back for others is no cost of the batch.
         clock = time.perf_counter if self._engine.on_gpu else time.thread_time
-        begin = clock()
-        encoded = self._engine.encode(ids)
-        return encoded, clock() - begin
+        begun, begin = time.perf_counter(), clock()
+        encoded = self._engine.encode(ids, call if helpers else None)
+        seconds = clock() - begin
+        self.cost.note_core(seconds, time.perf_counter() - begun)
+        return encoded, seconds
 
-    def _note(self, rows: int, encoded: Encoded, seconds: float) -> None:
+    def _note(self, rows: int, encoded: Encoded, seconds: float, helpers: int = 0) -> None:
         tokens = len(encoded.data)
-        self.cost.note(tokens, seconds)
+        if not helpers:  # what others helped with does not tell what a batch costs
+            self.cost.note(tokens, seconds)
         spent_us = int(seconds * 1e6)
-        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=encoded.computed, engine_us=spent_us)
+        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=encoded.computed, engine_us=spent_us,
+                           helped=bool(helpers))
 
     def stats(self) -> dict[str, float]:
-        """What was computed so far: batches, rows, tokens, the share of padding, engine time, and the fitted cost."""
+        """What was computed so far: batches (and how many with help), rows, tokens, the share of padding, engine time
+        (without helpers'), and the fitted cost."""
         fixed, per_token = self.cost.fixed_and_per_token_s
         padding = 1 - self._tally["tokens"] / max(1, self._tally["computed"])
         cache = {"cache_hits": self._cache.hits, "cache_misses": self._cache.misses} if self._cache else {}

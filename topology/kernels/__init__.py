@@ -1,4 +1,5 @@
-"""int8 forward passes of encoders and heads in C, for CPUs: one call, the interpreter lock released, one thread.
+"""int8 forward passes of encoders and heads in C, for CPUs: one call, the interpreter lock released, one thread and
+whoever assists it.
 
 Both workers compute with them, so they stand here. Weights are int8 with a scale an output, activations int8 with a
 scale a token made on the fly: a token's result depends on its own row only, alone and in any batch (ZeroQuant, Yao et
@@ -68,6 +69,15 @@ class HeadStruct(ctypes.Structure):
         ("project", LinearStruct), ("norm0_weight", ctypes.c_void_p), ("norm0_bias", ctypes.c_void_p),
         ("layer", LayerStruct), ("pool", LinearStruct), ("intent", LinearStruct), ("tag", LinearStruct),
         *((name, ctypes.c_int32) for name in ("hidden", "width", "ffn", "heads")),
+    )
+
+
+class Team(ctypes.Structure):
+    """`Team` of team.h: who may help with one call of `encode`."""
+
+    _fields_ = (
+        ("turn", ctypes.c_uint64), *((n, ctypes.c_int32) for n in ("unfinished", "helpers", "over")),
+        ("part", ctypes.c_void_p), ("job", ctypes.c_void_p),
     )
 
 
@@ -157,20 +167,25 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
         self.name = name
-        self._encode, self._predict, self._linear = (
-            getattr(library, f"headrace_{name}_{call}") for call in ("encode", "predict", "apply_linear")
+        self._encode, self._assist, self._predict, self._linear = (
+            getattr(library, f"headrace_{name}_{call}") for call in ("encode", "assist", "predict", "apply_linear")
         )
 
     def encode(
-        self, encoder: EncoderStruct, ids: NDArray[np.int32], lengths: NDArray[np.int32]
+        self, encoder: EncoderStruct, ids: NDArray[np.int32], lengths: NDArray[np.int32], team: Team | None = None
     ) -> tuple[Floats, NDArray[np.int8], Floats]:
         """Token vectors of packed rows: float32[tokens, hidden], and as the wire has them, int8[tokens, hidden] with
-        scales float32[tokens]. `ids` is int32[tokens], `lengths` int32[rows] sums to tokens."""
+        scales float32[tokens]. `ids` is int32[tokens], `lengths` int32[rows] sums to tokens. `team`: a new one, with
+        which other threads may `assist` this call."""
         out = np.empty((len(ids), encoder.hidden), np.float32)
         data, scales = np.empty(out.shape, np.int8), np.empty(len(ids), np.float32)
-        arrays = (_at(out), _at(data), _at(scales))
+        arrays = (_at(out), _at(data), _at(scales), None if team is None else ctypes.byref(team))
         _done(self._encode(ctypes.byref(encoder), _at(ids), _at(lengths), len(lengths), *arrays))
         return out, data, scales
+
+    def assist(self, team: Team) -> None:
+        """Compute parts of the call of `encode` that has this team, until it is through. Early and late are welcome."""
+        self._assist(ctypes.byref(team))
 
     def predict(
         self, head: HeadStruct, data: NDArray[np.int8], scales: Floats, lengths: NDArray[np.int32]

@@ -1,276 +1,165 @@
 /* The forward passes, compiled once for each instruction set. The includer defines ISA(name), Act, ACT_ZERO,
  * TILE_ROWS, TILE_PANELS and tile(). */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include "kernels.h"
+#include "arithmetic.h"
+#include "team.h"
 
-/* As many float32 as a register holds. */
-#ifndef LANES
-#define LANES 8
-#endif
-typedef float vf __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int32_t vi __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef Act acts __attribute__((vector_size(LANES * sizeof(Act))));
-typedef int8_t bytes __attribute__((vector_size(LANES)));
-#define UP(n, to) (((n) + (to) - 1) / (to) * (to))
-#define QUERIES 8 /* of attention, computed side by side; fewer leave the multipliers waiting for their sums */
-#ifndef ROWS_AT_ONCE
-#define ROWS_AT_ONCE 48 /* activations of so many rows stay in the second-level cache */
-#endif
-#ifndef INPUTS
-#define INPUTS LANES /* a row of activations is zeros from its last input to a multiple of so many */
-#define SPARE_ROWS 0 /* that may be read past the last, with anything in them */
-#define BEGIN()      /* around every multiplication, on its thread */
-#define END()
-#endif
-enum { PLAIN, GELU_ERF, GELU_TANH, TANH };
+typedef struct { Act *q; float *scale; } Room; /* for quantised activations, of the widest input */
 
-static inline vf all(float x) { return x - (vf){0}; }
-static inline vf ld(const float *p) { return *(const vf *)p; }
-static inline void st(float *p, vf x) { *(vf *)p = x; }
-static inline vf pick(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
-static inline vf absolute(vf x) { return (vf)((vi)x & 0x7fffffff); }
-#if LANES == 16
-static inline vf larger(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
-static inline float sum(vf x) { return _mm512_reduce_add_ps((__m512)x); }
-static inline float largest(vf x) { return _mm512_reduce_max_ps((__m512)x); }
-/* 1 / x to float32's precision: a step of Newton's on 14 bits, a fifth of the time of a division. */
-static inline vf inverse(vf x) { vf y = (vf)_mm512_rcp14_ps((__m512)x); return y * (2.0f - x * y); }
-#else
-static inline vf larger(vf a, vf b) { return pick(a > b, a, b); }
-static inline float sum(vf x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
-static inline vf inverse(vf x) { return 1.0f / x; }
-static inline float largest(vf x) {
-    float most = x[0];
-    for (int i = 1; i < LANES; i++) if (x[i] > most) most = x[i];
-    return most;
-}
-#endif
+typedef struct { /* a linear layer on rows: [rows][k] to [rows][n] */
+    const float *x;
+    float *out;
+    long stride, out_stride;
+    int rows, kind, parts;
+    const Linear *l;
+    Room room;
+} Multiplication;
 
-/* Adding 1.5 * 2^23 rounds to the nearest whole number, ties to even. */
-static inline vi nearest(vf x) { return (vi)(x + 12582912.0f) - 0x4b400000; }
+#define ROWS_A_PART 16
+#define PARTS_OF_OUTPUTS 8
 
-/* e^x to 2 units in the last place (Cephes' polynomial). */
-static inline vf exponential(vf x) {
-    x = larger(pick(x < all(88.0f), x, all(88.0f)), all(-87.0f));
-    vf shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
-    vf r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r
-            + 1.6666665459e-1f) * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    return p * (vf)(((vi)shifted - 0x4b400000 + 127) << 23);
-}
-
-/* GELU by erf (Abramowitz and Stegun 7.1.26, error below 1.5e-7) or by tanh; tanh itself. */
-static inline vf activate(int kind, vf x) {
-    if (kind == GELU_ERF) {
-        vf z = absolute(x) * 0.70710678f, t = inverse(1.0f + 0.3275911f * z);
-        vf tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t
-                  * exponential(-z * z);
-        vf erf = pick(x < all(0), tail - 1.0f, 1.0f - tail);
-        return 0.5f * x * (1.0f + erf);
-    }
-    vf u = kind == TANH ? x : 0.7978845608f * (x + 0.044715f * x * x * x);
-    vf tanh_u = 1.0f - 2.0f * inverse(1.0f + exponential(2.0f * u));
-    return kind == TANH ? tanh_u : 0.5f * x * (1.0f + tanh_u);
-}
-
-static inline vf finish(int kind, vf x) { return kind == PLAIN ? x : activate(kind, x); }
-
-/* Multiply `rows` (at most TILE_ROWS) by `panels` (at most TILE_PANELS) of 16 outputs from `first` on: each instruction set's own. */
-static void tile(int rows, int panels, const Act *a, long stride, int quads, const float *row_scale, const Linear *l,
-                 int first, int kind, float *out, long out_stride);
-
-/* float [rows][k] to integers and a scale a row. Inputs past k are zero. */
-static void quantise(const float *x, long stride, int rows, const Linear *l, Act *q, float *scale) {
-    int k = l->k, wide = UP(k, INPUTS);
-    float buffer[wide];
-    for (int r = 0; r < rows; r++) {
-        const float *row = x + r * stride;
-        memset(buffer + k, 0, (wide - k) * sizeof(float));
-        if (l->smooth) for (int i = 0; i < k; i++) buffer[i] = row[i] * l->smooth[i];
-        else memcpy(buffer, row, k * sizeof(float));
-        vf top = all(1e-12f);
-        for (int i = 0; i < wide; i += LANES) top = larger(top, absolute(ld(buffer + i)));
-        float most = largest(top);
-        float inverse = 127.0f / most;
-        scale[r] = most / 127.0f;
-        Act *to = q + r * wide;
-        for (int i = 0; i < wide; i += LANES) {
-            acts whole = __builtin_convertvector(nearest(ld(buffer + i) * inverse) + ACT_ZERO, acts);
-            memcpy(to + i, &whole, sizeof whole);
-        }
-    }
-}
-
-/* float [rows][width] to the wire's form: int8 and a scale a row. */
-static void to_wire(const float *x, int rows, int width, int8_t *data, float *scales) {
-    for (long r = 0; r < rows; r++, x += width, data += width) {
-        vf top = all(1e-12f);
-        for (int i = 0; i < width; i += LANES) top = larger(top, absolute(ld(x + i)));
-        float most = largest(top);
-        scales[r] = most / 127.0f;
-        for (int i = 0; i < width; i += LANES) {
-            bytes whole = __builtin_convertvector(nearest(ld(x + i) * (127.0f / most)), bytes);
-            memcpy(data + i, &whole, sizeof whole);
-        }
-    }
-}
-
-/* Tiles as even as they come, 15 rows being 8 and 7, not 12 and 3; where tiles are loaded whole, as full as they come. */
-static inline int rows_of_tile(int left) {
-    int tiles = UP(left, TILE_ROWS) / TILE_ROWS;
-    if (SPARE_ROWS) return left < TILE_ROWS ? left : TILE_ROWS;
-    return UP(left, tiles) / tiles;
-}
-
-static void multiply(const Act *q, const float *scale, int rows, const Linear *l, int kind, float *out, long stride) {
-    int panels = UP(l->n, 16) / 16, quads = UP(l->k, 4) / 4;
+/* Outputs of panels `first` to `last` (exclusive) of all rows. `kind` is a constant, so that no row asks which it is. */
+static inline __attribute__((always_inline)) void outputs(const Multiplication *m, int first, int last, const int kind) {
+    const Linear *l = m->l;
+    int quads = UP(l->k, 4) / 4;
     long wide = UP(l->k, INPUTS);
-    for (int from = 0; from < rows; from += ROWS_AT_ONCE) {
-        int to = from + ROWS_AT_ONCE < rows ? from + ROWS_AT_ONCE : rows;
-        for (int p = 0; p < panels; p += TILE_PANELS)
+    for (int from = 0; from < m->rows; from += ROWS_AT_ONCE) {
+        int to = from + ROWS_AT_ONCE < m->rows ? from + ROWS_AT_ONCE : m->rows;
+        for (int p = first; p < last; p += TILE_PANELS)
             for (int r = from, some; r < to; r += some) {
                 some = rows_of_tile(to - r);
-                tile(some, panels - p < TILE_PANELS ? panels - p : TILE_PANELS, q + r * wide, wide, quads, scale + r, l,
-                     p * 16, kind, out + r * stride + p * 16, stride);
+                tile(some, last - p < TILE_PANELS ? last - p : TILE_PANELS, m->room.q + r * wide, wide, quads,
+                     m->room.scale + r, l, p * 16, kind, m->out + r * m->out_stride + p * 16, m->out_stride);
             }
     }
 }
 
-typedef struct { Act *q; float *scale; } Room; /* for quantised activations, of the widest input */
-
-static void linear(const float *x, long stride, int rows, const Linear *l, int kind, float *out, long out_stride,
-                   Room room) {
-    quantise(x, stride, rows, l, room.q, room.scale);
-    multiply(room.q, room.scale, rows, l, kind, out, out_stride);
-}
-
-/* x = norm(x + y), in place; y may be NULL. */
-static void add_norm(float *x, const float *y, long y_stride, int rows, int width, const float *weight,
-                     const float *bias, float eps) {
-    for (int r = 0; r < rows; r++, x += width) {
-        vf total = all(0), squares = all(0);
-        for (int i = 0; i < width; i += LANES) {
-            vf a = ld(x + i);
-            if (y) a += ld(y + r * y_stride + i);
-            st(x + i, a);
-            total += a;
-        }
-        float mean = sum(total) / width;
-        for (int i = 0; i < width; i += LANES) { vf a = ld(x + i) - mean; squares += a * a; }
-        float inverse = 1.0f / sqrtf(sum(squares) / width + eps);
-        for (int i = 0; i < width; i += LANES) st(x + i, (ld(x + i) - mean) * inverse * ld(weight + i) + ld(bias + i));
+static void multiply_part(void *job, int number, int who) {
+    const Multiplication *m = job;
+    int panels = UP(m->l->n, 16) / 16, a_part = UP(UP(panels, m->parts) / m->parts, TILE_PANELS);
+    int first = number * a_part, last = first + a_part < panels ? first + a_part : panels;
+    (void)who;
+    switch (m->kind) {
+        case PLAIN: outputs(m, first, last, PLAIN); break;
+        case GELU_ERF: outputs(m, first, last, GELU_ERF); break;
+        case GELU_TANH: outputs(m, first, last, GELU_TANH); break;
+        case TANH: outputs(m, first, last, TANH); break;
     }
 }
 
-/* Attention of `count` (a constant, at most QUERIES) queries on one row's keys and values: sums of several queries side by
- * side hide the latency of adding (a row of 250 tokens took three times as long one query at a time). */
-static inline __attribute__((always_inline)) void attend_some(const int count, const float *q, const float *v, long stride,
-        int tokens, int size, float scaling, const float *bias, const float *keys, float *scores, float *out, int width) {
-    int wide = UP(tokens, LANES);
-    for (int j = 0; j < wide; j += LANES) {
-        vf sum[QUERIES];
-        for (int i = 0; i < count; i++) sum[i] = all(0);
-        for (int d = 0; d < size; d++) {
-            vf key = ld(keys + d * wide + j);
-            for (int i = 0; i < count; i++) sum[i] += q[i * stride + d] * key;
-        }
-        for (int i = 0; i < count; i++) st(scores + i * wide + j, sum[i] * scaling);
-    }
-    float inverse[QUERIES];
-    for (int i = 0; i < count; i++) {
-        float *s = scores + i * wide;
-        vf top = all(-1e30f);
-        for (int j = tokens; j < wide; j++) s[j] = -1e30f;
-        if (bias) for (int j = 0; j < tokens; j++) s[j] += bias[j - i];
-        for (int j = 0; j < wide; j += LANES) top = larger(top, ld(s + j));
-        float most = largest(top);
-        vf total = all(0);
-        for (int j = 0; j < wide; j += LANES) { vf e = exponential(ld(s + j) - most); st(s + j, e); total += e; }
-        for (int j = tokens; j < wide; j++) total[j % LANES] -= s[j];
-        inverse[i] = 1.0f / sum(total);
-    }
-    for (int d = 0; d < size; d += LANES) {
-        vf mixed[QUERIES];
-        for (int i = 0; i < count; i++) mixed[i] = all(0);
-        for (int j = 0; j < tokens; j++) {
-            vf value = ld(v + j * stride + d);
-            for (int i = 0; i < count; i++) mixed[i] += scores[i * wide + j] * value;
-        }
-        for (int i = 0; i < count; i++) st(out + (long)i * width + d, mixed[i] * inverse[i]);
-    }
+static void quantise_part(void *job, int number, int who) {
+    const Multiplication *m = job;
+    int from = number * ROWS_A_PART, left = m->rows - from;
+    (void)who;
+    quantise(m->x + from * m->stride, m->stride, left < ROWS_A_PART ? left : ROWS_A_PART, m->l,
+             m->room.q + (long)from * UP(m->l->k, INPUTS), m->room.scale + from);
 }
 
-/* Attention within one row of `tokens`; qkv is [tokens][3 * width] with row stride `stride`. */
-static void attend(const float *qkv, long stride, int tokens, int width, int heads, const float *relative, int reach,
-                   float *out, float *keys, float *scores) {
-    int size = width / heads, wide = UP(tokens, LANES);
-    float scaling = 1.0f / sqrtf((float)size);
-    for (int h = 0; h < heads; h++) {
-        const float *q = qkv + h * size, *k = q + width, *v = k + width;
-        memset(keys, 0, (size_t)size * wide * sizeof(float));
-        for (int j = 0; j < tokens; j++) for (int d = 0; d < size; d++) keys[d * wide + j] = k[j * stride + d];
-        const float *bias = relative ? relative + (long)h * (2 * reach - 1) + reach - 1 : NULL;
-        int i = 0;
-#define SOME(n) \
-        for (; i + n <= tokens; i += n) \
-            attend_some(n, q + i * stride, v, stride, tokens, size, scaling, bias ? bias - i : NULL, keys, scores, \
-                        out + (long)i * width + h * size, width);
-        SOME(QUERIES) SOME(2) SOME(1)
-    }
+/* Of rows that are quantised already. */
+static void multiply(Team *team, int rows, const Linear *l, int kind, float *out, long stride, Room room) {
+    int parts = is_helped(team) ? PARTS_OF_OUTPUTS : 1;
+    Multiplication m = {NULL, out, 0, stride, rows, kind, parts, l, room};
+    share(team, parts, multiply_part, &m);
 }
 
-typedef struct { float *wide, *narrow, *keys, *scores; Room room; void *all; } Work;
+static void linear(Team *team, const float *x, long stride, int rows, const Linear *l, int kind, float *out,
+                   long out_stride, Room room) {
+    Multiplication m = {x, NULL, stride, 0, rows, kind, 0, l, room};
+    share(team, UP(rows, ROWS_A_PART) / ROWS_A_PART, quantise_part, &m);
+    multiply(team, rows, l, kind, out, out_stride, room);
+}
 
-static int reserve(Work *w, long tokens, long longest, long width, long widest) {
-    long size = width, at_least = UP(longest, LANES);
-    long floats = tokens * UP(widest, 16) + tokens * UP(width, 16) + (size + QUERIES) * at_least + tokens + 64;
-    w->all = malloc(floats * sizeof(float) + (tokens + SPARE_ROWS) * UP(widest, INPUTS) * sizeof(Act) + 128);
+typedef struct {
+    float *wide, *narrow, *scratch; /* scratch: keys and scores of attention, for each of a team */
+    int32_t *starts; /* the first token of each row */
+    long a_scratch;
+    int at_least;
+    Room room;
+    Team *team;
+    void *all;
+} Work;
+
+/* Room for packed rows, and what is known of them. Returns their tokens, or -1 where memory is short. */
+static int reserve(Work *w, Team *team, const int32_t *lengths, int rows, long width, long size, long widest) {
+    long tokens = 0, longest = 0;
+    for (int r = 0; r < rows; tokens += lengths[r++]) if (lengths[r] > longest) longest = lengths[r];
+    w->team = team;
+    w->at_least = UP(longest, LANES);
+    w->a_scratch = (size + QUERIES) * w->at_least;
+    long floats = tokens * UP(widest, 16) + tokens * UP(width, 16) + (team ? MOST_IN_TEAM : 1) * w->a_scratch + tokens + rows + 64;
+    w->all = malloc(floats * sizeof(float) + (tokens + SPARE_ROWS) * UP(widest, INPUTS) * sizeof(Act) + 192);
     if (!w->all) return -1;
-    w->wide = w->all;
+    w->wide = (float *)UP((uintptr_t)w->all, 64); /* a register's load across two cache lines costs twice: 15 % in all */
     w->narrow = w->wide + tokens * UP(widest, 16);
-    w->keys = w->narrow + tokens * UP(width, 16);
-    w->scores = w->keys + size * at_least;
-    w->room.scale = w->scores + QUERIES * at_least;
-    w->room.q = (Act *)UP((uintptr_t)(w->room.scale + tokens + 16), 64);
-    return 0;
-}
-
-/* One transformer layer over packed rows, in place. `q`, `scale`: x already quantised, or NULL. */
-static void layer_forward(const Layer *l, float *x, int tokens, const int32_t *lengths, int rows, int width, int ffn,
-                          int heads, int kind, float eps, const float *relative, int reach, Work w, int ready) {
-    long stride = UP(3 * width, 16);
-    if (ready) multiply(w.room.q, w.room.scale, tokens, &l->qkv, PLAIN, w.wide, stride);
-    else linear(x, width, tokens, &l->qkv, PLAIN, w.wide, stride, w.room);
-    for (int r = 0, at = 0; r < rows; at += lengths[r++])
-        attend(w.wide + at * stride, stride, lengths[r], width, heads, relative, reach, w.narrow + (long)at * width, w.keys,
-               w.scores);
-    linear(w.narrow, width, tokens, &l->out, PLAIN, w.wide, UP(width, 16), w.room);
-    add_norm(x, w.wide, UP(width, 16), tokens, width, l->norm1_weight, l->norm1_bias, eps);
-    linear(x, width, tokens, &l->up, kind, w.wide, UP(ffn, 16), w.room);
-    linear(w.wide, UP(ffn, 16), tokens, &l->down, PLAIN, w.narrow, UP(width, 16), w.room);
-    add_norm(x, w.narrow, UP(width, 16), tokens, width, l->norm2_weight, l->norm2_bias, eps);
-}
-
-static int count(const int32_t *lengths, int rows, int *longest) {
-    int tokens = 0;
-    *longest = 0;
-    for (int r = 0; r < rows; r++) { tokens += lengths[r]; if (lengths[r] > *longest) *longest = lengths[r]; }
+    w->scratch = w->narrow + tokens * UP(width, 16);
+    w->room.scale = w->scratch + (team ? MOST_IN_TEAM : 1) * w->a_scratch;
+    w->starts = (int32_t *)(w->room.scale + tokens + 16);
+    w->room.q = (Act *)UP((uintptr_t)(w->starts + rows), 64);
+    for (int r = 0, at = 0; r < rows; at += lengths[r++]) w->starts[r] = at;
     return tokens;
 }
 
+typedef struct { /* attention over packed rows, a part being a head of a row */
+    const Work *w;
+    const int32_t *lengths;
+    const float *relative;
+    int heads, width, size, reach;
+} Attention;
+
+static void attend_part(void *job, int number, int who) {
+    const Attention *a = job;
+    long stride = UP(3 * a->width, 16);
+    float *keys = a->w->scratch + who * a->w->a_scratch, *scores = keys + (long)a->size * a->w->at_least;
+    int r = number / a->heads;
+    long at = a->w->starts[r];
+    attend(a->w->wide + at * stride, stride, a->lengths[r], a->width, a->size, number % a->heads, a->relative, a->reach,
+           a->w->narrow + at * a->width, keys, scores);
+}
+
+typedef struct { /* x = norm(x + y) over rows */
+    float *x;
+    const float *y, *weight, *bias;
+    int rows, width;
+    float eps;
+} Norm;
+
+static void norm_part(void *job, int number, int who) {
+    const Norm *n = job;
+    int from = number * ROWS_A_PART, left = n->rows - from;
+    long stride = UP(n->width, 16);
+    (void)who;
+    add_norm(n->x + (long)from * n->width, n->y + from * stride, stride, left < ROWS_A_PART ? left : ROWS_A_PART, n->width,
+             n->weight, n->bias, n->eps);
+}
+
+/* One transformer layer over packed rows, in place. `ready`: x is already quantised in w's room. */
+static void layer_forward(const Layer *l, float *x, int tokens, const int32_t *lengths, int rows, int width, int ffn,
+                          int heads, int kind, float eps, const float *relative, int reach, Work w, int ready) {
+    long stride = UP(3 * width, 16), parts = UP(tokens, ROWS_A_PART) / ROWS_A_PART;
+    if (ready) multiply(w.team, tokens, &l->qkv, PLAIN, w.wide, stride, w.room);
+    else linear(w.team, x, width, tokens, &l->qkv, PLAIN, w.wide, stride, w.room);
+    Attention attention = {&w, lengths, relative, heads, width, width / heads, reach};
+    share(w.team, rows * heads, attend_part, &attention);
+    linear(w.team, w.narrow, width, tokens, &l->out, PLAIN, w.wide, UP(width, 16), w.room);
+    Norm norm1 = {x, w.wide, l->norm1_weight, l->norm1_bias, tokens, width, eps};
+    share(w.team, parts, norm_part, &norm1);
+    linear(w.team, x, width, tokens, &l->up, kind, w.wide, UP(ffn, 16), w.room);
+    linear(w.team, w.wide, UP(ffn, 16), tokens, &l->down, PLAIN, w.narrow, UP(width, 16), w.room);
+    Norm norm2 = {x, w.narrow, l->norm2_weight, l->norm2_bias, tokens, width, eps};
+    share(w.team, parts, norm_part, &norm2);
+}
+
 /* Token vectors of packed rows, out: float[tokens][hidden], and in the wire's form unless `data` is NULL:
- * int8[tokens][hidden] with scales[tokens]. Returns 0, or -1 where memory is short. */
+ * int8[tokens][hidden] with scales[tokens]. `team`: who may help (by `assist`), or NULL. Returns 0, or -1 where memory is
+ * short. */
 EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *lengths, int rows, float *out, int8_t *data,
-                       float *scales) {
-    int longest, tokens = count(lengths, rows, &longest), hidden = e->hidden;
+                       float *scales, Team *team) {
     Work w;
-    int fused = __builtin_popcountll(e->fused);
-    float *x = out, *total = fused > 1 ? calloc((size_t)tokens * hidden, sizeof(float)) : NULL;
-    if ((fused > 1 && !total) || reserve(&w, tokens, longest, hidden, e->ffn > 3 * hidden ? e->ffn : 3 * hidden)) {
-        free(total);
+    int hidden = e->hidden, fused = __builtin_popcountll(e->fused);
+    long tokens = reserve(&w, team, lengths, rows, hidden, hidden / e->heads, e->ffn > 3 * hidden ? e->ffn : 3 * hidden);
+    float *x = out, *total = fused > 1 && tokens >= 0 ? calloc((size_t)tokens * hidden, sizeof(float)) : NULL;
+    if (tokens < 0 || (fused > 1 && !total)) {
+        part_with_helpers(team);
+        if (tokens >= 0) free(w.all);
         return -1;
     }
     for (int r = 0, at = 0; r < rows; r++)
@@ -287,11 +176,19 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
         if (total && e->fused >> l & 1) for (long i = 0; i < (long)tokens * hidden; i++) total[i] += x[i];
     }
     END();
+    part_with_helpers(team);
     if (total) for (long i = 0; i < (long)tokens * hidden; i++) x[i] = total[i] / fused;
     if (data) to_wire(x, tokens, hidden, data, scales);
     free(total);
     free(w.all);
     return 0;
+}
+
+/* Help with the call of `encode` that has this team, until it is through. */
+EXPORT void ISA(assist)(Team *team) {
+    BEGIN();
+    help(team);
+    END();
 }
 
 static void pool(const float *x, const int32_t *lengths, int rows, int width, float *out) {
@@ -313,13 +210,16 @@ static void pool(const float *x, const int32_t *lengths, int rows, int width, fl
  * float[tokens][ceil16(tags)], untouched where the head has none. Returns 0, or -1 where memory is short. */
 EXPORT int ISA(predict)(const Head *h, const int8_t *data, const float *scales, const int32_t *lengths, int rows,
                         float *intents, float *tags) {
-    int longest, tokens = count(lengths, rows, &longest), width = h->width, hidden = h->hidden;
+    int width = h->width, hidden = h->hidden;
     long widest = h->ffn > 3 * width ? h->ffn : 3 * width;
     if (widest < hidden) widest = hidden;
     if (widest < 2 * width) widest = 2 * width;
     Work w;
-    float *x = malloc(((long)tokens * UP(width, 16) + (long)rows * 2 * width + 64) * sizeof(float));
-    if (!x || reserve(&w, tokens, longest, width, widest)) { free(x); return -1; }
+    long tokens = reserve(&w, NULL, lengths, rows, width, h->layer.qkv.weight ? width / h->heads : 0, widest);
+    if (tokens < 0) return -1;
+    void *room = malloc((tokens * UP(width, 16) + (long)rows * 2 * width + 80) * sizeof(float));
+    if (!room) { free(w.all); return -1; }
+    float *x = (float *)UP((uintptr_t)room, 64);
     long wide = UP(hidden, INPUTS); /* the wire's int8 is the kernels' own form: no detour through float32 */
     for (long t = 0; t < tokens; t++)
         for (int d = 0; d < wide; d++) w.room.q[t * wide + d] = (Act)((d < hidden ? data[t * hidden + d] : 0) + ACT_ZERO);
@@ -330,23 +230,23 @@ EXPORT int ISA(predict)(const Head *h, const int8_t *data, const float *scales, 
         for (long t = 0; t < tokens; t++)
             for (int d = 0; d < hidden; d++) x[t * hidden + d] = data[t * hidden + d] * scales[t];
     else {
-        multiply(w.room.q, w.room.scale, tokens, &h->project, PLAIN, w.wide, UP(width, 16));
+        multiply(NULL, tokens, &h->project, PLAIN, w.wide, UP(width, 16), w.room);
         for (long t = 0; t < tokens; t++) memcpy(x + t * width, w.wide + t * UP(width, 16), width * sizeof(float));
         add_norm(x, NULL, 0, tokens, width, h->norm0_weight, h->norm0_bias, 1e-5f);
     }
     if (h->layer.qkv.weight)
         layer_forward(&h->layer, x, tokens, lengths, rows, width, h->ffn, h->heads, GELU_TANH, 1e-5f, NULL, 0, w, ready);
-    if (h->tag.weight) linear(x, width, tokens, &h->tag, PLAIN, tags, UP(h->tag.n, 16), w.room);
+    if (h->tag.weight) linear(NULL, x, width, tokens, &h->tag, PLAIN, tags, UP(h->tag.n, 16), w.room);
     float *pooled = x + (long)tokens * UP(width, 16);
     pool(x, lengths, rows, width, pooled);
     if (h->pool.weight) {
-        linear(pooled, 2 * width, rows, &h->pool, TANH, w.narrow, UP(h->pool.n, 16), w.room);
-        linear(w.narrow, UP(h->pool.n, 16), rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
+        linear(NULL, pooled, 2 * width, rows, &h->pool, TANH, w.narrow, UP(h->pool.n, 16), w.room);
+        linear(NULL, w.narrow, UP(h->pool.n, 16), rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
     } else
-        linear(pooled, 2 * width, rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
+        linear(NULL, pooled, 2 * width, rows, &h->intent, PLAIN, intents, UP(h->intent.n, 16), w.room);
     END();
     free(w.all);
-    free(x);
+    free(room);
     return 0;
 }
 
@@ -355,7 +255,7 @@ EXPORT int ISA(apply_linear)(const Linear *l, const float *x, int rows, float *o
     Room room = {malloc((long)(rows + SPARE_ROWS) * UP(l->k, INPUTS) * sizeof(Act)), malloc(rows * sizeof(float))};
     int short_of_memory = !room.q || !room.scale;
     BEGIN();
-    if (!short_of_memory) linear(x, l->k, rows, l, PLAIN, out, UP(l->n, 16), room);
+    if (!short_of_memory) linear(NULL, x, l->k, rows, l, PLAIN, out, UP(l->n, 16), room);
     END();
     free(room.q);
     free(room.scale);

@@ -41,3 +41,29 @@ def test_an_engine_without_a_fixed_cost_takes_the_smallest_batches():
 
 def test_nothing_measured_yet_gives_the_smallest_batch():
     assert CostModel().budget(1.0) == LEAST_TOKENS
+
+
+def measured(fixed_s=0.001, per_token_s=0.0001):
+    cost = CostModel()
+    for tokens in (15, 240) * 20:
+        cost.note(tokens, fixed_s + per_token_s * tokens)
+    return cost
+
+
+def test_a_batch_gets_as_many_threads_as_save_more_than_waking_them_costs():
+    cost = measured()
+    assert cost.threads(250, 8) == 4  # 26 ms: the fourth thread saves 2.2 ms, the fifth would save 1.3
+    assert cost.threads(250, 2) == 2
+    assert cost.threads(60, 8) == 2
+    assert cost.threads(15, 8) == 1
+
+
+def test_no_thread_helps_where_others_need_the_cores_or_no_lane_is_idle():
+    cost = measured()
+    assert cost.threads(250, 0) == cost.threads(250, 1) == 1
+    for _ in range(20):
+        cost.note_core(0.002, 0.004)
+    assert cost.threads(250, 8) == 1
+    for _ in range(40):
+        cost.note_core(0.002, 0.002)
+    assert cost.threads(250, 8) == 4

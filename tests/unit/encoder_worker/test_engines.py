@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ from encoder_worker.torch_engine import TorchEngine, _arrays, bucketed
 from tests.built import needs_kernels
 from topology.encoders import read_meta, space_of
 from topology.errors import Misconfigured
-from topology.kernels import kernels
+from topology.kernels import SETS, Team, kernels
 from topology.tensors import to_bytes
 
 SIZE = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
@@ -45,6 +47,7 @@ FAMILIES = {
     )),
     "albert": lambda: AlbertModel(AlbertConfig(**SIZE, embedding_size=16)),
 }
+MOST_IN_TEAM = 8  # as team.h has it: who comes after them goes home
 ROWS = [[5, 6, 7], [8] * 20, [9], list(range(10, 40)), [5, 6, 7]]
 
 
@@ -143,6 +146,58 @@ def test_int8_vectors_are_close_and_bitwise_the_same_in_any_batch(encoder, tmp_p
     found = engine.encode(ROWS).vectors
     cosine = (exact * found).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
     assert cosine.min() > 0.98
+
+
+def helped_by(count):
+    """What calls so many threads to help, and waits until they are there."""
+    threads = []
+
+    def call(help_it):
+        (team,) = help_it.args
+        threads.extend(threading.Thread(target=help_it, daemon=True) for _ in range(count))
+        for thread in threads[-count:]:
+            thread.start()
+        end = time.monotonic() + 10
+        while team.helpers < count and time.monotonic() < end:
+            time.sleep(0)
+        assert team.helpers == count
+
+    return threads, call
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", SETS)
+def test_int8_vectors_are_bitwise_the_same_whoever_helps(encoder, tmp_path, name, monkeypatch):
+    folder, _ = encoder
+    monkeypatch.setenv("HEADRACE_KERNELS", name)
+    kernels.cache_clear()
+    try:
+        model = load_packed(folder)
+        place = tmp_path / "int8.safetensors"
+        place.write_bytes(to_bytes(_tensors(model, _reach(model, ROWS)), {"encoder": json.dumps(_sizes(model))}))
+        engine = Int8Engine(place)
+    except Misconfigured:
+        return  # no packed form of this family, or no such processor
+    finally:
+        kernels.cache_clear()
+    for rows in (ROWS, [[7]], [list(range(1, 65))] * 3):
+        alone = engine.encode(rows)
+        for count in (1, 3, MOST_IN_TEAM + 2):
+            threads, call = helped_by(count)
+            helped = engine.encode(rows, call)
+            np.testing.assert_array_equal(helped.vectors, alone.vectors)
+            np.testing.assert_array_equal(helped.data, alone.data)
+            for thread in threads:
+                thread.join(10)
+            assert not any(thread.is_alive() for thread in threads)
+
+
+@needs_kernels
+def test_who_comes_to_help_too_late_leaves_at_once():
+    team = Team()
+    team.over = 1
+    kernels().assist(team)
+    assert team.helpers == 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
