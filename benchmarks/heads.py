@@ -11,8 +11,9 @@ import numpy as np
 
 from benchmarks import bare
 from benchmarks.arrivals import Arrival, arrivals, texts
+from benchmarks.knee import Knee
 from benchmarks.load import Load
-from benchmarks.pipeline import KNEE_ACHIEVED, Plan
+from benchmarks.pipeline import Plan
 from benchmarks.report import Result
 from benchmarks.shapes import HIDDEN, encoder_directory
 from benchmarks.stand import RING, Stand, prepare, stand
@@ -36,13 +37,12 @@ def run(plan: Plan) -> Result:
     """The highest rate at which nine of ten embeddings are answered within 25 ms, by bisection."""
     encoder, _ = prepare(plan.tenants)
     with stand(plan.tenants) as it, asyncio.Runner(loop_factory=new_event_loop) as runner:
-        knee, tried = runner.run(_knee(it, plan, space_of(encoder, 250)))
-    per_s, load = knee
+        knee = runner.run(_knee(it, plan, space_of(encoder, 250)))
     cores = bare.PROCESSES
     return {
-        "throughput_per_s": per_s, "p50_ms": load.percentile(50), "p90_ms": load.percentile(90),
-        "p99_ms": load.percentile(99), "per_vcpu": per_s / cores,
-        "times_reference_a_vcpu": per_s / cores / REFERENCE_PER_S_A_VCPU, "curve": tried,
+        "throughput_per_s": knee.per_s, "p50_ms": knee.load.percentile(50), "p90_ms": knee.load.percentile(90),
+        "p99_ms": knee.load.percentile(99), "per_vcpu": knee.per_s / cores,
+        "times_reference_a_vcpu": knee.per_s / cores / REFERENCE_PER_S_A_VCPU, "curve": knee.tried,
     }
 
 
@@ -60,30 +60,20 @@ def embeddings(count: int = 512) -> list[Vectors]:
     return found
 
 
-async def _knee(it: Stand, plan: Plan, space: str) -> tuple[tuple[float, Load], list[Result]]:
+async def _knee(it: Stand, plan: Plan, space: str) -> Knee:
     records = embeddings()
-    low, high = 0.0, TOP_PER_S
-    best: tuple[float, Load] | None = None
-    tried: list[Result] = []
+    knee = Knee("heads", TOP_PER_S, plan.probes + 2, KNEE_P90_MS)
     async with Headrace(it.settings) as client:
         producer = Producer(it.settings.broker)
         await producer.start()
         try:
-            for probe in range(plan.probes + 2):
-                rate = (low + high) / 2
-                given = arrivals(rate, plan.seconds, it.names, "uniform", probe)
+            for rate, seed in knee:
                 outbox = Outbox(producer, lambda: len(client._waiting))  # as a client shares requests
-                load = await drive_embeddings(it, client, outbox, records, space, given)
-                held = load.percentile(90) <= KNEE_P90_MS and load.achieved >= KNEE_ACHIEVED
-                tried.append({"rate_per_s": rate, "held": held, **load.summary()})
-                print(f"heads: {rate:.0f}/s p50 {load.percentile(50):.1f} p90 {load.percentile(90):.1f} ms "
-                      f"{'held' if held else 'not held'}", flush=True)
-                low, high = (rate, high) if held else (low, rate)
-                best = (rate, load) if held else best or (0.0, load)
+                given = arrivals(rate, plan.seconds, it.names, "uniform", seed)
+                knee.note(rate, await drive_embeddings(it, client, outbox, records, space, given))
         finally:
             await producer.stop()
-    assert best is not None
-    return best, tried
+    return knee
 
 
 async def drive_embeddings(

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import bare
 from benchmarks.arrivals import LENGTHS, arrivals
+from benchmarks.knee import Knee
 from benchmarks.load import Load, drive
 from benchmarks.report import Result
 from benchmarks.stand import RING, Stand, prepare, stand, store_dir
@@ -21,7 +22,7 @@ from topology.settings import Settings
 from topology.stream.kafka import TopicReader
 from topology.stream.process import new_event_loop
 
-KNEE_P90_MS, KNEE_ACHIEVED = 35.0, 0.98
+KNEE_P90_MS = 35.0
 LIGHT_PER_S = 20.0
 WARM_S = 35.0
 
@@ -83,7 +84,9 @@ async def _measure(it: Stand, plan: Plan, kind: str, bare_per_s: float) -> Resul
     async with Headrace(it.settings) as client:
         # A JVM compiles what it has seen run: half a minute of the whole journey; single requests were not enough.
         await drive(client, arrivals(bare_per_s / 3, max(WARM_S, plan.seconds), it.names, kind, seed=1))
-        knee, tried = await _knee(it, plan, kind, bare_per_s, client)
+        knee = Knee(kind, bare_per_s, plan.probes, plan.p90_ms)
+        for rate, seed in knee:
+            knee.note(rate, await drive(client, arrivals(rate, plan.seconds, it.names, kind, seed, plan.repeated)))
         unique: Load | None = None
         if plan.repeated:
             unique = await drive(client, arrivals(2 * bare_per_s, plan.seconds, it.names, kind, 4))
@@ -97,34 +100,11 @@ async def _measure(it: Stand, plan: Plan, kind: str, bare_per_s: float) -> Resul
                      "repeated_gain": saturated / unique.throughput_per_s() - 1}
     print(f"{kind}: saturated {saturated:.1f}/s", flush=True)
     return {
-        "throughput_per_s": knee[0], "knee_p90_limit_ms": plan.p90_ms,
-        "p50_ms": knee[1].percentile(50), "p90_ms": knee[1].percentile(90),
-        "p99_ms": knee[1].percentile(99), "knee_found": knee[0] > 0, "stages": knee[1].summary()["stages"],
-        **repeating, "saturated_per_s": saturated, "cpu_us_per_utterance": cpu_us, "curve": tried,
+        "throughput_per_s": knee.per_s, "knee_p90_limit_ms": plan.p90_ms,
+        "p50_ms": knee.load.percentile(50), "p90_ms": knee.load.percentile(90),
+        "p99_ms": knee.load.percentile(99), "knee_found": knee.per_s > 0, "stages": knee.load.summary()["stages"],
+        **repeating, "saturated_per_s": saturated, "cpu_us_per_utterance": cpu_us, "curve": knee.tried,
     }
-
-
-async def _knee(
-    it: Stand, plan: Plan, kind: str, bare_per_s: float, client: Headrace
-) -> tuple[tuple[float, Load], list[Result]]:
-    """Bisect between nothing and the bare engines' rate."""
-    low, high = 0.0, bare_per_s
-    best: tuple[float, Load] | None = None if plan.probes else (0.0, Load(0, 0.0))
-    tried: list[Result] = []
-    for probe in range(plan.probes):
-        rate = (low + high) / 2
-        load = await drive(client, arrivals(rate, plan.seconds, it.names, kind, 10 + probe, plan.repeated))
-        held = load.percentile(90) <= plan.p90_ms and load.achieved >= KNEE_ACHIEVED and not load.errors
-        tried.append({"rate_per_s": rate, "held": held, **load.summary()})
-        print(f"{kind}: {rate:.1f}/s p50 {load.percentile(50):.1f} p90 {load.percentile(90):.1f} "
-              f"p99 {load.percentile(99):.1f} ms {'held' if held else 'not held'}", flush=True)
-        if held:
-            low, best = rate, (rate, load)
-        else:
-            high = rate
-            best = best or (0.0, load)
-    assert best is not None
-    return best, tried
 
 
 async def _light(it: Stand, plan: Plan) -> Result:

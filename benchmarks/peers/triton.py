@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks import bare
 from benchmarks.arrivals import Arrival, arrivals, tenants
+from benchmarks.knee import Knee
 from benchmarks.load import Load
 from benchmarks.report import Result
 from infra.embedded import free_port, listens
@@ -56,7 +57,7 @@ parameters {{ key: "heads" value {{ string_value: "{heads}" }} }}
 
 def run(plan: Plan) -> Result:
     """Knee, saturation and light load of Triton, by kind of length, with the same seeds as the pipeline's."""
-    from benchmarks.pipeline import KNEE_ACHIEVED, LIGHT_PER_S
+    from benchmarks.pipeline import LIGHT_PER_S
     from benchmarks.stand import RING, store_dir
 
     result: Result = {}
@@ -65,20 +66,16 @@ def run(plan: Plan) -> Result:
         for kind in plan.lengths:
             bare_per_s = bare.both("openvino-ort", kind, plan.seconds / 2, store_dir(), RING, plan.tenants)
             _driven(python, port, arrivals(bare_per_s / 3, plan.seconds, tenants(plan.tenants), kind, 1))
-            low, high = 0.0, bare_per_s
-            best = Load(0, 0.0)
-            for probe in range(plan.probes):
-                rate = (low + high) / 2
-                load = _driven(python, port, arrivals(rate, plan.seconds, tenants(plan.tenants), kind, 10 + probe))
-                held = load.percentile(90) <= plan.p90_ms and load.achieved >= KNEE_ACHIEVED and not load.errors
-                print(f"triton {kind}: {rate:.1f}/s p50 {load.percentile(50):.1f} p90 {load.percentile(90):.1f} ms "
-                      f"{'held' if held else 'not held'}", flush=True)
-                low, high, best = (rate, high, load) if held else (low, rate, best)
+            knee = Knee(f"triton {kind}", bare_per_s, plan.probes, plan.p90_ms)
+            for rate, seed in knee:
+                given = arrivals(rate, plan.seconds, tenants(plan.tenants), kind, seed)
+                knee.note(rate, _driven(python, port, given))
             flood = _driven(python, port, arrivals(2 * bare_per_s, plan.seconds, tenants(plan.tenants), kind, 2))
+            at_knee = {f"p{q}_ms": knee.load.percentile(q) for q in (50, 90, 99)}
             result[kind] = {
-                "throughput_per_s": low, "p50_ms": best.percentile(50), "p90_ms": best.percentile(90),
-                "p99_ms": best.percentile(99), "saturated_per_s": flood.throughput_per_s(), "bare_per_s": bare_per_s,
-                "share_of_bare": low / bare_per_s, "saturated_share_of_bare": flood.throughput_per_s() / bare_per_s,
+                "throughput_per_s": knee.per_s, **at_knee, "saturated_per_s": flood.throughput_per_s(),
+                "bare_per_s": bare_per_s, "share_of_bare": knee.per_s / bare_per_s,
+                "saturated_share_of_bare": flood.throughput_per_s() / bare_per_s, "curve": knee.tried,
             }
         light = _driven(python, port, arrivals(LIGHT_PER_S, plan.seconds, tenants(plan.tenants), "uniform", 3))
         result["light_load"] = {"p50_ms": light.percentile(50), "p99_ms": light.percentile(99)}

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from aiokafka.partitioner import DefaultPartitioner
 
 pytest.importorskip("torch")
 
@@ -13,7 +14,8 @@ from infra import kafka
 from tests.small import example, small_stack
 from topology import topics, wire
 from topology.errors import UnknownTenant
-from topology.stream.kafka import TopicReader
+from topology.stream.kafka import Producer, TopicReader
+from topology.stream.records import Output
 
 pytestmark = [
     pytest.mark.kafka,
@@ -127,3 +129,25 @@ async def test_a_rolling_restart_computes_nothing_twice(running):
     encoded = [wire.decode(wire.Embedding, r.value).id for r in embeddings]
     assert sorted(wanted) == sorted(i for i in encoded if i in wanted)
     assert letters == []
+
+
+async def test_one_call_writes_more_than_a_batch_holds_in_order_and_each_key_to_its_partition(running):
+    settings = running[0]
+    topic = topics.utterances(settings.prefix, "en", "backfill")
+    outputs = [Output(topic, b"key-%d" % (i % 3), b"%d " % i + b"x" * 400_000) for i in range(12)]
+    producer, reader = Producer(settings.broker), TopicReader(settings.broker, topic)
+    await producer.start()
+    await reader.start()
+    try:
+        before = len(await reader.read_to_end())
+        await producer.send(outputs)
+        found = await reader.read_to_end()
+    finally:
+        await producer.stop()
+        await reader.stop()
+    assert before == 0 and len(found) == len(outputs)
+    partitioner = DefaultPartitioner()
+    numbers = list(range(settings.rings["en"].partitions))
+    for key in {o.key for o in outputs}:
+        assert [r.value for r in found if r.key == key] == [o.value for o in outputs if o.key == key]
+        assert {r.partition for r in found if r.key == key} == {partitioner(key, numbers, numbers)}
