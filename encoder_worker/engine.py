@@ -36,9 +36,10 @@ class Engine(Protocol):
     on_gpu: bool
     shares: bool  # whether idle lanes can help with a call
 
-    def encode(self, rows: Rows, call: CallForHelp | None = None) -> Encoded:
+    def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
         """Token vectors of rows of token ids. Raises: Unavailable (full device).
 
-        `call`: idle lanes that may compute parts of it; the vectors are the same, and no lane is waited for.
+        `call_for_help`: runs a function on idle lanes, which compute parts of it; the vectors are the same, and none is
+        waited for.
         """
         ...

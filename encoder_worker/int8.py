@@ -42,17 +42,20 @@ class Int8Engine:
             raise Misconfigured(f"{place}: no int8 encoder ({error}); delete it and it is made anew") from error
         self.hidden = int(self._sizes["hidden"])
 
-    def encode(self, rows: Rows, call: CallForHelp | None = None) -> Encoded:
+    def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
         """As `Engine.encode`."""
-        team = None
-        if call is not None:
-            team = Team()
-            call(functools.partial(self._kernels.assist, team))
         lengths = np.array([len(row) for row in rows], np.int32)
         ids = np.fromiter(chain.from_iterable(rows), np.int32)
         ends = lengths.cumsum()
         spans = list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
-        return Encoded(*self._kernels.encode(self._struct, ids, lengths, team), spans, len(ids))
+        if call_for_help is None:
+            return Encoded(*self._kernels.encode(self._struct, ids, lengths), spans, len(ids))
+        team = Team()
+        call_for_help(functools.partial(self._kernels.assist, team))
+        try:
+            return Encoded(*self._kernels.encode(self._struct, ids, lengths, team), spans, len(ids))
+        finally:
+            team.over = 1  # also where it failed before it began: a helper would wait for ever
 
     @property
     def nbytes(self) -> int:

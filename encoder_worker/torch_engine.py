@@ -37,7 +37,7 @@ class TorchEngine:
         self._bucketed = self._cuda
         self._lane = _Lane()
 
-    def encode(self, rows: Rows, call: CallForHelp | None = None) -> Encoded:
+    def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
         """As `Engine.encode`; it has threads of its own. A device that is full gets half the batch at a time."""
         try:
             return self._encode(rows)

@@ -61,7 +61,8 @@ class EncoderWorker:
         short, long = (self._tokenizer.rows([text])[0].ids for text in ("warm up", "warm up " * 16))
         for _ in range(3):
             for ids in ([short], [long] * 4):
-                self._note(len(ids), *self._encode(ids))
+                encoded, computed_s, _ = self._encode(ids)
+                self._note(len(ids), encoded, computed_s)
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Answer what is late or malformed, compute each different text once, send every embedding on."""
@@ -104,34 +105,33 @@ class EncoderWorker:
         helpers = self.cost.threads(tokens, idle) - 1
         self._at_work += 1
         try:
-            encoded, seconds = await loop.run_in_executor(self._lanes, self._encode, ids, helpers)
+            encoded, computed_s, passed_s = await loop.run_in_executor(self._lanes, self._encode, ids, helpers)
         finally:
             self._at_work -= 1
-        self._note(len(ids), encoded, seconds, helpers)
+        self.cost.note_core(computed_s, passed_s)
+        self._note(len(ids), encoded, computed_s, helpers)
         return {text: _embedding(row, encoded, *span)
                 for (text, row), span in zip(batch, encoded.spans, strict=True)}
 
-    def _encode(self, ids: list[list[int]], helpers: int = 0) -> tuple[Encoded, float]:
-        """The only work of a lane: a thread that has stepped back keeps the others waiting while it runs Python."""
+    def _encode(self, ids: list[list[int]], helpers: int = 0) -> tuple[Encoded, float, float]:
+        """The only work of a lane, but for helping another's call: a thread that has stepped back keeps the others
+        waiting while it runs Python. Returns also the seconds it computed and those that passed."""
 
-        def call(help_it: Callable[[], None]) -> None:
+        def call_for_help(assist: Callable[[], None]) -> None:
             for _ in range(helpers):
-                self._lanes.submit(help_it)
+                self._lanes.submit(assist)
 
         # On a CPU what counts is the thread's own time: that it steps back for others is no cost of the batch.
         clock = time.perf_counter if self._engine.on_gpu else time.thread_time
         begun, begin = time.perf_counter(), clock()
-        encoded = self._engine.encode(ids, call if helpers else None)
-        seconds = clock() - begin
-        self.cost.note_core(seconds, time.perf_counter() - begun)
-        return encoded, seconds
+        encoded = self._engine.encode(ids, call_for_help if helpers else None)
+        return encoded, clock() - begin, time.perf_counter() - begun
 
     def _note(self, rows: int, encoded: Encoded, seconds: float, helpers: int = 0) -> None:
         tokens = len(encoded.data)
         if not helpers:  # what others helped with does not tell what a batch costs
             self.cost.note(tokens, seconds)
-        spent_us = int(seconds * 1e6)
-        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=encoded.computed, engine_us=spent_us,
+        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=encoded.computed, engine_us=int(seconds * 1e6),
                            helped=bool(helpers))
 
     def stats(self) -> dict[str, float]:

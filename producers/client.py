@@ -246,3 +246,4 @@ def _fail(future: asyncio.Future[Outcome], published: asyncio.Future[None]) -> N
     """What was not published gets no reply."""
     if not published.cancelled() and (error := published.exception()) is not None and not future.done():
         future.set_exception(error)
+        future.exception()  # whoever asked may have gone: then nobody is to be told

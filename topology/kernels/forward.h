@@ -158,7 +158,7 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
     long tokens = reserve(&w, team, lengths, rows, hidden, hidden / e->heads, e->ffn > 3 * hidden ? e->ffn : 3 * hidden);
     float *x = out, *total = fused > 1 && tokens >= 0 ? calloc((size_t)tokens * hidden, sizeof(float)) : NULL;
     if (tokens < 0 || (fused > 1 && !total)) {
-        part_with_helpers(team);
+        dismiss(team);
         if (tokens >= 0) free(w.all);
         return -1;
     }
@@ -176,7 +176,7 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
         if (total && e->fused >> l & 1) for (long i = 0; i < (long)tokens * hidden; i++) total[i] += x[i];
     }
     END();
-    part_with_helpers(team);
+    dismiss(team);
     if (total) for (long i = 0; i < (long)tokens * hidden; i++) x[i] = total[i] / fused;
     if (data) to_wire(x, tokens, hidden, data, scales);
     free(total);

@@ -55,7 +55,8 @@ static inline void share(Team *t, int parts, Part *part, void *job) {
     for (int spins = 0; atomic_load_explicit(&t->unfinished, memory_order_acquire);) wait_a_little(&spins);
 }
 
-static inline void part_with_helpers(Team *t) {
+/* Nothing more to take: helpers go, and who comes later goes at once. */
+static inline void dismiss(Team *t) {
     if (t) atomic_store_explicit(&t->over, 1, memory_order_release);
 }
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -149,20 +148,26 @@ def test_int8_vectors_are_close_and_bitwise_the_same_in_any_batch(encoder, tmp_p
 
 
 def helped_by(count):
-    """What calls so many threads to help, and waits until they are there."""
-    threads = []
+    """(threads, what calls so many to help and returns when they are about to)."""
+    threads, there = [], threading.Semaphore(0)
 
-    def call(help_it):
-        (team,) = help_it.args
+    def call_for_help(assist):
+        def help_it():
+            there.release()
+            assist()
+
         threads.extend(threading.Thread(target=help_it, daemon=True) for _ in range(count))
-        for thread in threads[-count:]:
+        for thread in threads:
             thread.start()
-        end = time.monotonic() + 10
-        while team.helpers < count and time.monotonic() < end:
-            time.sleep(0)
-        assert team.helpers == count
+        assert all(there.acquire(timeout=10) for _ in threads)
 
-    return threads, call
+    return threads, call_for_help
+
+
+def all_gone(threads):
+    for thread in threads:
+        thread.join(10)
+    return not any(thread.is_alive() for thread in threads)
 
 
 @needs_kernels
@@ -183,13 +188,20 @@ def test_int8_vectors_are_bitwise_the_same_whoever_helps(encoder, tmp_path, name
     for rows in (ROWS, [[7]], [list(range(1, 65))] * 3):
         alone = engine.encode(rows)
         for count in (1, 3, MOST_IN_TEAM + 2):
-            threads, call = helped_by(count)
-            helped = engine.encode(rows, call)
+            threads, call_for_help = helped_by(count)
+            helped = engine.encode(rows, call_for_help)
             np.testing.assert_array_equal(helped.vectors, alone.vectors)
             np.testing.assert_array_equal(helped.data, alone.data)
-            for thread in threads:
-                thread.join(10)
-            assert not any(thread.is_alive() for thread in threads)
+            assert len(threads) == count and all_gone(threads)
+
+    def failing(*_):
+        raise MemoryError
+
+    threads, call_for_help = helped_by(2)
+    monkeypatch.setattr(engine._kernels, "encode", failing)
+    with pytest.raises(MemoryError):
+        engine.encode(ROWS, call_for_help)
+    assert all_gone(threads)  # a call that fails before it begins keeps no helper
 
 
 @needs_kernels
