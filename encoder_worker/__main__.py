@@ -67,7 +67,7 @@ def build(settings: Settings, ring: Ring, lane: topics.Lane) -> tuple[EncoderWor
     directory = _directory(ring.encoder)
     meta = read_meta(directory)
     engine = build_engine(directory, ring.device, ring.precision, ring.threads)
-    tokenizer = Tokenizer(directory, settings.limits.max_tokens, meta.prefix)
+    tokenizer = Tokenizer(directory, settings.limits.max_tokens, meta.prefix, parallel=engine.on_gpu)
     space = space_of(directory, settings.limits.max_tokens)
     cache = None
     if settings.cache.enabled:
