@@ -237,8 +237,24 @@ class Headrace:
 
 
 async def _done(future: asyncio.Future[Outcome], within_s: float) -> bool:
-    if not future.done():
-        await asyncio.wait([future], timeout=max(0.0, within_s))
+    """As asyncio.wait for one future, for a tenth less of all that a request costs its client. Several may wait for the
+    same one: who is cancelled leaves it to the others."""
+    if future.done():
+        return True
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    timer = loop.call_later(max(0.0, within_s), wake)
+    future.add_done_callback(wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+        future.remove_done_callback(wake)
     return future.done()
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from producers import Headrace
-from producers.client import KEPT_S, MAX_AT_ONCE
+from producers.client import KEPT_S, MAX_AT_ONCE, _done
 from producers.request import now_us
 from topology import wire
 from topology.errors import Unavailable
@@ -76,3 +76,21 @@ async def test_a_reply_before_the_acknowledgement_is_the_answer():
     acknowledged.set_exception(Unavailable("too late to matter"))
     await asyncio.sleep(0)
     assert not client._waiting
+
+
+async def test_who_stops_waiting_takes_the_reply_from_nobody_else():
+    future = asyncio.get_running_loop().create_future()
+    gone, patient = asyncio.create_task(_done(future, 60)), asyncio.create_task(_done(future, 60))
+    await asyncio.sleep(0)  # both wait now
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    future.set_result("off")
+    assert await asyncio.wait_for(patient, 5)
+
+
+async def test_waiting_ends_at_its_time_and_leaves_the_reply_to_come():
+    future = asyncio.get_running_loop().create_future()
+    assert not await asyncio.wait_for(_done(future, 0.001), 5)
+    future.set_result("off")
+    assert await _done(future, 0)
