@@ -8,7 +8,6 @@ What nobody hurries for (results that callers have as replies, refusals of a ten
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -66,12 +65,16 @@ class Progress:
 
     async def reaches(self, state: Callable[[], bool], within_s: float | None = None) -> None:
         """Until `state()`, which is asked again at every progress; at most `within_s`."""
-        if state():
-            return
-        loop = asyncio.get_running_loop()
-        end = math.inf if within_s is None else loop.time() + within_s
-        timer = None if within_s is None else loop.call_later(within_s, self.made)
-        while loop.time() < end and not state():
+        over = False
+
+        def end() -> None:
+            nonlocal over
+            over = True
+            self.made()
+
+        # The timer says that it is over, not the clock: uvloop's counts milliseconds, and a timer may be one early.
+        timer = None if within_s is None or state() else asyncio.get_running_loop().call_later(within_s, end)
+        while not over and not state():
             self._event.clear()
             await self._event.wait()
         if timer is not None:

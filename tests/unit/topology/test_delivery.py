@@ -142,3 +142,12 @@ async def test_results_wait_where_callers_have_them_as_replies(monkeypatch):
         it.comes_out(2)
         await it.until(lambda: it.done == [1, 2])
         assert it.kafka.calls == [[b"1", b"2"]]
+
+
+async def test_a_timer_that_is_early_ends_the_wait_all_the_same(monkeypatch):
+    loop = asyncio.get_running_loop()
+    in_time = loop.call_later
+    monkeypatch.setattr(loop, "call_later", lambda delay_s, *what: in_time(delay_s - 0.03, *what))
+    progress, asked = Progress(), []
+    await progress.reaches(lambda: bool(asked.append(1)), within_s=0.03)
+    assert asked, "the state was looked at, and nobody waited for the next progress"
