@@ -65,6 +65,8 @@ class Progress:
 
     async def reaches(self, state: Callable[[], bool], within_s: float | None = None) -> None:
         """Until `state()`, which is asked again at every progress; at most `within_s`."""
+        if state():
+            return
         over = False
 
         def end() -> None:
@@ -73,10 +75,12 @@ class Progress:
             self.made()
 
         # The timer says that it is over, not the clock: uvloop's counts milliseconds, and a timer may be one early.
-        timer = None if within_s is None or state() else asyncio.get_running_loop().call_later(within_s, end)
-        while not over and not state():
+        timer = None if within_s is None else asyncio.get_running_loop().call_later(within_s, end)
+        while not over:
             self._event.clear()
             await self._event.wait()
+            if state():
+                break
         if timer is not None:
             timer.cancel()
 
