@@ -9,7 +9,7 @@ from infra.supervise import Supervisor
 from topology.errors import Unavailable
 from topology.settings import Redis
 from topology.stream.records import Reply
-from topology.stream.replies import ReplyReader, ReplyWriter
+from topology.stream.replies import ReplyReader, ReplyWriter, connect
 
 
 async def test_a_redis_that_is_killed_and_comes_back_is_written_and_read_again(tmp_path):
@@ -34,6 +34,14 @@ async def test_a_redis_that_is_killed_and_comes_back_is_written_and_read_again(t
         supervisor.stop()
 
 
+async def somebody_is_blocked(settings):
+    """Returns once Redis holds a blocking call."""
+    redis = connect(settings)
+    while (await redis.info("clients"))["blocked_clients"] == 0:
+        pass  # each question is a round trip
+    await redis.aclose()
+
+
 async def test_a_read_that_was_cancelled_leaves_nothing_behind_for_the_next(tmp_path):
     supervisor = Supervisor(tmp_path)
     settings = Redis(url=start_redis(supervisor, tmp_path, "embedded"))
@@ -41,7 +49,7 @@ async def test_a_read_that_was_cancelled_leaves_nothing_behind_for_the_next(tmp_
     try:
         assert await reader.read(block_ms=1) == []
         reading = asyncio.create_task(reader.read(block_ms=60_000))
-        await asyncio.wait([reading], timeout=0.1)
+        await asyncio.wait_for(somebody_is_blocked(settings), 10)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await writer.write([Reply(reader.stream, "first", b"1", ok=True)])
