@@ -16,7 +16,7 @@ from benchmarks.load import Load
 from benchmarks.pipeline import Plan
 from benchmarks.report import Result
 from benchmarks.shapes import HIDDEN, encoder_directory
-from benchmarks.stand import RING, Stand, prepare, stand
+from benchmarks.stand import CORES, RING, Stand, prepare, stand
 from encoder_worker.tokens import Tokenizer
 from producers import Headrace
 from producers.outbox import Outbox
@@ -36,7 +36,10 @@ TOP_PER_S = 1_600.0
 def run(plan: Plan) -> Result:
     """The highest rate at which nine of ten embeddings are answered within 25 ms, by bisection."""
     encoder, _ = prepare(plan.tenants)
-    with stand(plan.tenants) as it, asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with (
+        stand(plan.tenants, encoders=1, head_workers=CORES) as it,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
         knee = runner.run(_knee(it, plan, space_of(encoder, 250)))
     cores = bare.PROCESSES
     return {

@@ -28,6 +28,7 @@ from topology.stream.kafka import GroupConsumer, Producer, Rebalances
 from topology.stream.records import Output
 
 RING = "bench"
+CORES = os.cpu_count() or 1  # a worker on each
 WARM_S = 40.0
 CONFIG = """\
 prefix = "bench"
@@ -100,7 +101,7 @@ def prepare(count: int, size: str = "standard") -> tuple[Path, list[HeadManifest
 
 @contextmanager
 def stand(
-    count: int = 64, broker: str = "kafka", encoders: int = 1, head_workers: int = 1, cached: bool = False,
+    count: int = 64, broker: str = "kafka", encoders: int = CORES, head_workers: int = 1, cached: bool = False,
     device: str = "cpu", precision: str = "int8", memory_mb: int = 16_384, answer_first: int = 1 << 30, extra: str = "",
 ) -> Iterator[Stand]:
     """The stack with `count` tenants announced; everything it started is stopped on the way out.

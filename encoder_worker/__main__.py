@@ -23,7 +23,7 @@ from topology.stream import metrics
 from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop, Pace
-from topology.stream.process import announce_ready, run_process
+from topology.stream.process import announce_ready, run_process, step_back
 from topology.stream.replies import ReplyWriter
 
 log = logging.getLogger("encoder_worker")
@@ -75,6 +75,8 @@ def build(settings: Settings, ring: Ring, lane: topics.Lane) -> tuple[EncoderWor
         cache = EmbeddingCache(settings.redis, settings.cache, settings.prefix, ring.name, version)
     worker = EncoderWorker(settings, ring, engine, tokenizer, space, cache, lane)
     worker.warm_up()
+    if engine.in_loop:
+        step_back()
     fixed, per_token = worker.cost.fixed_and_per_token_s
     log.info(
         "ring %s: %s in %s, space %s; a batch takes %.2f ms and %.3f ms a token", ring.name, directory.name,

@@ -9,8 +9,9 @@ FORGET = 0.98  # a batch's weight shrinks by this with each later one: the last 
 EFFICIENT = 0.95  # share of a batch's time that should go into tokens, not into its fixed part
 SHARE = 0.25  # of the latency objective that one batch may take: it waits for one, is one, and there are other stages
 LEAST_TOKENS, MOST_TOKENS = 16, 16_384
+HOLD_S = 0.15  # that a batch may keep the event loop from everything else: heartbeats, requests, a wish to stop
 WAKING_S = 0.002  # what a thread must save to be worth waking: an idle virtual processor takes 0.6 to 4 ms to begin
-UNDISTURBED = 0.85  # share of its core that a lane must have got lately: else others need the cores that would help
+UNDISTURBED = 0.85  # share of its core that a worker must have got lately: else others need the cores that would help
 
 
 @dataclass
@@ -44,6 +45,11 @@ class CostModel:
         efficient = fixed / per_token * EFFICIENT / (1 - EFFICIENT)
         allowed = (SHARE * objective_s - fixed) / per_token
         return int(min(max(LEAST_TOKENS, min(efficient, allowed)), MOST_TOKENS))
+
+    def most(self) -> int:
+        """Tokens of the largest batch that the event loop itself computes."""
+        fixed, per_token = self.fixed_and_per_token_s
+        return int(min(max(LEAST_TOKENS, (HOLD_S - fixed) / per_token), MOST_TOKENS)) if per_token else LEAST_TOKENS
 
     def note_core(self, computed_s: float, passed_s: float) -> None:
         """A batch computed for so long while so much time passed: the rest of it others had the core."""

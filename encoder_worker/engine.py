@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = Sequence[Sequence[int]]
-CallForHelp = Callable[[Callable[[], None]], None]  # runs a function on idle lanes, sooner or later
+CallForHelp = Callable[[Callable[[], None]], None]  # runs a function on idle threads, sooner or later
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Engine(Protocol):
 
     hidden: int
     precision: str
-    lanes: int  # calls of `encode` that may run at once: 2 on CUDA, where one's copies overlap the other's computing
     on_gpu: bool
-    shares: bool  # whether idle lanes can help with a call
+    in_loop: bool  # whether the event loop itself makes the calls, one after another: they take milliseconds
+    lanes: int  # threads that compute: `in_loop`, on one long call, the loop's among them; else on a call each
 
     def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
         """Token vectors of rows of token ids. Raises: Unavailable (full device).
 
-        `call_for_help`: runs a function on idle lanes, which compute parts of it; the vectors are the same, and none is
-        waited for.
+        `call_for_help`: runs a function on idle threads, which compute parts of it; the vectors are the same, and none
+        is waited for.
         """
         ...

@@ -21,10 +21,10 @@ LINEARS = ("qkv", "out", "up", "down")
 
 
 class Int8Engine:
-    """No padding: rows lie side by side and attention runs row by row. A call computes on one thread and on those that
-    help; `lanes` calls may run at once."""
+    """No padding: rows lie side by side and attention runs row by row. A call computes on its own thread and on
+    those that help."""
 
-    precision, on_gpu, shares = "int8", False, True
+    precision, on_gpu, in_loop = "int8", False, True
 
     def __init__(self, place: Path, lanes: int = 1, fused: Sequence[int] = ()) -> None:
         """`fused`: the layers whose outputs are averaged, as `EncoderMeta.layers` has them."""

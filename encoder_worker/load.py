@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from encoder_worker.engine import Engine
 from encoder_worker.int8 import Int8Engine, place_of
-from encoder_worker.lanes import lanes_worth
 from topology.encoders import read_meta
 from topology.errors import Misconfigured
 
-PROBE = [1] * 15  # an utterance of usual length
+MOST_LANES = 8  # on one call: more wait for each other
 
 
 def build(directory: Path, device: str = "auto", precision: str = "auto", threads: int = 1) -> Engine:
     """The engine of `device` and `precision` for a Hugging Face directory. Raises: Misconfigured.
 
-    `threads`: of torch on a CPU (0: one); of int8, calls of `encode` that may run at once (0: measured here).
+    `threads`: of torch on a CPU (0: one); of int8 on one long call (0: one a processor, at most 8).
     `auto` precision: float16 on CUDA, bfloat16 on a CPU that multiplies it, else float32. int8 is for CPUs.
     """
     if precision != "int8":
@@ -27,10 +27,11 @@ def build(directory: Path, device: str = "auto", precision: str = "auto", thread
         return TorchEngine(directory, device, precision, threads)
     if device == "cuda":
         raise Misconfigured('precision = "int8" is for CPUs: set device = "cpu", or precision = "auto" on a GPU')
-    engine = Int8Engine(quantised(directory), threads, read_meta(directory).layers)
-    if not threads:
-        engine.lanes = lanes_worth(lambda: engine.encode([PROBE]))
-    return engine
+    return Int8Engine(quantised(directory), threads or min(MOST_LANES, _processors()), read_meta(directory).layers)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def quantised(directory: Path, say: Callable[[str], None] = lambda line: None, texts: Sequence[str] = ()) -> Path:

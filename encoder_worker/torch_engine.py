@@ -29,8 +29,8 @@ class TorchEngine:
         torch.set_num_threads(threads or 1)
         self._device = _device(device)
         self._cuda = self._device.type == "cuda"
-        self.lanes, self.on_gpu = (2, True) if self._cuda else (1, False)
-        self.shares = False
+        self.in_loop, self.on_gpu = False, self._cuda
+        self.lanes = 2 if self._cuda else 1  # one call's copies overlap the other's computing
         self.precision = _precision(precision, self._device)
         self._model = load_any(directory).to(self._device, getattr(torch, self.precision))
         self.hidden = self._model.hidden

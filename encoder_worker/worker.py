@@ -18,7 +18,7 @@ from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, Overlo
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
 from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
-from topology.stream.process import now_us, step_back
+from topology.stream.process import loop_turns, now_us, step_back
 from topology.stream.records import Outcome, Output, Record
 from topology.stream.refusals import Asker, asker_of, refusal
 from topology.topics import Lane
@@ -46,15 +46,16 @@ class EncoderWorker:
         self._meter = Meter(settings.quotas, ring.workers)
         self.cost = CostModel()
         self._tally: Counter[str] = Counter()
-        # One queue for all lanes: whichever is free takes the next batch. The batches after are tokenised meanwhile.
+        self._at_once = 1 if engine.in_loop else engine.lanes  # batches
         self._lanes = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
-        self._at_work = 0  # lanes that have a batch, or will
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 
     def calls(self, waiting: int) -> int:
-        """As `Worker.calls`: one a lane; and one that prepares, where much waits."""
+        """As `Worker.calls`: one a batch; and one that prepares, where much waits and the loop is free to."""
+        if self._engine.in_loop:
+            return 1
         tokens = waiting * self._tally["tokens"] / max(1, self._tally["rows"])
-        return self._engine.lanes + (tokens > self.cost.budget(self._ring.latency_ms / 1e3))
+        return self._at_once + (tokens > self.cost.budget(self._ring.latency_ms / 1e3))
 
     def warm_up(self) -> None:
         """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""
@@ -81,41 +82,43 @@ class EncoderWorker:
         texts = [text for text in by_text if text not in known]
         if not texts:
             return
-        loop = asyncio.get_running_loop()
-        few = len(texts) <= FEW  # a thread's answer costs more than tokenising them here
-        rows = (self._tokenizer.rows(texts) if few else
-                await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.rows, texts))
+        rows = await self._rows(texts)
         batches = pack([len(row.ids) for row in rows], self._budget(sum(len(row.ids) for row in rows)))
-        embedding = [self._embed([(texts[i], rows[i]) for i in indices]) for indices in batches]
-        for embedded in asyncio.as_completed(embedding):
+        embedding = (self._embed([(texts[i], rows[i]) for i in indices]) for indices in batches)  # begun one by one
+        for embedded in embedding if self._engine.in_loop else asyncio.as_completed(list(embedding)):
             fresh = await embedded
             self._keep(fresh, by_text)
             yield self._outcome([(by_text[text], embedding) for text, embedding in fresh.items()], received_us)
 
+    async def _rows(self, texts: Sequence[str]) -> list[Row]:
+        if self._engine.in_loop or len(texts) <= FEW:  # a thread's answer costs more than tokenising few here
+            return self._tokenizer.rows(texts)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.rows, texts)
+
     def _budget(self, waiting: int) -> int:
         """Tokens of one batch where `waiting` tokens are at hand: those that must wait anyway are computed together."""
         least = self.cost.budget(self._ring.latency_ms / 1e3)
-        return min(max(least, -(-waiting // self._engine.lanes)), self._ring.max_batch_tokens)
+        most = self.cost.most() if self._engine.in_loop else self._ring.max_batch_tokens
+        return min(max(least, -(-waiting // self._at_once)), most, self._ring.max_batch_tokens)
 
     async def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
         ids = [row.ids for _, row in batch]
-        loop, tokens = asyncio.get_running_loop(), sum(map(len, ids))
-        # Lanes that no other batch needs help with this one.
-        idle = self._engine.lanes - self._at_work if self._engine.shares else 1
-        helpers = self.cost.threads(tokens, idle) - 1
-        self._at_work += 1
-        try:
-            encoded, computed_s, passed_s = await loop.run_in_executor(self._lanes, self._encode, ids, helpers)
-        finally:
-            self._at_work -= 1
+        helpers = 0
+        if self._engine.in_loop:
+            await loop_turns()  # what came out before leaves first
+            helpers = self.cost.threads(sum(map(len, ids)), self._engine.lanes) - 1
+            encoded, computed_s, passed_s = self._encode(ids, helpers)
+        else:
+            loop = asyncio.get_running_loop()
+            encoded, computed_s, passed_s = await loop.run_in_executor(self._lanes, self._encode, ids)
         self.cost.note_core(computed_s, passed_s)
         self._note(len(ids), encoded, computed_s, helpers)
         return {text: _embedding(row, encoded, *span)
                 for (text, row), span in zip(batch, encoded.spans, strict=True)}
 
     def _encode(self, ids: list[list[int]], helpers: int = 0) -> tuple[Encoded, float, float]:
-        """The only work of a lane, but for helping another's call: a thread that has stepped back keeps the others
-        waiting while it runs Python. Returns also the seconds it computed and those that passed."""
+        """Also the seconds that its thread computed and those that passed."""
 
         def call_for_help(assist: Callable[[], None]) -> None:
             for _ in range(helpers):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from head_worker.cache import HeadCache
@@ -16,13 +14,11 @@ from topology import topics, wire
 from topology.errors import BadRecord, DeadlineExceeded
 from topology.heads import check_space
 from topology.settings import Settings
-from topology.stream.process import now_us
+from topology.stream.process import loop_turns, now_us
 from topology.stream.records import Outcome, Output, Record, Reply
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
 
-THREADS = 2  # that score: one worker on two cores costs fewer requests than two workers
-CALLS = 4  # of `process` at once: some are scored, the others are read or wait for their results to be taken
 CHUNK = 4  # utterances that are scored before the first of them is answered
 
 
@@ -53,9 +49,7 @@ class HeadWorker:
         self._dead_letters = topics.dead_letters(settings.prefix)
         self._shadows = topics.shadows(settings.prefix)
         self._quotas = settings.quotas
-        self._threads = ThreadPoolExecutor(THREADS, "heads")
         self._tally: Counter[str] = Counter()
-        self._tallying = threading.Lock()  # the threads count side by side
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Tenants whose head is in memory are answered at once; the others come again when it is."""
@@ -79,7 +73,8 @@ class HeadWorker:
             else:
                 warm.append(self._with_shadow(head, tenant, asked))
         for some in _chunks(warm):
-            yield await asyncio.get_running_loop().run_in_executor(self._threads, self._score, some)
+            await loop_turns()  # what came out before leaves first
+            yield self._score(some)
 
     def _version(self, embedding: wire.Embedding) -> tuple[str, str]:
         """(version, sha256) of what answers: the canary for its share, in its own space. Raises: UnknownTenant."""
@@ -114,7 +109,7 @@ class HeadWorker:
 
     def calls(self, waiting: int) -> int:
         """As `Worker.calls`."""
-        return CALLS
+        return 1
 
     def tenant(self, record: Record) -> str:
         """As `Worker.tenant`: the topic is keyed by it."""
@@ -149,8 +144,7 @@ class HeadWorker:
                 refused.append(self.refuse(one.record, error))
         rows = [TokenVectors.of(one.embedding) for one in fitting]
         scored = group.head.predict(rows) if rows else []
-        with self._tallying:
-            self._tally.update(utterances=len(rows), calls=bool(rows))
+        self._tally.update(utterances=len(rows), calls=bool(rows))
         answers = [self._answer(a.embedding, s, group.head) for a, s in zip(fitting, scored, strict=True)]
         outputs = [output for output, _ in answers] + self._compared(group, fitting, rows, scored)
         return _together([Outcome([a.record for a in fitting], outputs, [reply for _, reply in answers]), *refused])

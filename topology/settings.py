@@ -110,8 +110,8 @@ class Cell:
 class Ring:
     """A set of languages, their shared encoder, and the cells of its tenants.
 
-    `latency_ms` is the objective that batches are cut for. `threads` of one worker on a CPU: 0
-    lets int8 measure at start-up how many batches are worth computing at once, and gives torch one.
+    `workers`: encoder workers, on CPUs one for each core. `latency_ms` is the objective that batches are cut for.
+    `threads` of one worker on a CPU: 0 gives torch one, and int8 one for each core, which help with long texts.
     """
 
     name: str = ""

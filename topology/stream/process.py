@@ -16,6 +16,7 @@ from pathlib import Path
 from topology.errors import HeadraceError, Misconfigured
 
 EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
+TURNS = 10  # from a result to aiokafka's write to its socket, task by task
 EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
 
 
@@ -56,13 +57,21 @@ async def _until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> 
 
 
 def step_back(steps: int = 10) -> None:
-    """Let this thread compute when others of its session do not (nice(2); on Linux a thread has a value of its own).
+    """Let this thread compute when others of its session do not (nice(2); on Linux a thread has a value of its own,
+    which threads that it starts inherit).
 
-    What computes for milliseconds steps back behind what moves messages for microseconds: the broker's threads, event
-    loops and clients of a small machine then never wait for a processor.
+    What computes for milliseconds steps back behind what moves messages for microseconds: the broker's threads, other
+    event loops and clients of a small machine then never wait for a processor.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), steps)
+
+
+async def loop_turns() -> None:
+    """Give the event loop its turns before a computation that keeps it busy: replies and requests that are ready leave,
+    what arrived is read."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 def announce_ready() -> None:

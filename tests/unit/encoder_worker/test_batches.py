@@ -67,3 +67,9 @@ def test_no_thread_helps_where_others_need_the_cores_or_no_lane_is_idle():
     for _ in range(40):
         cost.note_core(0.002, 0.002)
     assert cost.threads(250, 8) == 4
+
+
+def test_a_batch_that_the_loop_computes_keeps_it_for_a_bounded_time():
+    assert CostModel().most() == LEAST_TOKENS  # nothing measured yet
+    assert measured(per_token_s=0.001).most() == pytest.approx(149, abs=2)  # 0.15 s less the fixed millisecond
+    assert measured(per_token_s=0.1).most() == LEAST_TOKENS  # a slow machine: one utterance at a time
