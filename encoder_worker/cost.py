@@ -9,7 +9,7 @@ FORGET = 0.98  # a batch's weight shrinks by this with each later one: the last 
 EFFICIENT = 0.95  # share of a batch's time that should go into tokens, not into its fixed part
 SHARE = 0.25  # of the latency objective that one batch may take: it waits for one, is one, and there are other stages
 LEAST_TOKENS, MOST_TOKENS = 16, 16_384
-HOLD_S = 0.15  # that a batch may keep the event loop from everything else: heartbeats, requests, a wish to stop
+HOLD_S = 0.15  # that a batch of several rows may keep the event loop from heartbeats, requests and a wish to stop
 WAKING_S = 0.002  # what a thread must save to be worth waking: an idle virtual processor takes 0.6 to 4 ms to begin
 UNDISTURBED = 0.85  # share of its core that a worker must have got lately: else others need the cores that would help
 
@@ -37,19 +37,20 @@ class CostModel:
         per_token = min(per_token, s / t) if per_token > 0 else s / t
         return max(0.0, (s - per_token * t) / weight), per_token
 
+    def within(self, seconds: float) -> int:
+        """Tokens of the largest batch that takes no longer, at least LEAST_TOKENS."""
+        fixed, per_token = self.fixed_and_per_token_s
+        return int(min(max(LEAST_TOKENS, (seconds - fixed) / per_token), MOST_TOKENS)) if per_token else LEAST_TOKENS
+
+    def allowed(self, objective_s: float) -> int:
+        """Tokens of the largest batch that the objective allows. A longer row makes others wait too long."""
+        return self.within(SHARE * objective_s)
+
     def budget(self, objective_s: float) -> int:
         """Tokens of the smallest efficient batch, or of the largest that the objective allows, if that is less."""
         fixed, per_token = self.fixed_and_per_token_s
-        if not per_token:
-            return LEAST_TOKENS
-        efficient = fixed / per_token * EFFICIENT / (1 - EFFICIENT)
-        allowed = (SHARE * objective_s - fixed) / per_token
-        return int(min(max(LEAST_TOKENS, min(efficient, allowed)), MOST_TOKENS))
-
-    def most(self) -> int:
-        """Tokens of the largest batch that the event loop itself computes."""
-        fixed, per_token = self.fixed_and_per_token_s
-        return int(min(max(LEAST_TOKENS, (HOLD_S - fixed) / per_token), MOST_TOKENS)) if per_token else LEAST_TOKENS
+        efficient = fixed / per_token * EFFICIENT / (1 - EFFICIENT) if per_token else 0
+        return max(LEAST_TOKENS, min(int(efficient), self.allowed(objective_s)))
 
     def note_core(self, computed_s: float, passed_s: float) -> None:
         """A batch computed for so long while so much time passed: the rest of it others had the core."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from encoder_worker.batcher import pack
-from encoder_worker.cost import CostModel
+from encoder_worker.cost import HOLD_S, CostModel
 from encoder_worker.engine import Encoded, Engine
 from encoder_worker.tokens import Row, Tokenizer
 from topology import cells, topics, wire
@@ -83,7 +83,8 @@ class EncoderWorker:
         if not texts:
             return
         rows = await self._rows(texts)
-        batches = pack([len(row.ids) for row in rows], self._budget(sum(len(row.ids) for row in rows)))
+        lengths = [len(row.ids) for row in rows]
+        batches = pack(lengths, self._budget(sum(lengths)), self.cost.allowed(self._ring.latency_ms / 1e3))
         embedding = (self._embed([(texts[i], rows[i]) for i in indices]) for indices in batches)  # begun one by one
         for embedded in embedding if self._engine.in_loop else asyncio.as_completed(list(embedding)):
             fresh = await embedded
@@ -99,7 +100,7 @@ class EncoderWorker:
     def _budget(self, waiting: int) -> int:
         """Tokens of one batch where `waiting` tokens are at hand: those that must wait anyway are computed together."""
         least = self.cost.budget(self._ring.latency_ms / 1e3)
-        most = self.cost.most() if self._engine.in_loop else self._ring.max_batch_tokens
+        most = self.cost.within(HOLD_S) if self._engine.in_loop else self._ring.max_batch_tokens
         return min(max(least, -(-waiting // self._at_once)), most, self._ring.max_batch_tokens)
 
     async def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:

@@ -69,7 +69,12 @@ def test_no_thread_helps_where_others_need_the_cores_or_no_lane_is_idle():
     assert cost.threads(250, 8) == 4
 
 
-def test_a_batch_that_the_loop_computes_keeps_it_for_a_bounded_time():
-    assert CostModel().most() == LEAST_TOKENS  # nothing measured yet
-    assert measured(per_token_s=0.001).most() == pytest.approx(149, abs=2)  # 0.15 s less the fixed millisecond
-    assert measured(per_token_s=0.1).most() == LEAST_TOKENS  # a slow machine: one utterance at a time
+def test_a_batch_of_a_given_time():
+    assert CostModel().within(0.15) == LEAST_TOKENS  # nothing measured yet
+    assert measured(per_token_s=0.001).within(0.15) == pytest.approx(149, abs=2)  # less the fixed millisecond
+    assert measured(per_token_s=0.1).within(0.15) == LEAST_TOKENS  # a slow machine: one utterance at a time
+
+
+def test_a_row_longer_than_the_objective_allows_is_computed_alone_and_last():
+    assert pack([15, 250, 4, 90, 5], 1_000, alone=80) == [[2, 4, 0], [3], [1]]
+    assert measured().allowed(0.035) == pytest.approx(77, abs=2)  # 8.75 ms less the fixed one
