@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 
 from headrace import Headrace
 from infra import kafka
+from tests.built import needs_kernels
 from tests.small import example, small_stack
 from topology import topics, wire
 from topology.errors import UnknownTenant
@@ -25,9 +26,10 @@ pytestmark = [
 COUNT = 5_000
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with small_stack(tmp_path_factory.mktemp("home"), kind="kafka", workers=2) as parts:
+@pytest.fixture(scope="module", params=["float32", pytest.param("int8", marks=needs_kernels)])
+def running(tmp_path_factory, request):
+    """float32 computes on a thread, int8 in the worker's event loop."""
+    with small_stack(tmp_path_factory.mktemp("home"), kind="kafka", workers=2, precision=request.param) as parts:
         yield parts
 
 
