@@ -84,7 +84,7 @@ class EncoderWorker:
             return
         rows = await self._rows(texts)
         lengths = [len(row.ids) for row in rows]
-        batches = pack(lengths, self._budget(sum(lengths)), self.cost.allowed(self._ring.latency_ms / 1e3))
+        batches = pack(lengths, self._budget(sum(lengths)), self._alone())
         embedding = (self._embed([(texts[i], rows[i]) for i in indices]) for indices in batches)  # begun one by one
         for embedded in embedding if self._engine.in_loop else asyncio.as_completed(list(embedding)):
             fresh = await embedded
@@ -102,6 +102,12 @@ class EncoderWorker:
         least = self.cost.budget(self._ring.latency_ms / 1e3)
         most = self.cost.within(HOLD_S) if self._engine.in_loop else self._ring.max_batch_tokens
         return min(max(least, -(-waiting // self._at_once)), most, self._ring.max_batch_tokens)
+
+    def _alone(self) -> int:
+        """Tokens above which a row gets a batch of its own, after the others: where they would wait for it, and the
+        engine loses little by small batches."""
+        in_loop = self._engine.in_loop
+        return self.cost.allowed(self._ring.latency_ms / 1e3) if in_loop else self._ring.max_batch_tokens
 
     async def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
         ids = [row.ids for _, row in batch]
