@@ -269,13 +269,21 @@ def _check_ring(name: str, ring: Ring, spoken: dict[str, str], mistakes: Mistake
             mistakes.add(f"{place}.languages", f"{language!r} is no primary language subtag, such as 'en'")
         if spoken.setdefault(language, name) != name:
             mistakes.add(f"{place}.languages", f"{language!r} is already spoken by ring {spoken[language]!r}")
+    _check_workers(place, ring, mistakes)
     pinned: dict[str, str] = {}
     for cell in ring.cells.values():
         _check_name(f"{place}.cells.{cell.name}", cell.name, mistakes, NAME_LETTERS)
+        _check_workers(f"{place}.cells.{cell.name}", cell, mistakes)
         for tenant in cell.pins:
             if pinned.setdefault(tenant, cell.name) != cell.name:
                 mistakes.add(f"{place}.cells.{cell.name}.pins",
                              f"tenant {tenant!r} is already pinned to cell {pinned[tenant]!r}")
+
+
+def _check_workers(place: str, of: Ring | Cell, mistakes: Mistakes) -> None:
+    if of.workers > of.partitions:
+        mistakes.add(f"{place}.workers", f"a partition has one worker: of {of.workers} on {of.partitions} partitions "
+                     f"some would have nothing to do; set partitions = {of.workers} or more")
 
 
 def _check_name(place: str, name: str, mistakes: Mistakes, letters: set[str]) -> None:
