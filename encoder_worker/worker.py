@@ -47,6 +47,7 @@ class EncoderWorker:
         self.cost = CostModel()
         self._tally: Counter[str] = Counter()
         self._at_once = 1 if engine.in_loop else engine.lanes  # batches
+        # They help with the loop's call; or each makes a call.
         self._lanes = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 

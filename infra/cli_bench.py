@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,7 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     pipeline = _add(bench, add, "pipeline", _pipeline, PIPELINE)
     pipeline.add_argument("--lengths", choices=("uniform", "mix"), help="only one of the two")
     pipeline.add_argument("--repeated", type=float, default=0.0, help="share of texts said before, with the cache on")
-    cores = os.cpu_count() or 1
-    pipeline.add_argument("--encoders", type=int, default=cores, help="encoder workers (default: one a core)")
+    pipeline.add_argument("--encoders", type=int, help="encoder workers (default: one a core)")
     pipeline.add_argument("--head-workers", type=int, default=1, help="head workers (default: 1)")
     pipeline.add_argument("--p90-ms", type=float, default=35.0, help="the knee's latency limit (default: 35)")
     pipeline.add_argument("--no-reference", action="store_true", help="leave out OpenVINO and ONNX Runtime")
@@ -82,7 +80,7 @@ def _pipeline(args: argparse.Namespace) -> None:
     lengths = (args.lengths,) if args.lengths else LENGTHS
     plan = pipeline.Plan(
         seconds=5.0 if args.short else args.seconds, probes=0 if args.engine_bound else 4 if args.short else 6,
-        encoders=args.encoders, head_workers=args.head_workers, repeated=args.repeated,
+        encoders=args.encoders or pipeline.Plan.encoders, head_workers=args.head_workers, repeated=args.repeated,
         reference=not args.no_reference, lengths=lengths, p90_ms=args.p90_ms,
     )
     result = pipeline.run(plan)

@@ -16,8 +16,8 @@ from pathlib import Path
 from topology.errors import HeadraceError, Misconfigured
 
 EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
-TURNS = 10  # from a result to aiokafka's write to its socket, task by task
 EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
+TURNS = 10  # from a result to aiokafka's write to its socket, task by task
 
 
 def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
