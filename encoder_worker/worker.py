@@ -24,6 +24,7 @@ from topology.stream.refusals import Asker, asker_of, refusal
 from topology.topics import Lane
 
 FEW = 8
+MOST_WAITING = 4  # calls that wait for long rows, above which the loop takes no other
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,20 @@ class Asked:
 
     record: Record
     utterance: wire.Utterance
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A batch's vectors, the seconds that its thread computed, those that passed, and how many others helped."""
+
+    encoded: Encoded
+    computed_s: float
+    passed_s: float
+    helpers: int
+
+
+Batch = Sequence[tuple[str, Row]]
+Embedded = dict[str, CachedEmbedding]
 
 
 class EncoderWorker:
@@ -47,24 +62,25 @@ class EncoderWorker:
         self.cost = CostModel()
         self._tally: Counter[str] = Counter()
         self._at_once = 1 if engine.in_loop else engine.lanes  # batches
-        # They help with the loop's call; or each makes a call.
-        self._lanes = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
+        self._waiting = 0  # calls of `process` that wait for threads
+        # Where the loop computes they help and take long rows; else each makes a call.
+        self._threads = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 
     def calls(self, waiting: int) -> int:
-        """As `Worker.calls`: one a batch; and one that prepares, where much waits and the loop is free to."""
+        """As `Worker.calls`: one a batch; and one that prepares, where much waits and the loop is free to. Beside those
+        that wait for threads, the loop's engine computes one more."""
         if self._engine.in_loop:
-            return 1
+            return 1 + min(self._waiting, MOST_WAITING)
         tokens = waiting * self._tally["tokens"] / max(1, self._tally["rows"])
         return self._at_once + (tokens > self.cost.budget(self._ring.latency_ms / 1e3))
 
     def warm_up(self) -> None:
         """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""
-        short, long = (self._tokenizer.rows([text])[0].ids for text in ("warm up", "warm up " * 16))
+        short, long = (("", self._tokenizer.rows([text])[0]) for text in ("warm up", "warm up " * 16))
         for _ in range(3):
-            for ids in ([short], [long] * 4):
-                encoded, computed_s, _ = self._encode(ids)
-                self._note(len(ids), encoded, computed_s)
+            for batch in ([short], [long] * 4):
+                self._note(len(batch), self._encode(batch))
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Answer what is late or malformed, compute each different text once, send every embedding on."""
@@ -85,12 +101,21 @@ class EncoderWorker:
             return
         rows = await self._rows(texts)
         lengths = [len(row.ids) for row in rows]
-        batches = pack(lengths, self._budget(sum(lengths)), self._alone())
-        embedding = (self._embed([(texts[i], rows[i]) for i in indices]) for indices in batches)  # begun one by one
-        for embedded in embedding if self._engine.in_loop else asyncio.as_completed(list(embedding)):
-            fresh = await embedded
-            self._keep(fresh, by_text)
-            yield self._outcome([(by_text[text], embedding) for text, embedding in fresh.items()], received_us)
+        longest = self._longest()
+        batches = [[(texts[i], rows[i]) for i in indices]
+                   for indices in pack(lengths, self._budget(sum(lengths)), longest)]
+        here = [batch for batch in batches if self._engine.in_loop and len(batch[0][1].ids) <= longest]
+        for batch in here:
+            await loop_turns()  # what came out before leaves first
+            yield self._answered(self._embedded(batch, self._encode(batch)), by_text, received_us)
+        if beside := batches[len(here) :]:  # the longest are the last
+            self._waiting += 1
+            try:
+                yield Outcome(())  # this call only waits from now on
+                for embedded in asyncio.as_completed([self._embed_beside(batch) for batch in beside]):
+                    yield self._answered(await embedded, by_text, received_us)
+            finally:
+                self._waiting -= 1
 
     async def _rows(self, texts: Sequence[str]) -> list[Row]:
         if self._engine.in_loop or len(texts) <= FEW:  # a thread's answer costs more than tokenising few here
@@ -104,46 +129,41 @@ class EncoderWorker:
         most = self.cost.within(HOLD_S) if self._engine.in_loop else self._ring.max_batch_tokens
         return min(max(least, -(-waiting // self._at_once)), most, self._ring.max_batch_tokens)
 
-    def _alone(self) -> int:
-        """Tokens above which a row gets a batch of its own, after the others: where they would wait for it, and the
-        engine loses little by small batches."""
-        in_loop = self._engine.in_loop
-        return self.cost.allowed(self._ring.latency_ms / 1e3) if in_loop else self._ring.max_batch_tokens
+    def _longest(self) -> int:
+        """Tokens of the longest row that may share a batch, and that the loop itself computes: it does nothing else
+        meanwhile, so a longer one would keep all others waiting."""
+        return self.cost.allowed(self._ring.latency_ms / 1e3) if self._engine.in_loop else self._ring.max_batch_tokens
 
-    async def _embed(self, batch: Sequence[tuple[str, Row]]) -> dict[str, CachedEmbedding]:
-        ids = [row.ids for _, row in batch]
-        helpers = 0
-        if self._engine.in_loop:
-            await loop_turns()  # what came out before leaves first
-            helpers = self.cost.threads(sum(map(len, ids)), self._engine.lanes) - 1
-            encoded, computed_s, passed_s = self._encode(ids, helpers)
-        else:
-            loop = asyncio.get_running_loop()
-            encoded, computed_s, passed_s = await loop.run_in_executor(self._lanes, self._encode, ids)
-        self.cost.note_core(computed_s, passed_s)
-        self._note(len(ids), encoded, computed_s, helpers)
-        return {text: _embedding(row, encoded, *span)
-                for (text, row), span in zip(batch, encoded.spans, strict=True)}
+    async def _embed_beside(self, batch: Batch) -> Embedded:
+        loop = asyncio.get_running_loop()
+        return self._embedded(batch, await loop.run_in_executor(self._threads, self._encode, batch))
 
-    def _encode(self, ids: list[list[int]], helpers: int = 0) -> tuple[Encoded, float, float]:
-        """Also the seconds that its thread computed and those that passed."""
+    def _embedded(self, batch: Batch, computed: Computed) -> Embedded:
+        self._note(len(batch), computed)
+        spans = computed.encoded.spans
+        return {text: _embedding(row, computed.encoded, *span) for (text, row), span in zip(batch, spans, strict=True)}
+
+    def _encode(self, batch: Batch) -> Computed:
+        tokens = sum(len(row.ids) for _, row in batch)
+        helpers = self.cost.threads(tokens, self._engine.lanes) - 1 if self._engine.in_loop else 0
 
         def call_for_help(assist: Callable[[], None]) -> None:
             for _ in range(helpers):
-                self._lanes.submit(assist)
+                self._threads.submit(assist)
 
         # On a CPU what counts is the thread's own time: that it steps back for others is no cost of the batch.
         clock = time.perf_counter if self._engine.on_gpu else time.thread_time
         begun, begin = time.perf_counter(), clock()
-        encoded = self._engine.encode(ids, call_for_help if helpers else None)
-        return encoded, clock() - begin, time.perf_counter() - begun
+        encoded = self._engine.encode([row.ids for _, row in batch], call_for_help if helpers else None)
+        return Computed(encoded, clock() - begin, time.perf_counter() - begun, helpers)
 
-    def _note(self, rows: int, encoded: Encoded, seconds: float, helpers: int = 0) -> None:
-        tokens = len(encoded.data)
-        if not helpers:  # what others helped with does not tell what a batch costs
-            self.cost.note(tokens, seconds)
-        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=encoded.computed, engine_us=int(seconds * 1e6),
-                           helped=bool(helpers))
+    def _note(self, rows: int, computed: Computed) -> None:
+        tokens = len(computed.encoded.data)
+        self.cost.note_core(computed.computed_s, computed.passed_s)
+        if not computed.helpers:  # what others helped with does not tell what a batch costs
+            self.cost.note(tokens, computed.computed_s)
+        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=computed.encoded.computed,
+                           engine_us=int(computed.computed_s * 1e6), helped=bool(computed.helpers))
 
     def stats(self) -> dict[str, float]:
         """What was computed so far: batches (and how many with help), rows, tokens, the share of padding, engine time
@@ -154,18 +174,19 @@ class EncoderWorker:
         return {**self._tally, **cache, "padding_share": padding, "fixed_us": fixed * 1e6,
                 "per_token_us": per_token * 1e6}
 
-    async def _cached(self, by_text: dict[str, list[Asked]]) -> dict[str, CachedEmbedding]:
+    async def _cached(self, by_text: dict[str, list[Asked]]) -> Embedded:
         cache = self._cache
         if cache is None:
             return {}
         served = [t for t, asked in by_text.items() if any(cache.serves(a.utterance.tenant) for a in asked)]
         return await cache.get(served)
 
-    def _keep(self, fresh: dict[str, CachedEmbedding], by_text: dict[str, list[Asked]]) -> None:
+    def _answered(self, fresh: Embedded, by_text: dict[str, list[Asked]], received_us: int) -> Outcome:
         cache = self._cache
         if cache is not None:
             cache.put({text: embedding for text, embedding in fresh.items()
                        if all(cache.serves(a.utterance.tenant) for a in by_text[text])})
+        return self._outcome([(by_text[text], embedding) for text, embedding in fresh.items()], received_us)
 
     def refuse(self, record: Record, error: Exception) -> Outcome:
         """The error reply and dead letter of a record that cannot be encoded."""

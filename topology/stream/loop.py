@@ -184,6 +184,9 @@ class Loop(Rebalances):
                 if outcome.later:
                     self._park(outcome)
                 self._hand_over(outcome)
+                if not outcome.done and not outcome.later:
+                    self._progress.made()
+                    self._dispatch()
                 for r in (*outcome.done, *outcome.later):
                     left.pop((r.topic, r.partition, r.offset), None)
             if left:

@@ -62,7 +62,8 @@ class Worker(Protocol):
     """What the loop drives."""
 
     def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
-        """Yield outcomes that together finish every record, in any order.
+        """Yield outcomes that together finish every record, in any order. One of no records says that `calls` has
+        grown: this call waits for threads, and the loop has time for another.
 
         An Unavailable raised here ends the process without a commit; any other error is bisected to the
         record at fault.
