@@ -100,17 +100,18 @@ def _driven(python: Path, port: int, plan: Sequence[Arrival]) -> Load:
 
 
 def environment() -> Path:
-    """The Python of Triton's own environment, made at the first call. Raises: Misconfigured."""
+    """The Python of Triton's own environment, the same build as ours, made at the first call. Raises: Misconfigured."""
     home = cache_dir() / "bench" / "triton-env"
-    python = home / "bin" / "python"
-    if not (home / "complete").exists():
+    python, complete = home / "bin" / "python", home / "complete"
+    build = f"{sys.version} {sys.base_prefix}"
+    if not complete.exists() or complete.read_text() != build:
         uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
         for command in ([uv, "venv", "-q", "--clear", "--python", sys.executable, str(home)],
                         [uv, "pip", "install", "-q", "--python", str(python), *PACKAGES]):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise Misconfigured(f"Triton's environment was not made:\n{done.stderr[-2000:]}")
-        (home / "complete").touch()
+        complete.write_text(build)
     return python
 
 
