@@ -194,5 +194,7 @@ static void attend(const float *qkv, long stride, int tokens, int width, int siz
     for (; i + n <= tokens; i += n) \
         attend_some(n, q + i * stride, v, stride, tokens, size, scaling, bias ? bias - i : NULL, keys, scores, \
                     out + (long)i * width + h * size, width);
-    SOME(QUERIES) SOME(2) SOME(1)
+    SOME(QUERIES)
+    if (i && i < tokens) i = tokens - QUERIES; /* the last ones again with some that are done: the same, and quicker */
+    SOME(QUERIES) SOME(4) SOME(2) SOME(1)
 }

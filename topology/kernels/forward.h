@@ -16,6 +16,9 @@ typedef struct { /* a linear layer on rows: [rows][k] to [rows][n] */
 
 #define ROWS_A_PART 16
 #define PARTS_OF_OUTPUTS 8
+#ifndef TOKENS_AT_ONCE
+#define TOKENS_AT_ONCE 320 /* of an encoder: more of their intermediate results leave the third-level cache */
+#endif
 
 /* Outputs of panels `first` to `last` (exclusive) of all rows. `kind` is a constant, so that no row asks which it is. */
 static inline __attribute__((always_inline)) void outputs(const Multiplication *m, int first, int last, const int kind) {
@@ -148,17 +151,14 @@ static void layer_forward(const Layer *l, float *x, int tokens, const int32_t *l
     share(w.team, parts, norm_part, &norm2);
 }
 
-/* Token vectors of packed rows, out: float[tokens][hidden], and in the wire's form unless `data` is NULL:
- * int8[tokens][hidden] with scales[tokens]. `team`: who may help (by `assist`), or NULL. Returns 0, or -1 where memory is
- * short. */
-EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *lengths, int rows, float *out, int8_t *data,
+/* As `encode`, of rows whose activations are computed side by side. */
+static int encode_some(const Encoder *e, const int32_t *ids, const int32_t *lengths, int rows, float *x, int8_t *data,
                        float *scales, Team *team) {
     Work w;
     int hidden = e->hidden, fused = __builtin_popcountll(e->fused);
     long tokens = reserve(&w, team, lengths, rows, hidden, hidden / e->heads, e->ffn > 3 * hidden ? e->ffn : 3 * hidden);
-    float *x = out, *total = fused > 1 && tokens >= 0 ? calloc((size_t)tokens * hidden, sizeof(float)) : NULL;
+    float *total = fused > 1 && tokens >= 0 ? calloc((size_t)tokens * hidden, sizeof(float)) : NULL;
     if (tokens < 0 || (fused > 1 && !total)) {
-        dismiss(team);
         if (tokens >= 0) free(w.all);
         return -1;
     }
@@ -169,19 +169,36 @@ EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *leng
             for (int d = 0; d < hidden; d++) x[(long)at * hidden + d] = word[d] * scale + place[d];
         }
     add_norm(x, NULL, 0, tokens, hidden, e->norm_weight, e->norm_bias, e->eps);
-    BEGIN();
     for (int l = 0; l < e->layers; l++) {
         layer_forward(e->layer + l, x, tokens, lengths, rows, hidden, e->ffn, e->heads, GELU_ERF, e->eps, e->relative,
                       e->reach, w, 0);
         if (total && e->fused >> l & 1) for (long i = 0; i < (long)tokens * hidden; i++) total[i] += x[i];
     }
-    END();
-    dismiss(team);
     if (total) for (long i = 0; i < (long)tokens * hidden; i++) x[i] = total[i] / fused;
     if (data) to_wire(x, tokens, hidden, data, scales);
     free(total);
     free(w.all);
     return 0;
+}
+
+/* Token vectors of packed rows, out: float[tokens][hidden], and in the wire's form unless `data` is NULL:
+ * int8[tokens][hidden] with scales[tokens]. `team`: who may help (by `assist`), or NULL. Returns 0, or -1 where memory is
+ * short. */
+EXPORT int ISA(encode)(const Encoder *e, const int32_t *ids, const int32_t *lengths, int rows, float *out, int8_t *data,
+                       float *scales, Team *team) {
+    int failed = 0;
+    long at = 0;
+    BEGIN();
+    for (int from = 0, to = 0; from < rows && !failed; from = to) {
+        long tokens = 0;
+        while (to < rows && (to == from || tokens + lengths[to] <= TOKENS_AT_ONCE)) tokens += lengths[to++];
+        failed = encode_some(e, ids + at, lengths + from, to - from, out + at * e->hidden,
+                             data ? data + at * e->hidden : NULL, scales + at, team);
+        at += tokens;
+    }
+    END();
+    dismiss(team);
+    return failed;
 }
 
 /* Help with the call of `encode` that has this team, until it is through. */
