@@ -30,8 +30,8 @@ def hardware() -> dict[str, object]:
 
 
 def python_loop_ms() -> float:
-    """The best of 20 runs of a fixed piece of Python: builds of one version differ by a sixth (with profiles or
-    without), and with them whatever messages cost."""
+    """The best of 20 runs of a fixed piece of Python: builds of one version differ by a quarter (with profiles or
+    without), and with them what messages cost."""
 
     def piece() -> int:
         found: dict[str, list[int]] = {}

@@ -10,6 +10,7 @@
 #define TILE_PANELS 2
 #define TILE_ROWS 32
 #define ROWS_AT_ONCE 256
+#define TOKENS_AT_ONCE (1 << 30) /* all: parts of a batch were not measured with AMX, which waits for weights sooner */
 #define INPUTS 64   /* of an activation's row, a multiple of which it is made */
 #define SPARE_ROWS 16 /* a tile is loaded whole: what follows the last row is multiplied and thrown away */
 #define BEGIN() _tile_loadconfig(&headrace_tiles)
