@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -17,14 +18,19 @@ CallForHelp = Callable[[Callable[[], None]], None]  # runs a function on idle th
 class Encoded:
     """The token vectors of some rows, side by side: row i has tokens `spans[i][0]` to `spans[i][1]` (exclusive).
 
-    vectors: float32[tokens, hidden]; the wire's form of the same: data int8[tokens, hidden], scales float32[tokens].
+    In the wire's form: data int8[tokens, hidden], scales float32[tokens].
     """
 
-    vectors: NDArray[np.float32]
     data: NDArray[np.int8]
     scales: NDArray[np.float32]
     spans: list[tuple[int, int]]
     computed: int  # places that were computed, padding included: its share is 1 - tokens / computed
+    exact: Callable[[], NDArray[np.float32]]
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """float32[tokens, hidden], before they were rounded for the wire. A GPU computes them for who asks."""
+        return self.exact()
 
 
 class Engine(Protocol):

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder_worker.engine import CallForHelp, Encoded, Rows
 from topology.encoders import cache_dir, fused_layers, weights_sha256
@@ -18,6 +19,9 @@ from topology.tensors import Tensors, open_mapped
 
 RECIPE = 1  # raised whenever the same weights would give another file
 LINEARS = ("qkv", "out", "up", "down")
+
+Ints = NDArray[np.int32]
+Outputs = tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]
 
 
 class Int8Engine:
@@ -48,12 +52,16 @@ class Int8Engine:
         ids = np.fromiter(chain.from_iterable(rows), np.int32)
         ends = lengths.cumsum()
         spans = list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
+        vectors, data, scales = self._run(ids, lengths, call_for_help)
+        return Encoded(data, scales, spans, len(ids), lambda: vectors)
+
+    def _run(self, ids: Ints, lengths: Ints, call_for_help: CallForHelp | None) -> Outputs:
         if call_for_help is None:
-            return Encoded(*self._kernels.encode(self._struct, ids, lengths), spans, len(ids))
+            return self._kernels.encode(self._struct, ids, lengths)
         team = Team()
         call_for_help(functools.partial(self._kernels.assist, team))
         try:
-            return Encoded(*self._kernels.encode(self._struct, ids, lengths, team), spans, len(ids))
+            return self._kernels.encode(self._struct, ids, lengths, team)
         finally:
             team.over = 1  # also where it failed before it began: a helper would wait for ever
 

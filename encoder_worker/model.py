@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,47 @@ from topology.errors import Misconfigured
 FAMILIES = ("bert", "distilbert", "mpnet", "xlm-roberta", "roberta")
 
 
+class Arithmetic(Protocol):
+    """The parts of a layer that a device may do in its own way. `Plain` has torch's, `fused.py` a GPU's."""
+
+    def attend(self, qkv: Tensor, heads: int) -> Tensor:
+        """Self-attention within each row: float[tokens, 3 * hidden] (queries, keys, values) → float[tokens, hidden]."""
+        ...
+
+    def add_norm(self, x: Tensor, y: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """The norm of x + y."""
+        ...
+
+    def gelu(self, x: Tensor, linear: nn.Linear) -> Tensor:
+        """GELU of what the linear layer gives."""
+        ...
+
+
+class Plain:
+    """`Arithmetic` of any device: attention over a rectangle, see `Packed.padded`; bias: float[rows or 1, heads or
+    1, longest or 1, longest] is added to the scores."""
+
+    def __init__(self, gather: Tensor, scatter: Tensor, bias: Tensor) -> None:
+        self._gather, self._scatter, self._bias = gather, scatter, bias
+
+    def attend(self, qkv: Tensor, heads: int) -> Tensor:
+        """As `Arithmetic.attend`, by torch's scaled_dot_product_attention."""
+        (rows, longest), hidden = self._gather.shape, qkv.shape[1] // 3
+        rectangle = F.embedding(self._gather.reshape(-1), qkv)
+        parts = rectangle.reshape(rows, longest, 3, heads, hidden // heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=self._bias)
+        return F.embedding(self._scatter, mixed.transpose(1, 2).reshape(rows * longest, hidden))
+
+    def add_norm(self, x: Tensor, y: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """As `Arithmetic.add_norm`."""
+        normed: Tensor = norm(x + y)
+        return normed
+
+    def gelu(self, x: Tensor, linear: nn.Linear) -> Tensor:
+        """As `Arithmetic.gelu`, exact."""
+        return F.gelu(linear(x))
+
+
 class Layer(nn.Module):
     """One post-LN transformer layer over packed tokens."""
 
@@ -33,17 +74,10 @@ class Layer(nn.Module):
         self.up, self.down = nn.Linear(hidden, ffn), nn.Linear(ffn, hidden)
         self.norm1, self.norm2 = nn.LayerNorm(hidden, eps), nn.LayerNorm(hidden, eps)
 
-    def forward(self, x: Tensor, gather: Tensor, scatter: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, by: Arithmetic) -> Tensor:
         """float[tokens, hidden] → the same."""
-        rows, longest = gather.shape
-        hidden = x.shape[1]
-        padded = F.embedding(gather.reshape(-1), self.qkv(x))
-        parts = padded.reshape(rows, longest, 3, self.heads, hidden // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=bias)
-        mixed = mixed.transpose(1, 2).reshape(rows * longest, hidden)
-        x = self.norm1(x + self.out(F.embedding(scatter, mixed)))
-        y: Tensor = self.norm2(x + self.down(F.gelu(self.up(x))))
-        return y
+        x = by.add_norm(x, self.out(by.attend(self.qkv(x), self.heads)), self.norm1)
+        return by.add_norm(x, self.down(by.gelu(x, self.up)), self.norm2)
 
 
 class PackedEncoder(nn.Module):
@@ -70,23 +104,35 @@ class PackedEncoder(nn.Module):
         return self.place.num_embeddings - self.first_position
 
     def forward(self, ids: Tensor, positions: Tensor, gather: Tensor, scatter: Tensor, mask: Tensor) -> Tensor:
-        """float[tokens, hidden]; the arguments are `Packed`'s fields."""
-        x = self.norm(self.word(ids) + self.place(positions))
-        bias = mask.to(x.dtype)
+        """float[tokens, hidden]; the arguments are what `Packed.padded` gives."""
+        bias = mask.to(self.norm.weight.dtype)
         if self.relative is not None:
-            bias = bias + self._relative_bias(gather.shape[1], ids.device)
+            at = torch.arange(gather.shape[1], device=ids.device)
+            bias = bias + self._relative_to(at[None, :] - at[:, None]).permute(2, 0, 1)[None]
+        return self.through(ids, positions, Plain(gather, scatter, bias))
+
+    def through(self, ids: Tensor, positions: Tensor, by: Arithmetic) -> Tensor:
+        """float[tokens, hidden] of int[tokens]."""
+        x = by.add_norm(self.word(ids), self.place(positions), self.norm)
         given: list[Tensor] = []
         for number, layer in enumerate(self.layers, 1):
-            x = layer(x, gather, scatter, bias)
+            x = layer(x, by)
             if number in self.fused:
                 given.append(x)
         return given[0] if len(given) == 1 else torch.stack(given).mean(0)
 
-    def _relative_bias(self, longest: int, device: torch.device) -> Tensor:
+    def relative_scores(self) -> Tensor | None:
+        """float32[heads, 2 * max_row_tokens - 1]: what is added to the score of a key by its distance from the query,
+        the farthest before it first. None where the encoder has no such table."""
+        if self.relative is None:
+            return None
+        limit, device = self.max_row_tokens, self.relative.weight.device
+        return self._relative_to(torch.arange(1 - limit, limit, device=device)).float().T.contiguous()
+
+    def _relative_to(self, distance: Tensor) -> Tensor:
         assert self.relative is not None
-        at = torch.arange(longest, device=device)
-        bias: Tensor = self.relative(bucket_of(at[None, :] - at[:, None], self.relative.num_embeddings))
-        return bias.permute(2, 0, 1)[None]
+        scores: Tensor = self.relative(bucket_of(distance, self.relative.num_embeddings))
+        return scores
 
 
 def bucket_of(distance: Tensor, buckets: int) -> Tensor:

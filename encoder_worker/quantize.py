@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from encoder_worker.engine import Rows
 from encoder_worker.int8 import LINEARS, Int8Engine
-from encoder_worker.model import PackedEncoder, bucket_of, load_packed
+from encoder_worker.model import PackedEncoder, load_packed
 from encoder_worker.packed import packed
 from encoder_worker.tokens import Tokenizer
 from topology.encoders import read_meta
@@ -116,8 +116,7 @@ def _reach(model: PackedEncoder, rows: Rows) -> dict[str, Tensor]:
 
 def _vectors(model: PackedEncoder, rows: Rows) -> NDArray[np.float32]:
     batch = packed(rows, model.first_position)
-    inputs = (batch.ids, batch.positions, batch.gather, batch.scatter, batch.mask)
-    vectors: NDArray[np.float32] = model(*(torch.from_numpy(a) for a in inputs)).numpy()
+    vectors: NDArray[np.float32] = model(*(torch.from_numpy(a) for a in batch.padded())).numpy()
     return vectors
 
 
@@ -129,10 +128,8 @@ def _tensors(model: PackedEncoder, reach: dict[str, Tensor]) -> dict[str, NDArra
         "place": model.place.weight.detach().numpy(),
         "norm_weight": model.norm.weight.detach().numpy(), "norm_bias": model.norm.bias.detach().numpy(),
     }
-    if model.relative is not None:
-        limit = model.max_row_tokens
-        buckets = bucket_of(torch.arange(1 - limit, limit), model.relative.num_embeddings)
-        found["relative"] = model.relative(buckets).detach().numpy().T.copy()
+    if (relative := model.relative_scores()) is not None:
+        found["relative"] = relative.detach().numpy()
     for number, layer in enumerate(model.layers):
         for name in LINEARS:
             stem = f"layers.{number}.{name}"
@@ -162,7 +159,7 @@ def _sizes(model: PackedEncoder) -> dict[str, float]:
 @torch.inference_mode()
 def measure(model: PackedEncoder, engine: Int8Engine, rows: Rows) -> Report:
     """`engine` against `model` on token rows of real text, both on one thread."""
-    cosines = np.concatenate([_cosine(engine.encode([row]).vectors, _vectors(model, [row])) for row in rows])
+    found = np.concatenate([cosines(engine.encode([row]).vectors, _vectors(model, [row])) for row in rows])
     random = np.random.default_rng(0)
     batch = random.integers(5, model.word.num_embeddings, (TIMED_ROWS, TIMED_TOKENS)).tolist()
     threads = torch.get_num_threads()
@@ -171,12 +168,13 @@ def measure(model: PackedEncoder, engine: Int8Engine, rows: Rows) -> Report:
     torch.set_num_threads(threads)
     float32 = sum(p.numel() for p in model.parameters()) * 4
     return Report(
-        engine.nbytes / 1e6, float32 / 1e6, float(cosines.mean()), float(np.quantile(cosines, 0.01)),
-        float(cosines.min()), *speeds,
+        engine.nbytes / 1e6, float32 / 1e6, float(found.mean()), float(np.quantile(found, 0.01)),
+        float(found.min()), *speeds,
     )
 
 
-def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each row of `a` with the same row of `b`."""
     found: NDArray[np.float32] = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     return found
 

@@ -1,11 +1,12 @@
-"""torch on CUDA and CPUs: half precision, SDPA, and on CUDA shapes in buckets, graphs, pinned and overlapped copies."""
+"""torch on CUDA and CPUs: half precision, and on CUDA fused kernels, graphs, pinned and overlapped copies."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,29 +14,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoder_worker.engine import CallForHelp, Encoded, Rows
-from encoder_worker.model import load_any
-from encoder_worker.packed import MASKED, Packed, packed
+from encoder_worker.model import PackedEncoder, load_any
+from encoder_worker.packed import Packed, packed
 from topology.errors import Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from encoder_worker.fused import FusedEncoder
 
 log = logging.getLogger(__name__)
 
-MAX_GRAPHS = 64
+RECORDED = 16_384  # tokens of the largest graph, and of the largest batch that the cost model asks for
+STEPS = 16  # sizes of graphs from one power of two to the next: 2 % of padding on average, 6 at most
+
+Wire = tuple[Tensor, Tensor]  # int8[tokens, hidden], float32[tokens]
 
 
 class TorchEngine:
-    """An encoder in torch. On CUDA a batch's shape is rounded up to a bucket, and each bucket is captured once."""
+    """An encoder in torch. On CUDA one call's kernels run after another's, and its copies beside them."""
 
     def __init__(self, directory: Path, device: str = "auto", precision: str = "auto", threads: int = 1) -> None:
         torch.set_num_threads(threads or 1)
         self._device = _device(device)
         self._cuda = self._device.type == "cuda"
         self.in_loop, self.on_gpu = False, self._cuda
-        self.lanes = 2 if self._cuda else 1  # one call's copies overlap the other's computing
+        self.lanes = 2 if self._cuda else 1  # one call is made ready and copied while the other's kernels run
         self.precision = _precision(precision, self._device)
         self._model = load_any(directory).to(self._device, getattr(torch, self.precision))
         self.hidden = self._model.hidden
-        self._bucketed = self._cuda
-        self._lane = _Lane()
+        self._fused: FusedEncoder | None = None
+        self._graphs: dict[int, _Graph] = {}
+        if self._cuda:
+            self._turn = threading.Lock()
+            self._computing, self._copying = _stream(self._device), _stream(self._device)
+            if isinstance(self._model, PackedEncoder):
+                self._record(self._model)
 
     def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
         """As `Engine.encode`; it has threads of its own. A device that is full gets half the batch at a time."""
@@ -52,109 +64,136 @@ class TorchEngine:
     @torch.inference_mode()
     def _encode(self, rows: Rows) -> Encoded:
         batch = packed(rows, self._model.first_position)
-        count = len(batch.ids)
-        shaped = bucketed(batch) if self._bucketed else batch
-        inputs, computed = [torch.from_numpy(a) for a in _arrays(shaped)], max(shaped.gather.size, len(shaped.ids))
+        inputs, count = self._inputs(batch), len(batch.ids)
         if not self._cuda:
-            vectors, data, scales = (t.numpy() for t in wire_form(self._model(*inputs), count))
-            return Encoded(vectors, data, scales, batch.spans, computed)
-        with torch.cuda.stream(self._lane.stream_on(self._device)):
-            outputs = wire_form(self._replayed([t.pin_memory() for t in inputs]), count)
-            host = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True) for t in outputs]
-            torch.cuda.current_stream().synchronize()
-        vectors, data, scales = (t.numpy() for t in host)
-        return Encoded(vectors, data, scales, batch.spans, computed)
+            vectors = self._vectors(inputs)[:count].float()
+            data, scales = (t.numpy() for t in wire_form(vectors))
+            return Encoded(data, scales, batch.spans, _places(inputs), vectors.numpy)
+        with self._turn, torch.cuda.stream(self._computing):
+            outputs = self._wire(inputs)
+            computed = self._computing.record_event()
+        with torch.cuda.stream(self._copying):
+            self._copying.wait_event(computed)
+            data, scales = (_pinned(t[:count]) for t in outputs)
+            copied = self._copying.record_event()
+        copied.synchronize()
+        return Encoded(data, scales, batch.spans, _places(inputs), lambda: self._exact(rows))
 
-    def _replayed(self, pinned: list[Tensor]) -> Tensor:
-        graphs, shape = self._lane.graphs, tuple(n for t in pinned for n in t.shape)
-        if shape not in graphs:
-            with _RECORDING:
-                graphs[shape] = _Graph(self._model, [t.to(self._device) for t in pinned])
-            if len(graphs) > MAX_GRAPHS:
-                graphs.popitem(last=False)
-        graphs.move_to_end(shape)
-        return graphs[shape].replay(pinned)
+    @torch.inference_mode()
+    def _exact(self, rows: Rows) -> NDArray[np.float32]:
+        batch = packed(rows, self._model.first_position)
+        with self._turn, torch.cuda.stream(self._computing):
+            exact: NDArray[np.float32] = self._vectors(self._inputs(batch))[: len(batch.ids)].float().cpu().numpy()
+        return exact
 
+    def _inputs(self, batch: Packed) -> list[Tensor]:
+        """What the device computes from: one int32[4, tokens] for fused kernels, `Packed.padded` for torch's own."""
+        if self._fused is None:
+            return [torch.from_numpy(a) for a in batch.padded()]
+        count = len(batch.ids)
+        inputs = torch.zeros((4, bucket(count)), dtype=torch.int32, pin_memory=self._cuda)
+        inputs.numpy()[:, :count] = batch.ids, batch.positions, batch.starts, batch.ends
+        return [_unrelated(inputs, count)]
 
-_RECORDING = threading.Lock()  # one graph is recorded at a time
+    def _vectors(self, inputs: list[Tensor]) -> Tensor:
+        given = [t.to(self._device, non_blocking=True) for t in inputs]
+        vectors: Tensor = self._model(*given) if self._fused is None else self._fused.vectors(given[0])
+        return vectors
 
+    def _wire(self, inputs: list[Tensor]) -> Wire:
+        if self._fused is None:
+            return wire_form(self._vectors(inputs))
+        graph = self._graphs.get(inputs[0].shape[1])
+        return graph.replay(inputs[0]) if graph else self._fused.wire(inputs[0].to(self._device, non_blocking=True))
 
-class _Lane(threading.local):
-    """What each thread that encodes on CUDA has of its own: one's copies run beside the other's kernels."""
+    @torch.inference_mode()
+    def _record(self, model: PackedEncoder) -> None:
+        """Compile the fused kernels and record a graph of each size. Where they cannot run, torch's own go on."""
+        try:
+            # Here, not above: Triton comes with torch's builds for CUDA only.
+            from encoder_worker.fused import FusedEncoder
 
-    def __init__(self) -> None:
-        self.graphs: OrderedDict[tuple[int, ...], _Graph] = OrderedDict()
-        self._stream: torch.cuda.Stream | None = None
-
-    def stream_on(self, device: torch.device) -> torch.cuda.Stream:
-        """This thread's stream."""
-        if self._stream is None:
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        return self._stream
+            fused = FusedEncoder(model)
+            with torch.cuda.stream(self._computing):
+                pool = torch.cuda.graph_pool_handle()  # of all, since no two run at the same time
+                for tokens in sizes():
+                    inputs = _unrelated(torch.zeros((4, tokens), dtype=torch.int32), 0).to(self._device)
+                    self._graphs[tokens] = _Graph(fused.wire, inputs, pool)
+        except Exception as error:  # of Triton, a compiler, the driver: each has its own, and all mean the same here
+            self._graphs.clear()
+            log.warning(
+                "the fused kernels do not run here (%s: %s), so batches take about twice as long; Triton needs a C "
+                "compiler", type(error).__name__, str(error)[:300],
+            )
+        else:
+            self._fused = fused
 
 
 class _Graph:
-    """One shape's kernels, recorded once and replayed as a whole (CUDA graphs)."""
+    """The kernels of one size of batch, recorded once and replayed as a whole (CUDA graphs)."""
 
-    def __init__(self, model: torch.nn.Module, inputs: list[Tensor]) -> None:
+    def __init__(self, compute: Callable[[Tensor], Wire], inputs: Tensor, pool: Any) -> None:
         self._inputs = inputs
-        for _ in range(3):  # before it is recorded, libraries choose their kernels
-            model(*inputs)
+        compute(inputs)  # before it is recorded, libraries choose their kernels
         torch.cuda.current_stream().synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-            self._output: Tensor = model(*inputs)
+        with torch.cuda.graph(self._graph, pool, torch.cuda.current_stream(), "thread_local"):
+            self._outputs = compute(inputs)
 
-    def replay(self, pinned: list[Tensor]) -> Tensor:
-        """The output for new inputs. The copy keeps it from the next replay."""
-        for ours, given in zip(self._inputs, pinned, strict=True):
-            ours.copy_(given, non_blocking=True)
+    def replay(self, inputs: Tensor) -> Wire:
+        """The outputs for pinned `inputs`. Their copies keep them from the next replay."""
+        self._inputs.copy_(inputs, non_blocking=True)
         self._graph.replay()
-        return self._output.clone()
+        data, scales = self._outputs
+        return data.clone(), scales.clone()
 
 
-def bucketed(batch: Packed) -> Packed:
-    """`batch` with tokens, rows and row length rounded up, so that few shapes occur.
-
-    Added tokens are copies of the first; added rows and places are masked; the caller drops the added tokens.
-    """
-    rows, longest = batch.gather.shape
-    tokens, more_rows, wider = _up(len(batch.ids), 64), _up(rows, 8), _up(longest, 8)
-    extra = tokens - len(batch.ids)
-    gather = np.zeros((more_rows, wider), np.int64)
-    gather[:rows, :longest] = batch.gather
-    mask = np.full((more_rows, 1, 1, wider), MASKED, np.float32)
-    mask[:rows, :, :, :longest] = batch.mask
-    scatter = batch.scatter // longest * wider + batch.scatter % longest
-    return Packed(
-        np.pad(batch.ids, (0, extra), mode="edge"), np.pad(batch.positions, (0, extra), mode="edge"), gather,
-        np.pad(scatter, (0, extra)), mask, batch.spans,
-    )
+def bucket(tokens: int) -> int:
+    """The size of the graph that a batch of so many tokens takes; of one that takes none, its own."""
+    if tokens > RECORDED:
+        return tokens
+    step = max(STEPS, (1 << (tokens - 1).bit_length() >> 1) // STEPS)
+    return -(-tokens // step) * step
 
 
-def _up(n: int, to: int) -> int:
-    return -(-n // to) * to
+def sizes() -> list[int]:
+    """Of all graphs, ascending."""
+    return sorted({bucket(tokens) for tokens in range(1, RECORDED + 1)})
 
 
-def wire_form(vectors: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(float32, int8, scales) of the first `count` vectors, computed where they are: int8 is a quarter of the copy."""
-    x = vectors[:count].float()
-    scales = (x.abs().amax(1) / 127).clamp(min=1e-12)
-    return x, (x / scales[:, None]).round().to(torch.int8), scales
+def wire_form(vectors: Tensor) -> Wire:
+    """(int8, scales) of float[tokens, hidden], computed where they are: half as much to copy as in half precision."""
+    scales = (vectors.abs().amax(1).float() / 127).clamp(min=1e-12)
+    return (vectors / scales[:, None]).round().to(torch.int8), scales
 
 
-def _arrays(batch: Packed) -> tuple[NDArray[np.int64] | NDArray[np.float32], ...]:
-    return batch.ids, batch.positions, batch.gather, batch.scatter, batch.mask
+def _unrelated(inputs: Tensor, count: int) -> Tensor:
+    """`inputs` whose tokens from `count` on are rows of their own, so that padding has a key and nobody else's."""
+    inputs[2, count:] = torch.arange(count, inputs.shape[1])
+    inputs[3, count:] = inputs[2, count:] + 1
+    return inputs
+
+
+def _places(inputs: list[Tensor]) -> int:
+    return inputs[0].shape[1] if len(inputs) == 1 else max(inputs[2].numel(), len(inputs[0]))
+
+
+def _pinned(vectors: Tensor) -> NDArray[Any]:
+    host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
+    return host.copy_(vectors, non_blocking=True).numpy()
 
 
 def _joined(first: Encoded, second: Encoded) -> Encoded:
-    shift = len(first.vectors)
+    shift = len(first.data)
     return Encoded(
-        np.concatenate([first.vectors, second.vectors]), np.concatenate([first.data, second.data]),
-        np.concatenate([first.scales, second.scales]),
+        np.concatenate([first.data, second.data]), np.concatenate([first.scales, second.scales]),
         [*first.spans, *((start + shift, end + shift) for start, end in second.spans)],
-        first.computed + second.computed,
+        first.computed + second.computed, lambda: np.concatenate([first.vectors, second.vectors]),
     )
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _device(name: str) -> torch.device:

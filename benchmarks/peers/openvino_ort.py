@@ -52,7 +52,7 @@ def openvino_ort(count: int) -> Work:
 
 
 def _feed(batch: Packed) -> dict[str, Any]:
-    return dict(zip(NAMES, (batch.ids, batch.positions, batch.gather, batch.scatter, batch.mask), strict=True))
+    return dict(zip(NAMES, batch.padded(), strict=True))
 
 
 def _compiled(place: Path) -> Any:

@@ -25,10 +25,10 @@ from transformers import (
 
 from encoder_worker.int8 import Int8Engine
 from encoder_worker.load import build
-from encoder_worker.model import load_packed
+from encoder_worker.model import PackedEncoder, load_packed
 from encoder_worker.packed import packed
 from encoder_worker.quantize import _reach, _sizes, _tensors
-from encoder_worker.torch_engine import TorchEngine, _arrays, bucketed
+from encoder_worker.torch_engine import RECORDED, STEPS, TorchEngine, bucket, sizes, wire_form
 from tests.built import needs_kernels
 from topology.encoders import read_meta, space_of
 from topology.errors import Misconfigured
@@ -109,18 +109,47 @@ def test_a_layer_that_the_encoder_has_not_is_refused_by_name(encoder, tmp_path, 
         build(fused, "cpu", "float32")
 
 
-def test_buckets_of_a_gpu_change_no_vector(encoder):
+@pytest.fixture
+def fused(encoder):
+    """The engine with the fused kernels, on the GPU; where there is none, by Triton's interpreter (conftest.py)."""
+    fused_encoder = pytest.importorskip("encoder_worker.fused", reason="torch's builds for CPUs have no Triton")
     folder, model = encoder
-    engine = TorchEngine(folder, "cpu", "float32")
-    engine._bucketed = True
-    for row, (start, end) in zip(ROWS, (encoded := engine.encode(ROWS)).spans, strict=True):
-        np.testing.assert_allclose(encoded.vectors[start:end], wanted(model, row), atol=1e-4)
+    engine = TorchEngine(folder, "auto", "float32")
+    if not engine.on_gpu and isinstance(engine._model, PackedEncoder):
+        engine._fused = fused_encoder.FusedEncoder(engine._model)
+    assert (engine._fused is not None) == isinstance(engine._model, PackedEncoder)
+    return engine, model
 
 
-def test_few_shapes_occur_in_buckets():
-    batches = [packed([[1] * n] * rows, 0) for n in (3, 5, 8) for rows in (1, 7)]
-    shapes = {tuple(a.shape for a in _arrays(bucketed(batch))) for batch in batches}
-    assert len(shapes) == 1
+def test_fused_kernels_give_what_transformers_gives_in_any_batch(fused):
+    engine, model = fused
+    many = [*ROWS, [3] * 40, [4] * 30]  # rows that begin in one tile and end in the next
+    for rows in (ROWS[2:3], many):
+        encoded = engine.encode(rows)
+        for row, (start, end) in zip(rows, encoded.spans, strict=True):
+            np.testing.assert_allclose(encoded.vectors[start:end], wanted(model, row), atol=1e-3)
+        for data, scales in ((encoded.data, encoded.scales), wire_of(engine, rows)):
+            np.testing.assert_allclose(data * scales[:, None], encoded.vectors, atol=0.03)
+
+
+def wire_of(engine, rows):
+    """int8 and scales of the rows, without a graph."""
+    batch = packed(rows, engine._model.first_position)
+    with torch.inference_mode():
+        outputs = wire_form(engine._vectors(engine._inputs(batch)))
+        if engine._fused is not None:
+            outputs = engine._fused.wire(engine._inputs(batch)[0].to(engine._device))
+    return tuple(t[: len(batch.ids)].cpu().numpy() for t in outputs)
+
+
+def test_a_batch_takes_the_smallest_graph_that_has_room():
+    graphs = sizes()
+    assert len(graphs) < 120
+    for tokens in range(1, RECORDED + 1):
+        size = bucket(tokens)
+        assert size in graphs
+        assert tokens <= size < tokens + max(STEPS, tokens / STEPS)
+    assert bucket(RECORDED + 1) == RECORDED + 1
 
 
 @needs_kernels
