@@ -209,11 +209,19 @@ def load_any(directory: Path) -> PackedEncoder | PaddedEncoder:
 
 def _loaded(directory: Path) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # its report of missing weights: what counts of it is raised here
     try:
         config = AutoConfig.from_pretrained(str(directory))
-        return config, AutoModel.from_pretrained(str(directory), dtype=torch.float32)
+        model, report = AutoModel.from_pretrained(str(directory), dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError) as error:
         raise Misconfigured(f"{directory}: transformers cannot load an encoder from it: {error}") from error
+    # A pooler is no part of token vectors, and many checkpoints have none.
+    if missing := sorted(name for name in report["missing_keys"] if "pooler" not in name):
+        raise Misconfigured(
+            f"{directory}: its checkpoint lacks {len(missing)} of the encoder's weights ({', '.join(missing[:3])}, "
+            "...): is it of another model than config.json says, or of a part of it?"
+        )
+    return config, model
 
 
 class PaddedEncoder(nn.Module):

@@ -258,6 +258,13 @@ def test_a_family_without_a_packed_form_is_refused_by_name_in_int8(tmp_path):
         load_packed(tmp_path)
 
 
+def test_a_checkpoint_without_all_of_its_weights_is_refused_by_their_names(tmp_path):
+    BertModel(BertConfig(**{**SIZE, "num_hidden_layers": 1})).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **SIZE}))
+    with pytest.raises(Misconfigured, match=r"lacks 16 of the encoder's weights \(encoder\.layer\.1\."):
+        build(tmp_path, "cpu", "float32")
+
+
 @needs_kernels
 @pytest.mark.parametrize("sizes,named", [
     ({"hidden_size": 32, "num_attention_heads": 4}, "an attention head is 8"),
