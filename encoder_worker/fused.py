@@ -94,16 +94,19 @@ def _attend(  # type: ignore[no-untyped-def]  # Triton compiles annotations too
     highest = tl.load(ends + tl.minimum(first + queries, tokens) - 1)
     wide = tl.arange(0, padded)
     used = wide < width
-    column = head * width + wide
-    q = tl.load(qkv + query[:, None] * (3 * hidden) + column[None, :], mask=real[:, None] & used[None, :], other=0.0)
+    column = head * width + wide[None, :]
+    step = tl.arange(0, queries)[:, None] * hidden
+    row, stored = first.to(tl.int64), real[:, None] & used[None, :]  # int32 counts no values of a million tokens
+    q = tl.load(qkv + row * (3 * hidden) + 3 * step + column, mask=stored, other=0.0)
+    others = qkv + lowest.to(tl.int64) * (3 * hidden)
     best = tl.full([queries], -1e30, tl.float32)
     total = tl.zeros([queries], tl.float32)
     summed = tl.zeros([queries, padded], tl.float32)
     for at in range(lowest, highest, keys):
         key = at + tl.arange(0, keys)
         there = key < highest
-        stored, place = there[:, None] & used[None, :], qkv + key[:, None] * (3 * hidden) + column[None, :]
-        k = tl.load(place + hidden, mask=stored, other=0.0)
+        place = others + (key - lowest)[:, None] * (3 * hidden) + column
+        k = tl.load(place + hidden, mask=there[:, None] & used[None, :], other=0.0)
         score = tl.dot(q, k.T, input_precision="ieee") * scale
         own = (key[None, :] >= begin) & (key[None, :] < end)
         if has_relative:
@@ -114,17 +117,17 @@ def _attend(  # type: ignore[no-untyped-def]  # Triton compiles annotations too
         better = tl.maximum(best, tl.max(score, 1))
         share = tl.exp2(score - better[:, None])
         fade = tl.exp2(best - better)
-        v = tl.load(place + 2 * hidden, mask=stored, other=0.0)
+        v = tl.load(place + 2 * hidden, mask=there[:, None] & used[None, :], other=0.0)
         summed = summed * fade[:, None] + tl.dot(share.to(v.dtype), v, input_precision="ieee")
         total = total * fade + tl.sum(share, 1)
         best = better
-    tl.store(mixed + query[:, None] * hidden + column[None, :], (summed / total[:, None]).to(mixed.dtype.element_ty),
-             mask=real[:, None] & used[None, :])
+    place = mixed + row * hidden + step + column
+    tl.store(place, (summed / total[:, None]).to(mixed.dtype.element_ty), mask=stored)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _add_norm(x, y, weight, bias, normed, hidden, eps, padded: tl.constexpr):  # type: ignore[no-untyped-def]
-    row = tl.program_id(0) * hidden
+    row = tl.program_id(0).to(tl.int64) * hidden
     at = tl.arange(0, padded)
     real = at < hidden
     both = tl.load(x + row + at, mask=real, other=0.0).to(tl.float32)
@@ -138,10 +141,11 @@ def _add_norm(x, y, weight, bias, normed, hidden, eps, padded: tl.constexpr):  #
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _wire_form(vectors, data, scales, hidden, padded: tl.constexpr):  # type: ignore[no-untyped-def]
-    row = tl.program_id(0)
+    token = tl.program_id(0)
+    row = token.to(tl.int64) * hidden
     at = tl.arange(0, padded)
     real = at < hidden
-    x = tl.load(vectors + row * hidden + at, mask=real, other=0.0).to(tl.float32)
+    x = tl.load(vectors + row + at, mask=real, other=0.0).to(tl.float32)
     scale = tl.maximum(tl.max(tl.abs(x), 0) / 127.0, 1e-12)
-    tl.store(scales + row, scale)
-    tl.store(data + row * hidden + at, tl.floor(x / scale + 0.5).to(tl.int8), mask=real)
+    tl.store(scales + token, scale)
+    tl.store(data + row + at, tl.floor(x / scale + 0.5).to(tl.int8), mask=real)
