@@ -13,14 +13,19 @@ Finds the knee (the highest rate with p90 within 35 ms and 98 % answered in time
 than a third is tried once more), the saturated rate, the latency at 20/s, and the bare engines' rate on the same cores
 before and after. About 7 minutes; --short takes 2."""
 
+ENGINE = """\
+The bare encoder by batch and length, and a head where it is a CPU, on random weights of the reference shape that it
+makes itself: no broker, no hub, no download. On a GPU also from two threads, as a worker calls, and the share of the
+card's bf16 peak. Each figure takes a fifth of --seconds, on a GPU twice that."""
+
 
 def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
     """Put `bench` and its subcommands among `commands`; `add(commands, name, function, text)` makes one."""
     bench = commands.add_parser("bench", help="measure speed on this machine").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    engine = _add(bench, add, "engine", _engine, "the bare encoder and a head, by batch and length")
-    engine.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    engine = _add(bench, add, "engine", _engine, ENGINE)
+    engine.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     engine.add_argument("--precision", help="int8, bfloat16, float32, float16 (default: int8 on cpu, float16 on cuda)")
     pipeline = _add(bench, add, "pipeline", _pipeline, PIPELINE)
     pipeline.add_argument("--lengths", choices=("uniform", "mix"), help="only one of the two")
@@ -53,6 +58,7 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     accuracy.add_argument("--dropout", type=float, default=0.35, help="of the head, while it learns (default: 0.35)")
     accuracy.add_argument("--float32-wire", action="store_true", help="beside it heads and vectors in float32")
     accuracy.add_argument("--rate", type=float, default=5e-4)
+    _add(bench, add, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
 
@@ -106,6 +112,13 @@ def _monolith(args: argparse.Namespace) -> None:
 
     result = monolith.run(1.0 if args.short else args.seconds / 2)
     report.finish("monolith", result, _given(args), args.json, monolith.plot(result))
+
+
+def _wakes(args: argparse.Namespace) -> None:
+    from benchmarks import report, wakes
+
+    result = wakes.run(min(1.5 if args.short else args.seconds / 2, wakes.AT_MOST_S / 2))
+    report.finish("wakes", result, _given(args), args.json, wakes.plot(result))
 
 
 def _memory(args: argparse.Namespace) -> None:
