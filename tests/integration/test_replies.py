@@ -6,10 +6,13 @@ import pytest
 
 from infra.embedded import start_redis
 from infra.supervise import Supervisor
+from tests.built import needs_redis
 from topology.errors import Unavailable
 from topology.settings import Redis
 from topology.stream.records import Reply
 from topology.stream.replies import ReplyReader, ReplyWriter, connect
+
+pytestmark = needs_redis
 
 
 async def test_a_redis_that_is_killed_and_comes_back_is_written_and_read_again(tmp_path):
