@@ -20,7 +20,10 @@ from encoder_worker.quantize import cosines
 from topology.encoders import cache_dir, space_of
 
 BATCHES = {"cpu": (1, 4, 16, 64), "cuda": (1, 16, 64, 256, 512, 1_024, 2_048)}
-PEAK_BF16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "V100": 125e12}
+PEAK_BF16 = {  # dense, by what a card's name contains, the longer first (V100: float16)
+    "H100 PCIe": 756e12, "H100 NVL": 835e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12,
+    "L40": 181e12, "L4": 121e12, "V100": 125e12,
+}
 BUDGETS = {"cpu": 256, "cuda": 16_384}
 LENGTHS_ALONE = (4, 15, 40, 250)
 GPU_P90_MS = 10.0  # a batch that takes longer is not what the share of the peak is told for

@@ -18,7 +18,7 @@ CallForHelp = Callable[[Callable[[], None]], None]  # runs a function on idle th
 class Encoded:
     """The token vectors of some rows, side by side: row i has tokens `spans[i][0]` to `spans[i][1]` (exclusive).
 
-    In the wire's form: data int8[tokens, hidden], scales float32[tokens].
+    In the wire's form: data int8[tokens, hidden], scales float32[tokens], which are finite where the vectors are.
     """
 
     data: NDArray[np.int8]
@@ -29,12 +29,14 @@ class Encoded:
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
-        """float32[tokens, hidden], before they were rounded for the wire. A GPU computes them for who asks."""
+        """float32[tokens, hidden], before they were rounded for the wire. A GPU computes them for who asks, all rows in
+        one call."""
         return self.exact()
 
 
 class Engine(Protocol):
-    """What runs an encoder. A vector depends on the row alone, not on its batch mates."""
+    """What runs an encoder. A vector depends on the row alone, not on its batch mates (unless one of theirs overflows,
+    which its scale tells)."""
 
     hidden: int
     precision: str

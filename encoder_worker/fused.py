@@ -1,8 +1,11 @@
 """The parts of a layer that a GPU does in one go: kernels in Triton over packed rows, and cuBLASLt's GELU.
 
-Of one utterance's time on an H200 they took a third less than torch's own (docs/BENCHMARKS.md): for rows of 15 tokens
-torch's attention for rows of various lengths (FlashAttention) computes tiles of 128 queries each, one row in each.
-Triton comes with torch for CUDA; it compiles these at the first call, for which a C compiler must be there.
+For rows of 15 tokens torch's attentions compute a tile of 64 or 128 queries for each row; with these kernels a batch
+takes half the time (docs/decisions/0014-gpu.md). Triton comes with torch for CUDA; it compiles them at the first call,
+for which a C compiler must be there.
+
+A value that is not finite spoils the vectors of all rows that share a tile with its own. Their scales then are not
+finite either, and whoever called tries smaller batches (`EncoderWorker`, `Loop`).
 """
 
 from __future__ import annotations
@@ -99,8 +102,7 @@ def _attend(  # type: ignore[no-untyped-def]  # Triton compiles annotations too
     row, stored = first.to(tl.int64), real[:, None] & used[None, :]  # int32 counts no values of a million tokens
     q = tl.load(qkv + row * (3 * hidden) + 3 * step + column, mask=stored, other=0.0)
     others = qkv + lowest.to(tl.int64) * (3 * hidden)
-    best = tl.full([queries], -1e30, tl.float32)
-    total = tl.zeros([queries], tl.float32)
+    best, total = tl.full([queries], -1e30, tl.float32), tl.zeros([queries], tl.float32)
     summed = tl.zeros([queries, padded], tl.float32)
     for at in range(lowest, highest, keys):
         key = at + tl.arange(0, keys)
@@ -146,6 +148,6 @@ def _wire_form(vectors, data, scales, hidden, padded: tl.constexpr):  # type: ig
     at = tl.arange(0, padded)
     real = at < hidden
     x = tl.load(vectors + row + at, mask=real, other=0.0).to(tl.float32)
-    scale = tl.maximum(tl.max(tl.abs(x), 0) / 127.0, 1e-12)
+    scale = tl.maximum(tl.max(tl.abs(x), 0) / 127.0, 1e-12) + tl.sum(x - x, 0)  # not finite where a value is not
     tl.store(scales + token, scale)
     tl.store(data + row + at, tl.floor(x / scale + 0.5).to(tl.int8), mask=real)

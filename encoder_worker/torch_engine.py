@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoder_worker.engine import CallForHelp, Encoded, Rows
-from encoder_worker.model import PackedEncoder, load_any
+from encoder_worker.model import PackedEncoder, PaddedEncoder, load_any
 from encoder_worker.packed import Packed, packed
 from topology.errors import Misconfigured, Unavailable
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECORDED = 16_384  # tokens of the largest graph, and of the largest batch that the cost model asks for
-STEPS = 16  # sizes of graphs from one power of two to the next: 2 % of padding on average, 6 at most
+STEPS = 16  # sizes from one power of two to the next, and tokens between the smallest: above 256, 6 % more at most
 
 Wire = tuple[Tensor, Tensor]  # int8[tokens, hidden], float32[tokens]
 
@@ -39,7 +39,7 @@ class TorchEngine:
         self.in_loop, self.on_gpu = False, self._cuda
         self.lanes = 2 if self._cuda else 1  # one call is made ready and copied while the other's kernels run
         self.precision = _precision(precision, self._device)
-        self._model = load_any(directory).to(self._device, getattr(torch, self.precision))
+        self._model = self._placed(directory)
         self.hidden = self._model.hidden
         self._fused: FusedEncoder | None = None
         self._graphs: dict[int, _Graph] = {}
@@ -49,17 +49,27 @@ class TorchEngine:
             if isinstance(self._model, PackedEncoder):
                 self._record(self._model)
 
+    def _placed(self, directory: Path) -> PackedEncoder | PaddedEncoder:
+        model = load_any(directory)
+        try:
+            return model.to(self._device, getattr(torch, self.precision))
+        except torch.OutOfMemoryError as error:
+            raise Unavailable(f"the device has no room for the encoder {directory}: {error}") from error
+
     def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
         """As `Engine.encode`; it has threads of its own. A device that is full gets half the batch at a time."""
         try:
             return self._encode(rows)
+        except torch.AcceleratorError as error:  # nothing computes in this process any more, whatever the batch
+            raise Unavailable(f"the GPU failed, so this process has to start again: {error}") from error
         except torch.OutOfMemoryError as error:
             if len(rows) == 1:
                 raise Unavailable(f"the device has no room for one row of {len(rows[0])} tokens: {error}") from error
-            log.warning("device memory is full at %d rows; halving the batch", len(rows))
-            torch.cuda.empty_cache()
-            middle = len(rows) // 2
-            return _joined(self.encode(rows[:middle]), self.encode(rows[middle:]))
+        # Here, not in the except clause: there the error would keep what the failed call has on the device.
+        log.warning("device memory is full at %d rows; halving the batch", len(rows))
+        torch.cuda.empty_cache()
+        middle = len(rows) // 2
+        return _joined(self.encode(rows[:middle]), self.encode(rows[middle:]))
 
     @torch.inference_mode()
     def _encode(self, rows: Rows) -> Encoded:
@@ -91,9 +101,9 @@ class TorchEngine:
         if self._fused is None:
             return [torch.from_numpy(a) for a in batch.padded()]
         count = len(batch.ids)
-        inputs = torch.zeros((4, bucket(count)), dtype=torch.int32, pin_memory=self._cuda)
+        inputs = _alone(bucket(count), pinned=self._cuda)
         inputs.numpy()[:, :count] = batch.ids, batch.positions, batch.starts, batch.ends
-        return [_unrelated(inputs, count)]
+        return [inputs]
 
     def _vectors(self, inputs: list[Tensor]) -> Tensor:
         given = [t.to(self._device, non_blocking=True) for t in inputs]
@@ -115,18 +125,27 @@ class TorchEngine:
 
             fused = FusedEncoder(model)
             with torch.cuda.stream(self._computing):
+                fused.wire(_alone(STEPS).to(self._device))
+                self._fused = fused
                 pool = torch.cuda.graph_pool_handle()  # of all, since no two run at the same time
-                for tokens in sizes():
-                    inputs = _unrelated(torch.zeros((4, tokens), dtype=torch.int32), 0).to(self._device)
-                    self._graphs[tokens] = _Graph(fused.wire, inputs, pool)
+                for tokens in reversed(sizes()):  # the largest first: the others find room in what it had
+                    if (graph := _recorded(fused.wire, _alone(tokens).to(self._device), pool)) is not None:
+                        self._graphs[tokens] = graph
         except Exception as error:  # of Triton, a compiler, the driver: each has its own, and all mean the same here
+            self._fused = None
             self._graphs.clear()
             log.warning(
-                "the fused kernels do not run here (%s: %s), so batches take about twice as long; Triton needs a C "
-                "compiler", type(error).__name__, str(error)[:300],
+                "the fused kernels do not run here, so batches take about twice as long. Triton needs a C compiler, "
+                "for one. %s: %s", type(error).__name__, str(error)[:300],
             )
-        else:
-            self._fused = fused
+
+
+def _recorded(compute: Callable[[Tensor], Wire], inputs: Tensor, pool: Any) -> _Graph | None:
+    try:
+        return _Graph(compute, inputs, pool)
+    except torch.OutOfMemoryError:
+        log.warning("no device memory for a graph of %d tokens: such batches take longer", inputs.shape[1])
+        return None
 
 
 class _Graph:
@@ -149,9 +168,7 @@ class _Graph:
 
 
 def bucket(tokens: int) -> int:
-    """The size of the graph that a batch of so many tokens takes; of one that takes none, its own."""
-    if tokens > RECORDED:
-        return tokens
+    """The size that a batch of so many tokens is rounded up to: of a graph, up to RECORDED."""
     step = max(STEPS, (1 << (tokens - 1).bit_length() >> 1) // STEPS)
     return -(-tokens // step) * step
 
@@ -167,15 +184,16 @@ def wire_form(vectors: Tensor) -> Wire:
     return (vectors / scales[:, None]).round().to(torch.int8), scales
 
 
-def _unrelated(inputs: Tensor, count: int) -> Tensor:
-    """`inputs` whose tokens from `count` on are rows of their own, so that padding has a key and nobody else's."""
-    inputs[2, count:] = torch.arange(count, inputs.shape[1])
-    inputs[3, count:] = inputs[2, count:] + 1
+def _alone(tokens: int, pinned: bool = False) -> Tensor:
+    """Inputs of padding only: rows of one token, which has itself for a key and nobody else's."""
+    inputs = torch.zeros((4, tokens), dtype=torch.int32, pin_memory=pinned)
+    torch.arange(tokens, out=inputs[2])
+    inputs[3] = inputs[2] + 1
     return inputs
 
 
 def _places(inputs: list[Tensor]) -> int:
-    return inputs[0].shape[1] if len(inputs) == 1 else max(inputs[2].numel(), len(inputs[0]))
+    return inputs[0].shape[1] if len(inputs) == 1 else inputs[2].numel()
 
 
 def _pinned(vectors: Tensor) -> NDArray[Any]:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from encoder_worker.batcher import pack
 from encoder_worker.cost import HOLD_S, CostModel
 from encoder_worker.engine import Encoded, Engine
@@ -140,6 +142,11 @@ class EncoderWorker:
 
     def _embedded(self, batch: Batch, computed: Computed) -> Embedded:
         self._note(len(batch), computed)
+        if not np.isfinite(computed.encoded.scales).all():  # the loop finds whose they are, and refuses that one alone
+            raise BadRecord(
+                "the encoder gives no finite vectors for this text: it may overflow in half precision, where bfloat16 "
+                "would not"
+            )
         spans = computed.encoded.spans
         return {text: _embedding(row, computed.encoded, *span) for (text, row), span in zip(batch, spans, strict=True)}
 

@@ -3,5 +3,7 @@
 import os
 from pathlib import Path
 
-if not Path("/dev/nvidiactl").exists():
+DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # of Linux, and of Linux in Windows
+
+if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or not any(Path(device).exists() for device in DEVICES):
     os.environ["TRITON_INTERPRET"] = "1"

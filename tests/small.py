@@ -44,16 +44,21 @@ def example(number):
 
 
 @contextmanager
-def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra=""):
-    """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file."""
+def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=()):
+    """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file.
+    `overflows`: words more, whose vectors are not finite."""
     encoder = home / "encoder"
     torch.manual_seed(0)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *overflows]
     encoder.mkdir()
     (encoder / "vocab.txt").write_text("\n".join(vocabulary))
     BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(encoder)
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    BertModel(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(encoder)
+    model = BertModel(BertConfig(vocab_size=len(vocabulary) - len(overflows), **size))
+    words = model.embeddings.word_embeddings
+    words.weight = torch.nn.Parameter(torch.cat([words.weight, torch.full((len(overflows), 32), 1e38)]))
+    model.config.vocab_size = len(vocabulary)
+    model.save_pretrained(encoder)
     config = home / "headrace.toml"
     config.write_text(CONFIG.format(
         encoder=encoder, kind=kind, workers=workers, precision=precision, store=store, extra=extra

@@ -13,14 +13,14 @@ from headrace import Headrace
 from infra import announce
 from tests.built import needs_redis
 from tests.small import example, small_stack
-from topology.errors import HeadraceError, TextTooLong, UnknownLanguage, UnknownTenant
+from topology.errors import BadRecord, HeadraceError, TextTooLong, UnknownLanguage, UnknownTenant
 
 pytestmark = [pytest.mark.integration, needs_redis]
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with small_stack(tmp_path_factory.mktemp("home")) as parts:
+    with small_stack(tmp_path_factory.mktemp("home"), overflows=["garage"]) as parts:
         yield parts
 
 
@@ -56,6 +56,15 @@ async def test_predict_many_keeps_order_and_one_bad_text_costs_only_itself(runni
         replies = await client.predict_many("acme", texts, lang="en", deadline=30)
     assert isinstance(replies.pop(7), TextTooLong)
     assert [r.text for r in replies] == [t for t in texts if len(t) < 200]
+
+
+async def test_a_text_that_overflows_in_the_encoder_is_refused_and_costs_its_batch_mates_nothing(running):
+    settings, _, _ = running
+    said = [example(n).text for n in range(7)] + ["turn on the light in the garage"]
+    async with Headrace(settings) as client:
+        replies = await client.predict_many("acme", said, lang="en", deadline=30)
+    assert [reply.intent for reply in replies[:-1]] == [example(n).intent for n in range(7)]
+    assert isinstance(replies[-1], BadRecord) and "no finite vectors" in str(replies[-1])
 
 
 async def test_a_text_over_the_token_limit_is_answered_and_says_that_it_was_cut(running):

@@ -10,63 +10,28 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from transformers import (
-    AlbertConfig,
-    AlbertModel,
-    BertConfig,
-    BertModel,
-    DistilBertConfig,
-    DistilBertModel,
-    MPNetConfig,
-    MPNetModel,
-    XLMRobertaConfig,
-    XLMRobertaModel,
-)
+from transformers import BertConfig, BertModel
 
 from encoder_worker.int8 import Int8Engine
 from encoder_worker.load import build
-from encoder_worker.model import PackedEncoder, load_packed
-from encoder_worker.packed import packed
+from encoder_worker.model import load_packed
 from encoder_worker.quantize import _reach, _sizes, _tensors
-from encoder_worker.torch_engine import RECORDED, STEPS, TorchEngine, bucket, sizes, wire_form
+from encoder_worker.torch_engine import TorchEngine
 from tests.built import needs_kernels
+from tests.families import FAMILIES, ROWS, SIZE, saved, wanted
 from topology.encoders import read_meta, space_of
 from topology.errors import Misconfigured
 from topology.kernels import SETS, Team, kernels
 from topology.tensors import to_bytes
 
-SIZE = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
-        "max_position_embeddings": 66}
-FAMILIES = {
-    "bert": lambda: BertModel(BertConfig(**SIZE)),
-    "mpnet": lambda: MPNetModel(MPNetConfig(**SIZE)),
-    "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZE)),
-    "distilbert": lambda: DistilBertModel(DistilBertConfig(
-        vocab_size=99, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=66
-    )),
-    "albert": lambda: AlbertModel(AlbertConfig(**SIZE, embedding_size=16)),
-}
 MOST_IN_TEAM = 8  # as team.h has it: who comes after them goes home
-ROWS = [[5, 6, 7], [8] * 20, [9], list(range(10, 40)), [5, 6, 7]]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def encoder(request, tmp_path_factory):
-    """(directory, transformers' own model) of each family, with weights large enough to tell tokens apart."""
-    torch.manual_seed(0)
-    model = FAMILIES[request.param]().eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() > 1:
-                weight.mul_(4)
+    """(directory, transformers' own model) of each family."""
     folder = tmp_path_factory.mktemp(request.param)
-    model.save_pretrained(folder)
-    return folder, model
-
-
-def wanted(model, row):
-    with torch.inference_mode():
-        return model(input_ids=torch.tensor([row])).last_hidden_state[0].numpy()
+    return folder, saved(request.param, folder)
 
 
 def test_packed_rows_give_what_transformers_gives(encoder):
@@ -107,49 +72,6 @@ def test_a_layer_that_the_encoder_has_not_is_refused_by_name(encoder, tmp_path, 
     (fused / "headrace.json").write_text(f'{{"layers": {layers}}}')
     with pytest.raises(Misconfigured, match=named):
         build(fused, "cpu", "float32")
-
-
-@pytest.fixture
-def fused(encoder):
-    """The engine with the fused kernels, on the GPU; where there is none, by Triton's interpreter (conftest.py)."""
-    fused_encoder = pytest.importorskip("encoder_worker.fused", reason="torch's builds for CPUs have no Triton")
-    folder, model = encoder
-    engine = TorchEngine(folder, "auto", "float32")
-    if not engine.on_gpu and isinstance(engine._model, PackedEncoder):
-        engine._fused = fused_encoder.FusedEncoder(engine._model)
-    assert (engine._fused is not None) == isinstance(engine._model, PackedEncoder)
-    return engine, model
-
-
-def test_fused_kernels_give_what_transformers_gives_in_any_batch(fused):
-    engine, model = fused
-    many = [*ROWS, [3] * 40, [4] * 30]  # rows that begin in one tile and end in the next
-    for rows in (ROWS[2:3], many):
-        encoded = engine.encode(rows)
-        for row, (start, end) in zip(rows, encoded.spans, strict=True):
-            np.testing.assert_allclose(encoded.vectors[start:end], wanted(model, row), atol=1e-3)
-        for data, scales in ((encoded.data, encoded.scales), wire_of(engine, rows)):
-            np.testing.assert_allclose(data * scales[:, None], encoded.vectors, atol=0.03)
-
-
-def wire_of(engine, rows):
-    """int8 and scales of the rows, without a graph."""
-    batch = packed(rows, engine._model.first_position)
-    with torch.inference_mode():
-        outputs = wire_form(engine._vectors(engine._inputs(batch)))
-        if engine._fused is not None:
-            outputs = engine._fused.wire(engine._inputs(batch)[0].to(engine._device))
-    return tuple(t[: len(batch.ids)].cpu().numpy() for t in outputs)
-
-
-def test_a_batch_takes_the_smallest_graph_that_has_room():
-    graphs = sizes()
-    assert len(graphs) < 120
-    for tokens in range(1, RECORDED + 1):
-        size = bucket(tokens)
-        assert size in graphs
-        assert tokens <= size < tokens + max(STEPS, tokens / STEPS)
-    assert bucket(RECORDED + 1) == RECORDED + 1
 
 
 @needs_kernels
