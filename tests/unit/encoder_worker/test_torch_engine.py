@@ -90,6 +90,19 @@ def test_a_broken_gpu_ends_the_worker_and_refuses_no_record(tmp_path, monkeypatc
         engine.encode(ROWS)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")  # of numpy, which interprets
+def test_vectors_that_are_not_finite_are_told_by_their_scales(fused):
+    engine, _ = fused
+    if engine._fused is None:
+        return  # ALBERT: no fused kernels, and words elsewhere
+    engine._model.word.weight.data[50] = float("inf")
+    rows = [[5, 6, 7], [50, 8]]
+    encoded = engine.encode(rows)
+    for scales in (encoded.scales, wire_of(engine, rows)[1]):
+        assert not np.isfinite(scales[slice(*encoded.spans[1])]).any()
+    assert np.isfinite(engine.encode(rows[:1]).scales).all()
+
+
 def wire_of(engine, rows):
     """int8 and scales of the rows, without a graph."""
     batch = packed(rows, engine._model.first_position)
