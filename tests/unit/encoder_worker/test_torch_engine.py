@@ -90,7 +90,7 @@ def test_a_broken_gpu_ends_the_worker_and_refuses_no_record(tmp_path, monkeypatc
         engine.encode(ROWS)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")  # of numpy, which interprets
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:All-NaN")  # of numpy, which interprets
 def test_vectors_that_are_not_finite_are_told_by_their_scales(fused):
     engine, _ = fused
     if engine._fused is None:
