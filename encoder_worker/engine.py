@@ -25,7 +25,7 @@ class Encoded:
     scales: NDArray[np.float32]
     spans: list[tuple[int, int]]
     computed: int  # places that were computed, padding included: its share is 1 - tokens / computed
-    exact: Callable[[], NDArray[np.float32]]
+    exact: Callable[[], NDArray[np.float32]]  # gives `vectors`
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 import triton  # type: ignore[import-untyped]
 from torch import Tensor, nn
+from torch.nn import functional as F
 from triton import language as tl
 
 from encoder_worker.model import PackedEncoder
@@ -26,7 +27,7 @@ class Fused:
     """`Arithmetic` of packed rows on a GPU: no padding, so a batch's shape is its number of tokens.
 
     starts, ends: int32[tokens], of each token's row; relative: float32[heads, 2 * reach + 1] or None, what is added to
-    the score of a key that lies so far (-reach to reach) behind its query (MPNet).
+    the score of a key by its place minus its query's, -reach to reach (MPNet).
     """
 
     def __init__(self, starts: Tensor, ends: Tensor, relative: Tensor | None = None) -> None:
@@ -54,8 +55,10 @@ class Fused:
         return normed
 
     def gelu(self, x: Tensor, linear: nn.Linear) -> Tensor:
-        """As `Arithmetic.gelu`. On CUDA by its tanh approximation (Hendrycks and Gimpel 2016), which is at most 4e-4
-        off: within half precision's own rounding."""
+        """As `Arithmetic.gelu`. In half precision on CUDA by its tanh approximation (Hendrycks, Gimpel 2016), at most
+        4e-4 off: within that precision's own rounding."""
+        if x.dtype == torch.float32:
+            return F.gelu(linear(x))
         return torch._addmm_activation(linear.bias, x, linear.weight.t(), use_gelu=True)
 
 
@@ -73,14 +76,12 @@ class FusedEncoder:
 
     def wire(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The vectors in the wire's form: int8[tokens, hidden], float32[tokens]."""
-        return _wire(self.vectors(inputs))
-
-
-def _wire(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    tokens, hidden = vectors.shape
-    data, scales = vectors.new_empty(vectors.shape, dtype=torch.int8), vectors.new_empty(tokens, dtype=torch.float32)
-    _wire_form[(tokens,)](vectors, data, scales, hidden, triton.next_power_of_2(hidden))
-    return data, scales
+        vectors = self.vectors(inputs)
+        tokens, hidden = vectors.shape
+        data = vectors.new_empty(vectors.shape, dtype=torch.int8)
+        scales = vectors.new_empty(tokens, dtype=torch.float32)
+        _wire_form[(tokens,)](vectors, data, scales, hidden, triton.next_power_of_2(hidden))
+        return data, scales
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -112,13 +113,12 @@ def _attend(  # type: ignore[no-untyped-def]  # Triton compiles annotations too
         score = tl.dot(q, k.T, input_precision="ieee") * scale
         own = (key[None, :] >= begin) & (key[None, :] < end)
         if has_relative:
-            behind = relative + head * (2 * reach + 1) + key[None, :] - query[:, None] + reach
-            score += tl.load(behind, mask=own, other=0.0) * LOG2_E
+            apart = relative + head * (2 * reach + 1) + key[None, :] - query[:, None] + reach
+            score += tl.load(apart, mask=own, other=0.0) * LOG2_E
         # What a query adds before its first own key is wiped out there, where fade is 0.
         score = tl.where(own, score, -1e30)
         better = tl.maximum(best, tl.max(score, 1))
-        share = tl.exp2(score - better[:, None])
-        fade = tl.exp2(best - better)
+        share, fade = tl.exp2(score - better[:, None]), tl.exp2(best - better)
         v = tl.load(place + 2 * hidden, mask=there[:, None] & used[None, :], other=0.0)
         summed = summed * fade[:, None] + tl.dot(share.to(v.dtype), v, input_precision="ieee")
         total = total * fade + tl.sum(share, 1)

@@ -37,6 +37,13 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     pipeline.add_argument("--engine-bound", action="store_true", help="only saturation, as a share of the bare engines")
     pipeline.add_argument("--triton", action="store_true", help="NVIDIA Triton on the same work, in the same run")
     _add(bench, add, "heads", _heads, "heads only, from embeddings already on the topic")
+    _add_heads(bench, add)
+    _add(bench, add, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
+    _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
+
+
+def _add_heads(bench: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What measures many heads, and how good they are."""
     memory = _add(bench, add, "memory", _memory, "what heads take in one cell, read from the process")
     memory.add_argument("--heads", type=int, default=1_000, help="how many (default: 1000, 8.5 GB of files)")
     cliff = _add(bench, add, "cliff", _cliff, "ten times as many tenants as there is room for (6 minutes)")
@@ -58,8 +65,6 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     accuracy.add_argument("--dropout", type=float, default=0.35, help="of the head, while it learns (default: 0.35)")
     accuracy.add_argument("--float32-wire", action="store_true", help="beside it heads and vectors in float32")
     accuracy.add_argument("--rate", type=float, default=5e-4)
-    _add(bench, add, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
-    _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
 
 def _add(bench: Any, add: Callable[..., argparse.ArgumentParser], name: str, function: Any, text: str) -> Any:

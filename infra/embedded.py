@@ -43,8 +43,9 @@ def start_broker(supervisor: Supervisor) -> str:
 
 
 def start_redis(supervisor: Supervisor, folder: Path, kind: str) -> str:
-    """Start redis-server without persistence: this machine's own (`local`) or the packaged one. Returns its URL."""
-    server = _installed_redis() if kind == "local" else packaged_redis()
+    """Start redis-server without persistence: this machine's own (`local`), or what `redis_server` finds. Returns its
+    URL."""
+    server = _installed_redis() if kind == "local" else redis_server()
     port = free_port()
     child = supervisor.start("redis", [
         server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
@@ -60,7 +61,7 @@ def _installed_redis() -> str:
     return server
 
 
-def packaged_redis() -> str:
+def redis_server() -> str:
     """The path of redis-server: the one of a Python package, which exists for Python 3.11 on x86-64 and on Macs, else
     this machine's own. Raises: Misconfigured."""
     try:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from infra.embedded import packaged_redis
+from infra.embedded import redis_server
 from topology.errors import Misconfigured
 from topology.kernels import kernels
 
@@ -15,7 +15,7 @@ needs_kernels = pytest.mark.skipif(NO_COMPILER, reason="left out: no C compiler 
 
 def _redis_is_missing() -> str:
     try:
-        packaged_redis()
+        redis_server()
     except Misconfigured as error:
         return f"left out: {error}"
     return ""

@@ -22,20 +22,19 @@ def encoder(request, tmp_path_factory):
     return folder, saved(request.param, folder)
 
 
-@pytest.fixture
-def fused(encoder):
+def fused_engine(folder):
     """The engine with the fused kernels, on the GPU; where there is none, by Triton's interpreter (conftest.py)."""
-    fused_encoder = pytest.importorskip("encoder_worker.fused", reason="torch's builds for CPUs have no Triton")
-    folder, model = encoder
+    fused_encoder = pytest.importorskip("encoder_worker.fused", reason="left out: this build of torch has no Triton")
     engine = TorchEngine(folder, "auto", "float32")
     if not engine.on_gpu and isinstance(engine._model, PackedEncoder):
         engine._fused = fused_encoder.FusedEncoder(engine._model)
     assert (engine._fused is not None) == isinstance(engine._model, PackedEncoder)
-    return engine, model
+    return engine
 
 
-def test_fused_kernels_give_what_transformers_gives_in_any_batch(fused):
-    engine, model = fused
+def test_fused_kernels_give_what_transformers_gives_in_any_batch(encoder):
+    folder, model = encoder
+    engine = fused_engine(folder)
     many = [*ROWS, [3] * 40, [4] * 30]  # rows that begin in one tile and end in the next
     for rows in (ROWS[2:3], many):
         encoded = engine.encode(rows)
@@ -46,12 +45,10 @@ def test_fused_kernels_give_what_transformers_gives_in_any_batch(fused):
 
 
 def test_fused_kernels_take_widths_that_are_no_powers_of_two(tmp_path):
-    fused_encoder = pytest.importorskip("encoder_worker.fused", reason="torch's builds for CPUs have no Triton")
     torch.manual_seed(0)
     model = BertModel(BertConfig(**{**SIZE, "hidden_size": 48, "intermediate_size": 96})).eval()
     model.save_pretrained(tmp_path)
-    engine = TorchEngine(tmp_path, "auto", "float32")
-    engine._fused = engine._fused or fused_encoder.FusedEncoder(engine._model)
+    engine = fused_engine(tmp_path)
     for row in ROWS[:3]:
         np.testing.assert_allclose(engine.encode([row]).vectors, wanted(model, row), atol=1e-3)
 
@@ -91,10 +88,9 @@ def test_a_broken_gpu_ends_the_worker_and_refuses_no_record(tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:All-NaN")  # of numpy, which interprets
-def test_vectors_that_are_not_finite_are_told_by_their_scales(fused):
-    engine, _ = fused
-    if engine._fused is None:
-        return  # ALBERT: no fused kernels, and words elsewhere
+def test_vectors_that_are_not_finite_are_told_by_their_scales(tmp_path):
+    saved("bert", tmp_path)
+    engine = fused_engine(tmp_path)
     engine._model.word.weight.data[50] = float("inf")
     rows = [[5, 6, 7], [50, 8]]
     encoded = engine.encode(rows)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from infra.embedded import packaged_redis
+from infra.embedded import redis_server
 from topology.errors import Misconfigured
 
 
@@ -18,10 +18,10 @@ def test_where_no_package_brings_a_redis_server_the_machines_own_serves(no_packa
     own = tmp_path / "redis-server"
     own.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert packaged_redis() == str(own)
+    assert redis_server() == str(own)
 
 
 def test_a_machine_without_any_is_told_how_to_get_one(no_package, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Misconfigured, match="apt install redis-server"):
-        packaged_redis()
+        redis_server()
