@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import time
+from collections import Counter
+from itertools import groupby
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
@@ -153,3 +155,27 @@ async def test_one_call_writes_more_than_a_batch_holds_in_order_and_each_key_to_
     for key in {o.key for o in outputs}:
         assert [r.value for r in found if r.key == key] == [o.value for o in outputs if o.key == key]
         assert {r.partition for r in found if r.key == key} == {partitioner(key, numbers, numbers)}
+
+
+async def test_records_without_a_key_stay_together_when_few_and_are_shared_out_when_more(running):
+    settings = running[0]
+    topic, count = topics.utterances(settings.prefix, "en", "backfill"), settings.rings["en"].partitions
+    producer, reader = Producer(settings.broker), TopicReader(settings.broker, topic)
+    await producer.start()
+    await reader.start()
+    try:
+        await reader.read_to_end()
+        found = []
+        for call, records in enumerate((3, 4, 9, 50)):
+            await producer.send([Output(topic, None, b"%d %d" % (call, i)) for i in range(records)])
+            places = {r.value: r.partition for r in await reader.read_to_end()}
+            found.append([places[b"%d %d" % (call, i)] for i in range(records)])
+    finally:
+        await producer.stop()
+        await reader.stop()
+    assert [sorted(Counter(places).values()) for places in found[:3]] == [[3], [4], [3, 3, 3]]
+    shares = Counter(found[3])
+    assert len(shares) == count and max(shares.values()) - min(shares.values()) <= 1
+    for places in found:  # neighbours are together
+        assert [partition for partition, _ in groupby(places)] == list(dict.fromkeys(places))
+    assert len({places[0] for places in found[:3]}) == min(count, 3)  # and the next call begins elsewhere

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 CONNECT_S = 30.0
 MAX_BATCH_BYTES = 1 << 20
 FETCH_BYTES = 8 << 20
+TOGETHER = 4  # records without a key that a call leaves on one partition; more are spread
 
 Partition = tuple[str, int]
 
@@ -66,14 +67,13 @@ class Producer:
         """Write every output and return when all are acknowledged. Raises: Unavailable."""
         if not outputs:
             return
-        self._turn += 1
         try:
             placed: dict[TopicPartition, list[Output]] = {}
             for topic in {o.topic for o in outputs}:
                 partitions = sorted(await self._producer.partitions_for(topic))
                 available = sorted(self._producer.client.cluster.available_partitions_for_topic(topic) or partitions)
-                for o in (o for o in outputs if o.topic == topic):
-                    placed.setdefault(TopicPartition(topic, self._place(o, partitions, available)), []).append(o)
+                for partition, some in self._place([o for o in outputs if o.topic == topic], partitions, available):
+                    placed.setdefault(TopicPartition(topic, partition), []).extend(some)
             await asyncio.gather(*[self._write(place, some) for place, some in placed.items()])
         except KafkaError as error:
             raise Unavailable(f"the broker took no write: {type(error).__name__}: {error}") from error
@@ -88,11 +88,19 @@ class Producer:
         for batch in batches:
             await (await self._producer.send_batch(batch, place.topic, partition=place.partition))
 
-    def _place(self, output: Output, partitions: list[int], available: list[int]) -> int:
-        """Keyed records go where their key says, as in Java's client; the others of a call stay together (KIP-480)."""
-        if output.key is None:
-            return available[self._turn % len(available)]
-        return partitions[_hash(output.key) % len(partitions)]
+    def _place(
+        self, outputs: Sequence[Output], partitions: list[int], available: list[int]
+    ) -> list[tuple[int, list[Output]]]:
+        """Keyed records go where their key says, as in Java's client. The others stay together as long as they are few
+        (KIP-480); more than TOGETHER are shared out evenly, so that no consumer has a burst to itself."""
+        placed = [(partitions[_hash(o.key) % len(partitions)], [o]) for o in outputs if o.key is not None]
+        free = [o for o in outputs if o.key is None]
+        parts = min(-(-len(free) // TOGETHER), len(available))
+        for part in range(parts):
+            some = free[len(free) * part // parts : len(free) * (part + 1) // parts]
+            placed.append((available[(self._turn + part) % len(available)], some))
+        self._turn += parts if parts < len(available) else 1  # the next call begins elsewhere
+        return placed
 
     async def send_tombstone(self, topic: str, key: bytes) -> None:
         """Write a deletion marker for `key` to a compacted topic. Raises: Unavailable."""
