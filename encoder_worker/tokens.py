@@ -28,23 +28,17 @@ class Row:
 
 
 class Tokenizer:
-    """The encoder's own fast tokeniser, cut at `max_tokens` (special tokens and prefix included).
+    """The encoder's own fast tokeniser, cut at `max_tokens` (special tokens and prefix included)."""
 
-    `parallel`: many texts on all cores, for a GPU worker, whose cores are idle. Where the cores compute, the library's
-    threads only stand in each other's way, and whoever calls waits for them.
-    """
-
-    def __init__(self, directory: Path, max_tokens: int, prefix: str = "", parallel: bool = False) -> None:
-        self._tokenizer, self._parallel = _fast(directory), parallel
+    def __init__(self, directory: Path, max_tokens: int, prefix: str = "") -> None:
+        self._tokenizer = _fast(directory)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._prefix = prefix
 
     def rows(self, texts: Sequence[str]) -> list[Row]:
-        """A row for each text, in order."""
-        whole = [self._prefix + text for text in texts]
-        found = self._tokenizer.encode_batch(whole) if self._parallel else map(self._tokenizer.encode, whole)
-        return [self._row(encoding) for encoding in found]
+        """A row for each text, in order. One by one: the threads of `encode_batch` take more time than they save."""
+        return [self._row(self._tokenizer.encode(self._prefix + text)) for text in texts]
 
     def _row(self, encoding: Encoding) -> Row:
         offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)

@@ -85,7 +85,7 @@ class TorchEngine:
         with torch.cuda.stream(self._copying):
             self._copying.wait_event(computed)
             data, scales = (_pinned(t[:count]) for t in outputs)
-            copied = self._copying.record_event()
+            copied = self._copying.record_event(_sleeping())
         copied.synchronize()
         return Encoded(data, scales, batch.spans, _places(inputs), lambda: self._exact(rows))
 
@@ -212,6 +212,11 @@ def _joined(first: Encoded, second: Encoded) -> Encoded:
 
 def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _sleeping() -> torch.cuda.Event:
+    """An event that whoever waits for it sleeps until, and does not keep a core busy."""
+    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
 
 
 def _device(name: str) -> torch.device:

@@ -25,7 +25,8 @@ from topology.stream.records import Outcome, Output, Record
 from topology.stream.refusals import Asker, asker_of, refusal
 from topology.topics import Lane
 
-FEW = 8
+FEW = 16
+GPU_HOLD_S = 0.002  # that a batch on a GPU may keep the loop
 MOST_WAITING = 4  # calls that wait for long rows, above which the loop takes no other
 
 
@@ -60,6 +61,7 @@ class EncoderWorker:
     ) -> None:
         self._settings, self._ring, self._lane = settings, ring, lane
         self._engine, self._tokenizer, self._space, self._cache = engine, tokenizer, space, cache
+        self.on_gpu = engine.on_gpu
         self._meter = Meter(settings.quotas, ring.workers)
         self.cost = CostModel()
         self._tally: Counter[str] = Counter()
@@ -80,9 +82,11 @@ class EncoderWorker:
     def warm_up(self) -> None:
         """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""
         short, long = (("", self._tokenizer.rows([text])[0]) for text in ("warm up", "warm up " * 16))
-        for _ in range(3):
+        for again in range(4):
             for batch in ([short], [long] * 4):
-                self._note(len(batch), self._encode(batch))
+                computed = self._encode(batch)
+                if again:  # the first time takes longer than any after it
+                    self._note(len(batch), computed)
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Answer what is late or malformed, compute each different text once, send every embedding on."""
@@ -104,13 +108,15 @@ class EncoderWorker:
         rows = await self._rows(texts)
         lengths = [len(row.ids) for row in rows]
         longest = self._longest()
-        batches = [[(texts[i], rows[i]) for i in indices]
-                   for indices in pack(lengths, self._budget(sum(lengths)), longest)]
-        here = [batch for batch in batches if self._engine.in_loop and len(batch[0][1].ids) <= longest]
+        here: list[Batch] = []
+        beside: list[Batch] = []
+        for indices in pack(lengths, self._budget(sum(lengths)), longest):
+            some = [(texts[i], rows[i]) for i in indices]
+            (here if self._in_loop(some, longest) else beside).append(some)
         for batch in here:
             await loop_turns()  # what came out before leaves first
             yield self._answered(self._embedded(batch, self._encode(batch)), by_text, received_us)
-        if beside := batches[len(here) :]:  # the longest are the last
+        if beside:
             self._waiting += 1
             try:
                 yield Outcome(())  # this call only waits from now on
@@ -135,6 +141,13 @@ class EncoderWorker:
         """Tokens of the longest row that may share a batch, and that the loop itself computes: it does nothing else
         meanwhile, so a longer one would keep all others waiting."""
         return self.cost.allowed(self._ring.latency_ms / 1e3) if self._engine.in_loop else self._ring.max_batch_tokens
+
+    def _in_loop(self, batch: Batch, longest: int) -> bool:
+        """Whether the event loop computes it itself. A GPU's short batch too: a thread waits for the interpreter for
+        longer than the loop does for the GPU."""
+        if self._engine.in_loop:
+            return len(batch[0][1].ids) <= longest
+        return self.on_gpu and sum(len(row.ids) for _, row in batch) <= self.cost.within(GPU_HOLD_S)
 
     async def _embed_beside(self, batch: Batch) -> Embedded:
         loop = asyncio.get_running_loop()

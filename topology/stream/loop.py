@@ -143,7 +143,7 @@ class Loop(Rebalances):
                 await self._progress.reaches(lambda: len(self._queue) <= self._pace.max_queued // 2)
             # While there is enough to do, records are left to gather: a fetch costs as much for one as for fifty.
             if len(self._queue) >= self._pace.saturated:
-                await asyncio.sleep(self._pace.linger_s / 2)
+                await self._progress.reaches(lambda: len(self._queue) < self._pace.saturated, self._pace.linger_s / 2)
             else:
                 await self._progress.reaches(self._has_a_slot)
 

@@ -39,6 +39,14 @@ def test_an_engine_without_a_fixed_cost_takes_the_smallest_batches():
     assert cost.budget(1.0) == LEAST_TOKENS
 
 
+def test_a_cost_that_does_not_grow_with_tokens_wants_all_that_waits():
+    cost = CostModel()
+    for tokens in (15, 240) * 20:
+        cost.note(tokens, 0.0003 - 1e-8 * tokens)
+    assert cost.budget(0.035) > 1_000
+    assert cost.within(0.002) > 1_000
+
+
 def test_nothing_measured_yet_gives_the_smallest_batch():
     assert CostModel().budget(1.0) == LEAST_TOKENS
 

@@ -1,0 +1,48 @@
+"""Where an encoder worker computes a batch: in its event loop, or on a thread beside it."""
+
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("torch")
+
+from transformers import BertTokenizerFast
+
+from encoder_worker.tokens import Tokenizer
+from encoder_worker.torch_engine import TorchEngine
+from encoder_worker.worker import EncoderWorker
+from tests.families import saved
+from topology import wire
+from topology.settings import Cell, Ring, Settings
+from topology.stream.records import Record
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "turn", "on", "the", "light"]
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """(a worker whose engine counts as a GPU's, the threads that its batches were computed on)."""
+    saved("bert", tmp_path)
+    BertTokenizerFast(vocab={word: i for i, word in enumerate(WORDS)}).save_pretrained(tmp_path)
+    engine, threads = TorchEngine(tmp_path, "cpu", "float32"), []
+    whole = engine.encode
+    engine.on_gpu = True
+    monkeypatch.setattr(engine, "encode", lambda *given: threads.append(threading.current_thread()) or whole(*given))
+    ring = Ring(languages=("en",), encoder=str(tmp_path), cells={"a": Cell()})
+    found = EncoderWorker(Settings(rings={"en": ring}), ring, engine, Tokenizer(tmp_path, 60), "space")
+    for tokens in (10, 100) * 20:
+        found.cost.note(tokens, 0.0003 + 1e-5 * tokens)
+    return found, threads
+
+
+@pytest.mark.parametrize(("texts", "words", "in_loop"), [(3, 4, True), (30, 20, False)])
+async def test_a_gpus_short_batch_is_computed_in_the_loop_and_a_long_one_beside_it(worker, texts, words, in_loop):
+    found, threads = worker
+    now_us = time.time_ns() // 1_000
+    asked = [wire.Utterance(f"id-{n}", "acme", " ".join(["turn"] * (words + n)), "en", now_us, now_us + 60_000_000, "m")
+             for n in range(texts)]
+    records = [Record("topic", 0, n, b"", wire.encode(one)) for n, one in enumerate(asked)]
+    done = [record async for outcome in found.process(records) for record in outcome.done]
+    assert sorted(record.offset for record in done) == list(range(texts))
+    assert {thread is threading.main_thread() for thread in threads} == {in_loop}
