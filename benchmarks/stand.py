@@ -59,6 +59,7 @@ workers = {head_workers}
 class Stand:
     """A running stack under measurement."""
 
+    config: Path
     settings: Settings
     supervisor: Supervisor
     names: list[str]
@@ -91,10 +92,11 @@ def store_dir() -> Path:
     return cache_dir() / "bench" / "heads-2"
 
 
-def prepare(count: int, size: str = "standard") -> tuple[Path, list[HeadManifest]]:
+def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path, list[HeadManifest]]:
     """(encoder directory, manifests): everything a stand needs on disk, made where it is missing."""
     encoder = encoder_directory()
-    quantised(encoder, say=print)
+    if int8:
+        quantised(encoder, say=print)
     manifests = write_heads(store_dir(), RING, tenants(count), space_of(encoder, 250), size)
     return encoder, [m for m in manifests if isinstance(m, HeadManifest)]
 
@@ -108,7 +110,7 @@ def stand(
 
     `answer_first`: so many tenants are asked before the measurement. `extra`: more of headrace.toml.
     """
-    encoder, manifests = prepare(count)
+    encoder, manifests = prepare(count, int8=precision == "int8")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(
@@ -119,7 +121,7 @@ def stand(
             asyncio.run(_announced(settings, manifests, answer_first))
             if broker == "kafka":
                 asyncio.run(warm_broker(settings))
-            yield Stand(settings, supervisor, tenants(count))
+            yield Stand(config, settings, supervisor, tenants(count))
 
 
 async def warm_broker(settings: Settings, seconds: float = WARM_S) -> None:

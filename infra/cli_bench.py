@@ -18,6 +18,10 @@ The bare encoder by batch and length, and a head where it is a CPU, on random we
 makes itself: no broker, no hub, no download. On a GPU also from two threads, as a worker calls, and the share of the
 card's bf16 peak. Each figure takes a fifth of --seconds, on a GPU twice that."""
 
+RATES = """\
+The whole pipeline at given rates, asked by several processes: for machines of many cores, and for GPUs. On a GPU of a
+machine of 16 cores: headrace bench rates --device cuda --head-workers 8 --callers 4 500 1000 2000 4000"""
+
 
 def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
     """Put `bench` and its subcommands among `commands`; `add(commands, name, function, text)` makes one."""
@@ -36,10 +40,22 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
     pipeline.add_argument("--no-reference", action="store_true", help="leave out OpenVINO and ONNX Runtime")
     pipeline.add_argument("--engine-bound", action="store_true", help="only saturation, as a share of the bare engines")
     pipeline.add_argument("--triton", action="store_true", help="NVIDIA Triton on the same work, in the same run")
+    _add_rates(bench, add)
     _add(bench, add, "heads", _heads, "heads only, from embeddings already on the topic")
     _add_heads(bench, add)
     _add(bench, add, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
+
+
+def _add_rates(bench: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+    rates = _add(bench, add, "rates", _rates, RATES)
+    rates.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    rates.add_argument("--precision", help="the encoder's (default: int8 on cpu, float16 on cuda)")
+    rates.add_argument("--encoders", type=int, default=1, help="encoder workers (default: 1)")
+    rates.add_argument("--head-workers", type=int, default=1, help="head workers (default: 1)")
+    rates.add_argument("--callers", type=int, default=2, help="processes that ask (default: 2)")
+    rates.add_argument("--lengths", choices=("uniform", "mix"), default="uniform", help="default: uniform")
+    rates.add_argument("rates", type=float, nargs="+", metavar="RATE", help="utterances a second, one after another")
 
 
 def _add_heads(bench: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -100,6 +116,17 @@ def _pipeline(args: argparse.Namespace) -> None:
 
         result["triton"] = triton.run(plan)
     report.finish("pipeline", result, _given(args), args.json, pipeline.plot(result, args.p90_ms))
+
+
+def _rates(args: argparse.Namespace) -> None:
+    from benchmarks import rates, report
+
+    result = rates.run(rates.Plan(
+        tuple(args.rates), args.device, args.precision or ("float16" if args.device == "cuda" else "int8"),
+        args.encoders, args.head_workers, args.callers, seconds=2.0 if args.short else args.seconds,
+        lengths=(args.lengths,),
+    ))
+    report.finish("rates", result, _given(args), args.json, rates.plot(result))
 
 
 def _heads(args: argparse.Namespace) -> None:
