@@ -9,7 +9,7 @@ from collections.abc import Callable
 from topology.stream.kafka import Producer
 from topology.stream.records import Output
 
-PACE_S, MOST_PACE_S = 0.001, 0.016
+PACE_S, MOST_PACE_S = 0.001, 0.012
 
 
 class Outbox:
