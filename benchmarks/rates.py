@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arrivals import arrivals, tenants
-from benchmarks.load import Load, drive
+from benchmarks.load import STAGES, Load, drive
 from benchmarks.report import Result
 from benchmarks.stand import Stand, stand
 from producers import Headrace
@@ -124,14 +124,14 @@ def _together(loads: Sequence[Load]) -> Load:
     return Load(
         sum(load.offered for load in loads), max(load.seconds for load in loads),
         [ms for load in loads for ms in load.latencies_ms], [s for load in loads for s in load.done_s],
-        {name: [ms for load in loads for ms in load.stages_ms.get(name, ())] for name in loads[0].stages_ms}, errors,
+        {name: [ms for load in loads for ms in load.stages_ms.get(name, ())] for name in STAGES.values()}, errors,
     )
 
 
 async def _ask(config: Path, seed: int) -> None:
     async with Headrace(load_running(config)) as client:
         print("{}", flush=True)
-        for line in sys.stdin:
+        while line := await asyncio.to_thread(sys.stdin.readline):
             given, cpu_s = json.loads(line), time.process_time()
             names = tenants(given["tenants"])
             coming = arrivals(given["rate"], given["seconds"], names, given["kind"], seed * 1_000 + given["seed"])

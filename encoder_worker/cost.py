@@ -9,6 +9,7 @@ FORGET = 0.98  # a batch's weight shrinks by this with each later one: the last 
 EFFICIENT = 0.95  # share of a batch's time that should go into tokens, not into its fixed part
 SHARE = 0.25  # of the latency objective that one batch may take: it waits for one, is one, and there are other stages
 FLAT = 0.02  # share of the cost that tokens have at least: a GPU's batch of 15 tokens takes as long as one of 300
+SPREAD = 0.05  # share of the squares that must be spread: batches of nearly one size tell no slope, only noise
 LEAST_TOKENS, MOST_TOKENS = 16, 16_384
 HOLD_S = 0.15  # that a batch of several rows may keep the event loop from heartbeats, requests and a wish to stop
 WAKING_S = 0.002  # what a thread must save to be worth waking: an idle virtual processor takes 0.6 to 4 ms to begin
@@ -29,13 +30,13 @@ class CostModel:
 
     @property
     def fixed_and_per_token_s(self) -> tuple[float, float]:
-        """(a, b), neither below 0. Before batches of two sizes were seen all cost is put on the tokens; where it does
-        not grow with them, nearly all on the batch."""
+        """(a, b), neither below 0. Before batches of different sizes were seen all cost is put on the tokens; where it
+        does not grow with them, nearly all on the batch."""
         weight, t, tt, s, ts = self._sums
         if not t:
             return 0.0, 0.0
         spread = weight * tt - t * t
-        if spread <= 1e-6 * weight * tt:
+        if spread <= SPREAD * weight * tt:
             return 0.0, s / t
         per_token = min(max((weight * ts - t * s) / spread, FLAT * s / t), s / t)
         return max(0.0, (s - per_token * t) / weight), per_token

@@ -41,7 +41,7 @@ class Engine(Protocol):
     hidden: int
     precision: str
     on_gpu: bool
-    in_loop: bool  # whether the event loop itself makes the calls, one after another: they take milliseconds
+    in_loop: bool  # whether the event loop itself makes all calls but the longest: they take milliseconds
     lanes: int  # threads that compute: `in_loop`, on one long call, the loop's among them; else on a call each
 
     def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:

@@ -67,7 +67,7 @@ class EncoderWorker:
         self._tally: Counter[str] = Counter()
         self._at_once = 1 if engine.in_loop else engine.lanes  # batches
         self._waiting = 0  # calls of `process` that wait for threads
-        # Where the loop computes they help and take long rows; else each makes a call.
+        # Where the loop computes they help and take long rows; else each makes a call, on a GPU a long one.
         self._threads = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 
@@ -147,7 +147,9 @@ class EncoderWorker:
         longer than the loop does for the GPU."""
         if self._engine.in_loop:
             return len(batch[0][1].ids) <= longest
-        return self.on_gpu and sum(len(row.ids) for _, row in batch) <= self.cost.within(GPU_HOLD_S)
+        fixed_s, per_token_s = self.cost.fixed_and_per_token_s
+        takes_s = fixed_s + per_token_s * sum(len(row.ids) for _, row in batch)
+        return self.on_gpu and not self._waiting and takes_s <= GPU_HOLD_S  # behind one that waits it would wait too
 
     async def _embed_beside(self, batch: Batch) -> Embedded:
         loop = asyncio.get_running_loop()

@@ -15,8 +15,8 @@ before and after. About 7 minutes; --short takes 2."""
 
 ENGINE = """\
 The bare encoder by batch and length, and a head where it is a CPU, on random weights of the reference shape that it
-makes itself: no broker, no hub, no download. On a GPU also from two threads, as a worker calls, and the share of the
-card's bf16 peak. Each figure takes a fifth of --seconds, on a GPU twice that."""
+makes itself: no broker, no hub, no download. On a GPU also from two threads, as a worker calls for
+long batches, and the share of the card's bf16 peak. Each figure takes a fifth of --seconds, on a GPU twice that."""
 
 RATES = """\
 The whole pipeline at given rates, asked by several processes: for machines of many cores, and for GPUs. On a GPU of a

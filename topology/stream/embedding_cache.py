@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 ENTRY_BYTES = 12_288  # an utterance of 15 tokens: what a slot is reckoned at
 PATIENCE_S = 0.02  # an answer that takes longer counts as none
+WRITING_S = 1.0  # nobody waits for a write, and the loop may compute for 0.15 s at a time beside it
 SLOW_IN_A_ROW = 3  # after so many slow or failed calls Redis is not asked again for REST_S; one is but a busy moment
 REST_S = 5.0
 TTL_S = 86_400
@@ -94,7 +95,7 @@ class EmbeddingCache:
 
     async def _write(self, values: dict[str | bytes, bytes]) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S * 10), self._redis.pipeline(transaction=False) as pipe:
+            async with asyncio.timeout(WRITING_S), self._redis.pipeline(transaction=False) as pipe:
                 pipe.hset(self._name, mapping=values)  # type: ignore[arg-type]
                 pipe.expire(self._name, TTL_S)
                 await pipe.execute()
@@ -106,7 +107,7 @@ class EmbeddingCache:
 
     def _note_slow(self, error: BaseException) -> None:
         self._slow += 1
-        if self._slow < SLOW_IN_A_ROW:
+        if self._slow < SLOW_IN_A_ROW or time.monotonic() < self._rests_until:
             return
         self._slow = 0
         log.warning("the embedding cache rests for %.0f s: %s: %s", REST_S, type(error).__name__, error)

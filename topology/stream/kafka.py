@@ -95,6 +95,8 @@ class Producer:
         (KIP-480); more than TOGETHER are shared out evenly, so that no consumer has a burst to itself."""
         placed = [(partitions[_hash(o.key) % len(partitions)], [o]) for o in outputs if o.key is not None]
         free = [o for o in outputs if o.key is None]
+        if free and not available:
+            raise Unavailable(f"the broker knows no partition of {free[0].topic}")
         parts = min(-(-len(free) // TOGETHER), len(available))
         for part in range(parts):
             some = free[len(free) * part // parts : len(free) * (part + 1) // parts]

@@ -47,6 +47,13 @@ def test_a_cost_that_does_not_grow_with_tokens_wants_all_that_waits():
     assert cost.within(0.002) > 1_000
 
 
+def test_noise_between_batches_of_nearly_one_size_is_no_slope():
+    cost = CostModel()
+    for tokens in (15, 15, 15, 16) * 10:
+        cost.note(tokens, 0.005 - 0.0001 * (tokens - 15))
+    assert cost.within(0.15) == pytest.approx(450, rel=0.05)
+
+
 def test_nothing_measured_yet_gives_the_smallest_batch():
     assert CostModel().budget(1.0) == LEAST_TOKENS
 
