@@ -106,8 +106,10 @@ class EmbeddingCache:
         return (int.from_bytes(digest[:8], "big") % self._slots).to_bytes(4, "big")
 
     def _note_slow(self, error: BaseException) -> None:
+        if time.monotonic() < self._rests_until:
+            return  # begun before the rest: it tells nothing new
         self._slow += 1
-        if self._slow < SLOW_IN_A_ROW or time.monotonic() < self._rests_until:
+        if self._slow < SLOW_IN_A_ROW:
             return
         self._slow = 0
         log.warning("the embedding cache rests for %.0f s: %s: %s", REST_S, type(error).__name__, error)
