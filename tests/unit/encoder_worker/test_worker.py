@@ -36,9 +36,13 @@ def worker(tmp_path, monkeypatch):
     return found, threads
 
 
-@pytest.mark.parametrize(("texts", "words", "in_loop"), [(3, 4, True), (30, 20, False)])
-async def test_a_gpus_short_batch_is_computed_in_the_loop_and_a_long_one_beside_it(worker, texts, words, in_loop):
+@pytest.mark.parametrize(
+    ("texts", "words", "waiting", "in_loop"),
+    [(3, 4, 0, True), (30, 20, 0, False), (3, 4, 1, False)],  # short, long, short while a long one is computed
+)
+async def test_a_gpus_short_batch_is_computed_in_the_loop_unless_a_long_one_is(worker, texts, words, waiting, in_loop):
     found, threads = worker
+    found._waiting = waiting
     now_us = time.time_ns() // 1_000
     asked = [wire.Utterance(f"id-{n}", "acme", " ".join(["turn"] * (words + n)), "en", now_us, now_us + 60_000_000, "m")
              for n in range(texts)]
