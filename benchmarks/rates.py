@@ -46,23 +46,19 @@ class Plan:
     callers: int = 2
     tenants: int = 64
     seconds: float = 5.0
-    lengths: tuple[str, ...] = ("uniform",)
+    lengths: str = "uniform"
 
 
 def run(plan: Plan) -> Result:
-    """For each kind of length and each rate: throughput, latencies, stages, processor time by kind of process."""
+    """For each rate: throughput, latencies, stages, processor time by kind of process."""
     with (
         stand(plan.tenants, encoders=plan.encoders, head_workers=plan.head_workers, device=plan.device,
               precision=plan.precision) as it,
         _callers(it, plan.callers) as callers,
     ):
-        _asked(it, callers, plan, plan.lengths[0], plan.rates[0], WARM_S, 0)  # a JVM compiles what it has seen run
-        result: Result = {"workers": {"encoders": plan.encoders, "head_workers": plan.head_workers}}
-        for kind in plan.lengths:
-            result[kind] = [_asked(it, callers, plan, kind, rate, plan.seconds, number)
-                            for number, rate in enumerate(plan.rates, 1)]
-        result["encoder"] = it.stopped_stats("encoder")
-    return result
+        _asked(it, callers, plan.lengths, plan.rates[0], WARM_S, 0)  # a JVM compiles what it has seen run
+        asked = [_asked(it, callers, plan.lengths, rate, plan.seconds, n) for n, rate in enumerate(plan.rates, 1)]
+        return {plan.lengths: asked, "encoder": it.stopped_stats("encoder")}
 
 
 Caller = subprocess.Popen[str]
@@ -91,14 +87,12 @@ def _answer(caller: Caller) -> Any:
     return json.loads(line)
 
 
-def _asked(
-    it: Stand, callers: Sequence[Caller], plan: Plan, kind: str, rate: float, seconds: float, number: int
-) -> Result:
+def _asked(it: Stand, callers: Sequence[Caller], kind: str, rate: float, seconds: float, number: int) -> Result:
     before, begin = it.cpu_s(), time.perf_counter()
     for caller in callers:
         assert caller.stdin is not None
         caller.stdin.write(json.dumps({"rate": rate / len(callers), "seconds": seconds, "kind": kind, "seed": number,
-                                       "tenants": plan.tenants}) + "\n")
+                                       "tenants": len(it.names)}) + "\n")
         caller.stdin.flush()
     answers = [_answer(caller) for caller in callers]
     passed_s = time.perf_counter() - begin

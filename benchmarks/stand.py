@@ -93,7 +93,8 @@ def store_dir() -> Path:
 
 
 def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path, list[HeadManifest]]:
-    """(encoder directory, manifests): everything a stand needs on disk, made where it is missing."""
+    """(encoder directory, manifests): everything a stand needs on disk, made where it is missing; `int8`:
+    the encoder in that form too."""
     encoder = encoder_directory()
     if int8:
         quantised(encoder, say=print)

@@ -124,7 +124,7 @@ def _rates(args: argparse.Namespace) -> None:
     result = rates.run(rates.Plan(
         tuple(args.rates), args.device, args.precision or ("float16" if args.device == "cuda" else "int8"),
         args.encoders, args.head_workers, args.callers, seconds=2.0 if args.short else args.seconds,
-        lengths=(args.lengths,),
+        lengths=args.lengths,
     ))
     report.finish("rates", result, _given(args), args.json, rates.plot(result))
 
