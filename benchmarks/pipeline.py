@@ -15,7 +15,7 @@ from benchmarks.arrivals import LENGTHS, arrivals
 from benchmarks.knee import Knee
 from benchmarks.load import Load, drive
 from benchmarks.report import Result
-from benchmarks.stand import CORES, RING, Stand, prepare, stand, store_dir
+from benchmarks.stand import ENCODERS, RING, Stand, prepare, stand, store_dir
 from producers import Headrace
 from topology import topics
 from topology.settings import Settings
@@ -32,7 +32,7 @@ class Plan:
     """How long and how finely to measure."""
 
     tenants: int = 64
-    encoders: int = CORES
+    encoders: int = ENCODERS
     head_workers: int = 1
     seconds: float = 10.0
     probes: int = 6

@@ -28,7 +28,8 @@ from topology.stream.kafka import GroupConsumer, Producer, Rebalances
 from topology.stream.records import Output
 
 RING = "bench"
-CORES = os.cpu_count() or 1  # a worker on each
+CORES = os.cpu_count() or 1
+ENCODERS = max(1, CORES // 2)  # each computes on two
 WARM_S = 40.0
 CONFIG = """\
 prefix = "bench"
@@ -104,7 +105,7 @@ def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path
 
 @contextmanager
 def stand(
-    count: int = 64, broker: str = "kafka", encoders: int = CORES, head_workers: int = 1, cached: bool = False,
+    count: int = 64, broker: str = "kafka", encoders: int = ENCODERS, head_workers: int = 1, cached: bool = False,
     device: str = "cpu", precision: str = "int8", memory_mb: int = 16_384, answer_first: int = 1 << 30, extra: str = "",
 ) -> Iterator[Stand]:
     """The stack with `count` tenants announced; everything it started is stopped on the way out.

@@ -31,6 +31,9 @@ from topology.stream.replies import ReplyWriter
 log = logging.getLogger("encoder_worker")
 
 PACE = Pace(max_queued=20_000)  # utterances are small: read far ahead, so that one tenant's flood hides nobody
+# What a loop computes together with a thread goes out as it comes: a wait of 3 ms would end when the loop is free, much
+# later. Where records queue up, more share a request, so that heads find more of a tenant in one.
+SHARED_PACE = replace(PACE, outputs=Company(wait_s=0, full=48))
 # A GPU is done with a batch in a millisecond or two. What comes out of it waits no longer than that, nor does a thread
 # for the interpreter (5 ms by default).
 GPU_PACE, GPU_SWITCH_S = replace(PACE, outputs=Company(wait_s=0.002)), 0.0005
@@ -57,7 +60,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
-    pace = GPU_PACE if worker.on_gpu else PACE
+    pace = GPU_PACE if worker.on_gpu else SHARED_PACE if worker.has_mate else PACE
     loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, pace)
     loop.on_assigned = lambda count: announce_ready()
     metrics.serve(args.metrics_port, "encoder", lambda: {**worker.stats(), **loop.stats()}, {"ring": ring.name})

@@ -42,7 +42,7 @@ class Engine(Protocol):
     precision: str
     on_gpu: bool
     in_loop: bool  # whether the event loop itself makes all calls but the longest: they take milliseconds
-    lanes: int  # threads that compute: `in_loop`, on one long call, the loop's among them; else on a call each
+    lanes: int  # threads that compute: `in_loop`, on one long row, the loop's among them; else on a call each
 
     def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
         """Token vectors of rows of token ids. Raises: Unavailable (full device).

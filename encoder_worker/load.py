@@ -17,7 +17,8 @@ MOST_LANES = 8  # on one call: more wait for each other
 def build(directory: Path, device: str = "auto", precision: str = "auto", threads: int = 1) -> Engine:
     """The engine of `device` and `precision` for a Hugging Face directory. Raises: Misconfigured.
 
-    `threads`: of torch on a CPU (0: one); of int8 on one long call (0: one a processor, at most 8).
+    `threads`: of torch on a CPU (0: one); of int8: two share what is at hand, all help with one long
+    text (0: one a processor, at most 8).
     `auto` precision: float16 on CUDA, bfloat16 on a CPU that multiplies it, else float32. int8 is for CPUs.
     """
     if precision != "int8":

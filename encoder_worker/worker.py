@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoder_worker.batcher import pack
-from encoder_worker.cost import HOLD_S, CostModel
+from encoder_worker.compute import Batch, Computed, Shared, compute
+from encoder_worker.cost import HOLD_S, PART_S, SHARED_S, CostModel
 from encoder_worker.engine import Encoded, Engine
 from encoder_worker.tokens import Row, Tokenizer
 from topology import cells, topics, wire
@@ -38,17 +39,6 @@ class Asked:
     utterance: wire.Utterance
 
 
-@dataclass(frozen=True)
-class Computed:
-    """A batch's vectors, the seconds that its thread computed, those that passed, and how many others helped."""
-
-    encoded: Encoded
-    computed_s: float
-    passed_s: float
-    helpers: int
-
-
-Batch = Sequence[tuple[str, Row]]
 Embedded = dict[str, CachedEmbedding]
 
 
@@ -69,6 +59,8 @@ class EncoderWorker:
         self._waiting = 0  # calls of `process` that wait for threads
         # Where the loop computes they help and take long rows; else each makes a call, on a GPU a long one.
         self._threads = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
+        self._mate = ThreadPoolExecutor(1, "mate", initializer=step_back)  # takes half of what the loop computes
+        self.has_mate = engine.in_loop and engine.lanes > 1
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 
     def calls(self, waiting: int) -> int:
@@ -86,7 +78,7 @@ class EncoderWorker:
             for batch in ([short], [long] * 4):
                 computed = self._encode(batch)
                 if again:  # the first time takes longer than any after it
-                    self._note(len(batch), computed)
+                    self._note(computed)
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
         """Answer what is late or malformed, compute each different text once, send every embedding on."""
@@ -110,18 +102,17 @@ class EncoderWorker:
         longest = self._longest()
         here: list[Batch] = []
         beside: list[Batch] = []
-        for indices in pack(lengths, self._budget(sum(lengths)), longest):
+        for indices in pack(lengths, self._budget([n for n in lengths if n <= longest]), longest):
             some = [(texts[i], rows[i]) for i in indices]
             (here if self._in_loop(some, longest) else beside).append(some)
-        for batch in here:
-            await loop_turns()  # what came out before leaves first
-            yield self._answered(self._embedded(batch, self._encode(batch)), by_text, received_us)
+        async for computed in self._computed_here(here):
+            yield self._answered(self._embedded(computed), by_text, received_us) if computed else Outcome(())
         if beside:
             self._waiting += 1
             try:
                 yield Outcome(())  # this call only waits from now on
-                for embedded in asyncio.as_completed([self._embed_beside(batch) for batch in beside]):
-                    yield self._answered(await embedded, by_text, received_us)
+                for coming in asyncio.as_completed([self._computed_beside(batch) for batch in beside]):
+                    yield self._answered(self._embedded(await coming), by_text, received_us)
             finally:
                 self._waiting -= 1
 
@@ -131,11 +122,16 @@ class EncoderWorker:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.rows, texts)
 
-    def _budget(self, waiting: int) -> int:
-        """Tokens of one batch where `waiting` tokens are at hand: those that must wait anyway are computed together."""
+    def _budget(self, waiting: Sequence[int]) -> int:
+        """Tokens of one batch where rows of so many tokens are at hand: those that must wait anyway are computed
+        together, or in two or more like parts where a thread takes some of them."""
+        tokens = sum(waiting)
         least = self.cost.budget(self._ring.latency_ms / 1e3)
+        if self.has_mate and tokens >= self.cost.within(SHARED_S):
+            parts = max(2, -(-tokens // self.cost.within(PART_S)))
+            return min(-(-tokens // parts) + max(waiting) // 2, self._ring.max_batch_tokens)
         most = self.cost.within(HOLD_S) if self._engine.in_loop else self._ring.max_batch_tokens
-        return min(max(least, -(-waiting // self._at_once)), most, self._ring.max_batch_tokens)
+        return min(max(least, -(-tokens // self._at_once)), most, self._ring.max_batch_tokens)
 
     def _longest(self) -> int:
         """Tokens of the longest row that may share a batch, and that the loop itself computes: it does nothing else
@@ -151,19 +147,45 @@ class EncoderWorker:
         takes_s = fixed_s + per_token_s * sum(len(row.ids) for _, row in batch)
         return self.on_gpu and not self._waiting and takes_s <= GPU_HOLD_S  # behind one that waits it would wait too
 
-    async def _embed_beside(self, batch: Batch) -> Embedded:
-        loop = asyncio.get_running_loop()
-        return self._embedded(batch, await loop.run_in_executor(self._threads, self._encode, batch))
+    async def _computed_here(self, batches: Sequence[Batch]) -> AsyncIterator[list[Computed]]:
+        """By the loop and, where there are several, by a thread beside it. An empty list says
+        that it waits for that thread."""
+        if not self.has_mate or len(batches) < 2:
+            for batch in batches:
+                await loop_turns()  # what came out before leaves first
+                yield [self._encode(batch)]
+            return
+        await loop_turns()
+        shared = Shared(batches, functools.partial(compute, self._engine), self._mate)
+        try:
+            while shared.more:
+                yield shared.take()
+                await loop_turns()
+            if shared.waits:
+                self._waiting += 1
+                try:
+                    yield []
+                    yield await shared.rest()
+                finally:
+                    self._waiting -= 1
+        finally:
+            shared.stop()
 
-    def _embedded(self, batch: Batch, computed: Computed) -> Embedded:
-        self._note(len(batch), computed)
-        if not np.isfinite(computed.encoded.scales).all():  # the loop finds whose they are, and refuses that one alone
-            raise BadRecord(
-                "the encoder gives no finite vectors for this text: it may overflow in half precision, where bfloat16 "
-                "would not"
-            )
-        spans = computed.encoded.spans
-        return {text: _embedding(row, computed.encoded, *span) for (text, row), span in zip(batch, spans, strict=True)}
+    async def _computed_beside(self, batch: Batch) -> list[Computed]:
+        return [await asyncio.get_running_loop().run_in_executor(self._threads, self._encode, batch)]
+
+    def _embedded(self, computed: Sequence[Computed]) -> Embedded:
+        found: Embedded = {}
+        for one in computed:
+            self._note(one)
+            if not np.isfinite(one.encoded.scales).all():  # the loop finds whose they are, and refuses that one alone
+                raise BadRecord(
+                    "the encoder gives no finite vectors for this text: it may overflow in half precision, where "
+                    "bfloat16 would not"
+                )
+            for (text, row), span in zip(one.batch, one.encoded.spans, strict=True):
+                found[text] = _embedding(row, one.encoded, *span)
+        return found
 
     def _encode(self, batch: Batch) -> Computed:
         tokens = sum(len(row.ids) for _, row in batch)
@@ -173,18 +195,14 @@ class EncoderWorker:
             for _ in range(helpers):
                 self._threads.submit(assist)
 
-        # On a CPU what counts is the thread's own time: that it steps back for others is no cost of the batch.
-        clock = time.perf_counter if self._engine.on_gpu else time.thread_time
-        begun, begin = time.perf_counter(), clock()
-        encoded = self._engine.encode([row.ids for _, row in batch], call_for_help if helpers else None)
-        return Computed(encoded, clock() - begin, time.perf_counter() - begun, helpers)
+        return compute(self._engine, batch, call_for_help if helpers else None, helpers)
 
-    def _note(self, rows: int, computed: Computed) -> None:
+    def _note(self, computed: Computed) -> None:
         tokens = len(computed.encoded.data)
         self.cost.note_core(computed.computed_s, computed.passed_s)
         if not computed.helpers:  # what others helped with does not tell what a batch costs
             self.cost.note(tokens, computed.computed_s)
-        self._tally.update(batches=1, rows=rows, tokens=tokens, computed=computed.encoded.computed,
+        self._tally.update(batches=1, rows=len(computed.batch), tokens=tokens, computed=computed.encoded.computed,
                            engine_us=int(computed.computed_s * 1e6), helped=bool(computed.helpers))
 
     def stats(self) -> dict[str, float]:

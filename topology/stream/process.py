@@ -17,7 +17,7 @@ from topology.errors import HeadraceError, Misconfigured
 
 EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
 EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
-TURNS = 10  # from a result to aiokafka's write to its socket, task by task
+TURNS = 30  # from an acknowledgement in the socket to the next request in it, task by task of aiokafka
 
 
 def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:

@@ -36,6 +36,14 @@ def worker(tmp_path, monkeypatch):
     return found, threads
 
 
+def asked(texts, words):
+    """Records of so many texts: each of a word more than the one before."""
+    now_us = time.time_ns() // 1_000
+    utterances = [wire.Utterance(f"id-{n}", "acme", " ".join(["turn"] * (words + n)), "en", now_us, now_us + 60_000_000,
+                                 "m") for n in range(texts)]
+    return [Record("topic", 0, n, b"", wire.encode(one)) for n, one in enumerate(utterances)]
+
+
 @pytest.mark.parametrize(
     ("texts", "words", "waiting", "in_loop"),
     [(3, 4, 0, True), (30, 20, 0, False), (3, 4, 1, False)],  # short, long, short while a long one is computed
@@ -43,10 +51,26 @@ def worker(tmp_path, monkeypatch):
 async def test_a_gpus_short_batch_is_computed_in_the_loop_unless_a_long_one_is(worker, texts, words, waiting, in_loop):
     found, threads = worker
     found._waiting = waiting
-    now_us = time.time_ns() // 1_000
-    asked = [wire.Utterance(f"id-{n}", "acme", " ".join(["turn"] * (words + n)), "en", now_us, now_us + 60_000_000, "m")
-             for n in range(texts)]
-    records = [Record("topic", 0, n, b"", wire.encode(one)) for n, one in enumerate(asked)]
-    done = [record async for outcome in found.process(records) for record in outcome.done]
-    assert sorted(record.offset for record in done) == list(range(texts))
+    outcomes = [outcome async for outcome in found.process(asked(texts, words))]
+    assert sorted(record.offset for outcome in outcomes for record in outcome.done) == list(range(texts))
     assert {thread is threading.main_thread() for thread in threads} == {in_loop}
+
+
+async def test_on_a_cpu_loop_and_mate_share_a_call_and_each_text_gets_its_own_vectors(worker):
+    found, threads = worker
+    found.on_gpu = found._engine.on_gpu = False
+    found._engine.in_loop, found.has_mate = True, True
+    for tokens in (10, 100) * 40:
+        found.cost.note(tokens, 1e-4 * tokens)
+    outcomes = [outcome async for outcome in found.process(asked(20, 4))]
+    embedded = [wire.decode(wire.Embedding, output.value) for outcome in outcomes for output in outcome.outputs]
+    assert sorted((one.id, one.tokens) for one in embedded) == sorted((f"id-{n}", n + 6) for n in range(20))
+    assert len(threads) == 2 and threading.main_thread() in threads
+
+
+async def test_few_texts_are_not_worth_a_mate(worker):
+    found, threads = worker
+    found._engine.in_loop, found.has_mate = True, True
+    outcomes = [outcome async for outcome in found.process(asked(3, 4))]
+    assert sum(len(outcome.done) for outcome in outcomes) == 3
+    assert threads == [threading.main_thread()]
