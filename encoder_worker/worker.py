@@ -21,7 +21,7 @@ from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, Overlo
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
 from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
-from topology.stream.process import loop_turns, now_us, step_back
+from topology.stream.process import REQUEST_TURNS, loop_turns, now_us, step_back
 from topology.stream.records import Outcome, Output, Record
 from topology.stream.refusals import Asker, asker_of, refusal
 from topology.topics import Lane
@@ -152,15 +152,15 @@ class EncoderWorker:
         that it waits for that thread."""
         if not self.has_mate or len(batches) < 2:
             for batch in batches:
-                await loop_turns()  # what came out before leaves first
+                await loop_turns(REQUEST_TURNS)  # what came out before leaves first
                 yield [self._encode(batch)]
             return
-        await loop_turns()
+        await loop_turns(REQUEST_TURNS)
         shared = Shared(batches, functools.partial(compute, self._engine), self._mate)
         try:
             while shared.more:
                 yield shared.take()
-                await loop_turns()
+                await loop_turns(REQUEST_TURNS)
             if shared.waits:
                 self._waiting += 1
                 try:

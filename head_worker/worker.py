@@ -14,7 +14,7 @@ from topology import topics, wire
 from topology.errors import BadRecord, DeadlineExceeded
 from topology.heads import check_space
 from topology.settings import Settings
-from topology.stream.process import loop_turns, now_us
+from topology.stream.process import REPLY_TURNS, loop_turns, now_us
 from topology.stream.records import Outcome, Output, Record, Reply
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
@@ -73,7 +73,7 @@ class HeadWorker:
             else:
                 warm.append(self._with_shadow(head, tenant, asked))
         for some in _chunks(warm):
-            await loop_turns()  # what came out before leaves first
+            await loop_turns(REPLY_TURNS)  # what came out before leaves first
             yield self._score(some)
 
     def _version(self, embedding: wire.Embedding) -> tuple[str, str]:

@@ -17,7 +17,9 @@ from topology.errors import HeadraceError, Misconfigured
 
 EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
 EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
-TURNS = 30  # from an acknowledgement in the socket to the next request in it, task by task of aiokafka
+# Turns of the loop, task by task: from a result to its reply in the socket; through aiokafka from an acknowledgement in
+# the socket to the next request in it.
+REPLY_TURNS, REQUEST_TURNS = 10, 30
 
 
 def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
@@ -67,10 +69,10 @@ def step_back(steps: int = 10) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), steps)
 
 
-async def loop_turns() -> None:
+async def loop_turns(turns: int) -> None:
     """Give the event loop its turns before a computation that keeps it busy: replies and requests that are ready leave,
     what arrived is read."""
-    for _ in range(TURNS):
+    for _ in range(turns):
         await asyncio.sleep(0)
 
 
