@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,8 +106,9 @@ class EncoderWorker:
         for indices in pack(lengths, self._budget([n for n in lengths if n <= longest]), longest):
             some = [(texts[i], rows[i]) for i in indices]
             (here if self._in_loop(some, longest) else beside).append(some)
-        async for computed in self._computed_here(here):
-            yield self._answered(self._embedded(computed), by_text, received_us) if computed else Outcome(())
+        async with aclosing(self._computed_here(here)) as parts:
+            async for computed in parts:
+                yield self._answered(self._embedded(computed), by_text, received_us) if computed else Outcome(())
         if beside:
             self._waiting += 1
             try:
@@ -147,7 +149,7 @@ class EncoderWorker:
         takes_s = fixed_s + per_token_s * sum(len(row.ids) for _, row in batch)
         return self.on_gpu and not self._waiting and takes_s <= GPU_HOLD_S  # behind one that waits it would wait too
 
-    async def _computed_here(self, batches: Sequence[Batch]) -> AsyncIterator[list[Computed]]:
+    async def _computed_here(self, batches: Sequence[Batch]) -> AsyncGenerator[list[Computed], None]:
         """By the loop and, where there are several, by a thread beside it. An empty list says
         that it waits for that thread."""
         if not self.has_mate or len(batches) < 2:

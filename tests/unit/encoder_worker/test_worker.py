@@ -14,6 +14,7 @@ from encoder_worker.torch_engine import TorchEngine
 from encoder_worker.worker import EncoderWorker
 from tests.families import saved
 from topology import wire
+from topology.errors import BadRecord
 from topology.settings import Cell, Ring, Settings
 from topology.stream.records import Record
 
@@ -44,6 +45,14 @@ def asked(texts, words):
     return [Record("topic", 0, n, b"", wire.encode(one)) for n, one in enumerate(utterances)]
 
 
+def shares(found):
+    """Make it a worker of a CPU, whose loop and mate share more than some 60 tokens."""
+    found.on_gpu = found._engine.on_gpu = False
+    found._engine.in_loop, found.has_mate = True, True
+    for tokens in (10, 100) * 40:
+        found.cost.note(tokens, 1e-4 * tokens)
+
+
 @pytest.mark.parametrize(
     ("texts", "words", "waiting", "in_loop"),
     [(3, 4, 0, True), (30, 20, 0, False), (3, 4, 1, False)],  # short, long, short while a long one is computed
@@ -58,19 +67,38 @@ async def test_a_gpus_short_batch_is_computed_in_the_loop_unless_a_long_one_is(w
 
 async def test_on_a_cpu_loop_and_mate_share_a_call_and_each_text_gets_its_own_vectors(worker):
     found, threads = worker
-    found.on_gpu = found._engine.on_gpu = False
-    found._engine.in_loop, found.has_mate = True, True
-    for tokens in (10, 100) * 40:
-        found.cost.note(tokens, 1e-4 * tokens)
+    shares(found)
     outcomes = [outcome async for outcome in found.process(asked(20, 4))]
     embedded = [wire.decode(wire.Embedding, output.value) for outcome in outcomes for output in outcome.outputs]
     assert sorted((one.id, one.tokens) for one in embedded) == sorted((f"id-{n}", n + 6) for n in range(20))
     assert len(threads) == 2 and threading.main_thread() in threads
 
 
+@pytest.mark.parametrize("words", [4, 23])  # the loop's first text, the mate's longest
+async def test_a_text_that_overflows_ends_a_shared_call_and_nothing_waits_after_it(worker, monkeypatch, words):
+    found, threads = worker
+    shares(found)
+    whole, let = found._engine.encode, threading.Event()
+
+    def encode(rows, *given):
+        assert threading.current_thread() is threading.main_thread() or let.wait(10)
+        encoded = whole(rows, *given)
+        if words + 2 in map(len, rows):
+            encoded.scales[0] = float("nan")
+        return encoded
+
+    monkeypatch.setattr(found._engine, "encode", encode)
+    with pytest.raises(BadRecord, match="no finite vectors"):
+        async for outcome in found.process(asked(20, 4)):
+            if not outcome.done:  # it says that it waits for the mate
+                let.set()
+    let.set()
+    assert found._waiting == 0 and len(threads) <= 2
+
+
 async def test_few_texts_are_not_worth_a_mate(worker):
     found, threads = worker
-    found._engine.in_loop, found.has_mate = True, True
+    shares(found)
     outcomes = [outcome async for outcome in found.process(asked(3, 4))]
     assert sum(len(outcome.done) for outcome in outcomes) == 3
     assert threads == [threading.main_thread()]
