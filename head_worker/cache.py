@@ -59,12 +59,16 @@ class HeadCache:
             return
         self._announced[tenant] = record
         served = self._serving.get(tenant)
-        if served is not None and served.version != record.version:
-            self._former[tenant] = served
         if served is None or served.version == record.version or (tenant, served.version) not in self._loaded:
-            self._serving[tenant] = record
+            self._serve(tenant, record)
         else:
             self._begin(tenant, record.version, record.sha256)
+
+    def _serve(self, tenant: str, record: HeadRecord) -> None:
+        served = self._serving.get(tenant)
+        if served is not None and served.space != record.space:
+            self._former[tenant] = served  # not before: until now it may be what answers its space
+        self._serving[tenant] = record
 
     def record(self, tenant: str) -> HeadRecord:
         """What answers for a tenant now. Raises: UnknownTenant where none is registered."""
@@ -137,7 +141,7 @@ class HeadCache:
         announced = self._announced[tenant]
         if version == announced.version and self._serving[tenant].version != version:
             former = (tenant, self._serving[tenant].version)
-            self._serving[tenant] = announced
+            self._serve(tenant, announced)
             self._keep(key, head)
             self._drop(former)
         elif self._admits(head, tenant):

@@ -18,18 +18,18 @@ from topology.registry import HeadRecord
 from topology.settings import Heads
 
 
-def put(root, tenant, version="v1"):
+def put(root, tenant, version="v1", space="space"):
     """A stored head with random weights, and the registry record that announces it."""
     rng = np.random.default_rng(0)
     made_of = Architecture(hidden=8, width=8, ffn=16, pool=0, project=False, layer=True, intents=2, tags=1)
     body = save({n: rng.normal(size=s).astype(np.float32) for n, s in made_of.tensors().items()})
     sha256 = hashlib.sha256(body).hexdigest()
-    manifest = HeadManifest(tenant, "en", version, "space", 8, ("on", "off"), ("O",), sha256)
+    manifest = HeadManifest(tenant, "en", version, space, 8, ("on", "off"), ("O",), sha256)
     folder = HeadStore(root).folder("en", tenant, version)
     folder.mkdir(parents=True)
     (folder / "head.safetensors").write_bytes(body)
     (folder / "head.json").write_text(manifest.to_json())
-    return HeadRecord(tenant, "en", version, "space", sha256)
+    return HeadRecord(tenant, "en", version, space, sha256)
 
 
 def cache_with(root, tenants, budget=1 << 20, pinned=()):
@@ -180,3 +180,13 @@ def test_a_remote_store_fetches_what_is_asked_for_and_bounds_its_local_copies(tm
         reader.folder("en", "nobody", "v1")
     reader.delete("en", "a")
     assert store.versions("en", "a") == []
+
+
+async def test_the_way_back_from_a_head_of_another_space_leaves_no_moment_without_an_answer(tmp_path):
+    first, again, strange = put(tmp_path, "a"), put(tmp_path, "a", "v2"), put(tmp_path, "a", "v3", "elsewhere")
+    cache = HeadCache("en", HeadStore(tmp_path), 1 << 20)
+    for record in (first, again, strange, first):
+        cache.apply("en", "a", record)
+        assert cache.record_for("a", "space").space == "space"  # also while what was announced is being loaded
+        await cache.load("a", record.version, record.sha256)
+        assert cache.record_for("a", "space").version == (record.version if record is not strange else "v2")
