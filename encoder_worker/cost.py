@@ -12,8 +12,8 @@ FLAT = 0.02  # share of the cost that tokens have at least: a GPU's batch of 15 
 SPREAD = 0.05  # share of the squares that must be spread: batches of nearly one size tell no slope, only noise
 LEAST_TOKENS, MOST_TOKENS = 16, 16_384
 HOLD_S = 0.15  # that a batch of several rows may keep the event loop from heartbeats, requests and a wish to stop
-SHARED_S = 0.006  # from which on a thread takes half
-PART_S = 0.03  # of one part, where much is shared
+SHARED_S = 0.006  # of work at hand, from which on the loop shares it with a thread
+PART_S = 0.03  # that one part of what is shared may take
 WAKING_S = 0.002  # what a thread must save to be worth waking: an idle virtual processor takes 0.6 to 4 ms to begin
 UNDISTURBED = 0.85  # share of its core that a worker must have got lately: else others need the cores that would help
 

@@ -60,7 +60,7 @@ class EncoderWorker:
         self._waiting = 0  # calls of `process` that wait for threads
         # Where the loop computes they help and take long rows; else each makes a call, on a GPU a long one.
         self._threads = ThreadPoolExecutor(engine.lanes, "engine", initializer=step_back)
-        self._mate = ThreadPoolExecutor(1, "mate", initializer=step_back)  # takes half of what the loop computes
+        self._mate = ThreadPoolExecutor(1, "mate", initializer=step_back)  # shares with the loop, where `has_mate`
         self.has_mate = engine.in_loop and engine.lanes > 1
         self._tokenizer_thread = ThreadPoolExecutor(1, "tokenizer")
 
@@ -150,8 +150,8 @@ class EncoderWorker:
         return self.on_gpu and not self._waiting and takes_s <= GPU_HOLD_S  # behind one that waits it would wait too
 
     async def _computed_here(self, batches: Sequence[Batch]) -> AsyncGenerator[list[Computed], None]:
-        """By the loop and, where there are several, by a thread beside it. An empty list says
-        that it waits for that thread."""
+        """Batches, by the loop and, where there are several, by a thread beside it. An empty list says that the rest is
+        waited for."""
         if not self.has_mate or len(batches) < 2:
             for batch in batches:
                 await loop_turns(REQUEST_TURNS)  # what came out before leaves first
