@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml requirements.lock $(wildcard topology/kernels/*.[ch])
+$(VENV)/.ready: pyproject.toml requirements.lock $(wildcard topology/native/*.[ch])
 	@echo "setup 1/3: a private environment in $(VENV), with uv (25 MB)"
 	python3 -m venv $(VENV)
 	$(PY) -m pip install -q uv

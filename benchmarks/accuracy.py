@@ -25,12 +25,13 @@ from encoder_worker.tokens import Row
 from head_worker.engine import Array, TokenVectors
 from head_worker.load import load_head
 from infra import announce, heads
-from infra.datasets import Example, atis, first_label
+from infra.assets.datasets import atis, first_label
+from infra.assets.weights import encoder_directory
+from infra.stack.up import stack
 from infra.training.evaluate import Scores, evaluate
+from infra.training.examples import Example
 from infra.training.fit import Recipe, Target, fit
 from infra.training.model import SIZES, Size
-from infra.up import stack
-from infra.weights import encoder_directory
 from producers import Headrace
 from topology.encoders import cache_dir
 from topology.errors import HeadraceError

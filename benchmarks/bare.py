@@ -1,4 +1,4 @@
-"""The bare engines: tokeniser, encoder and heads in two one-thread processes at batch 16, without any messaging.
+"""The bare engines: tokenizer, encoder and heads in two one-thread processes at batch 16, without any messaging.
 
     python -m benchmarks.bare ours --lengths uniform --seconds 5
 
@@ -61,13 +61,13 @@ def ours(store: Path, ring: str, count: int) -> Work:
     """Our engines, called as the workers call them."""
     from benchmarks.shapes import encoder_directory
     from encoder_worker.int8 import Int8Engine
-    from encoder_worker.load import quantised
+    from encoder_worker.load import quantized
     from encoder_worker.tokens import Tokenizer
     from head_worker.engine import TokenVectors
     from head_worker.load import load_head
 
     directory = encoder_directory()
-    engine, tokenizer = Int8Engine(quantised(directory)), Tokenizer(directory, 250)
+    engine, tokenizer = Int8Engine(quantized(directory)), Tokenizer(directory, 250)
     heads = [load_head(store / ring / name / "v1") for name in tenants(count)]
 
     def work(said: Sequence[str], chosen: Sequence[int]) -> object:

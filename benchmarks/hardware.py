@@ -8,7 +8,7 @@ import timeit
 from collections.abc import Mapping
 from pathlib import Path
 
-from topology.kernels import kernels
+from topology.native.kernels import kernels
 
 TICKS = os.sysconf("SC_CLK_TCK")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")

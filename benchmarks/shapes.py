@@ -91,7 +91,7 @@ def write_heads(
     from head_worker.float32 import Float32Head
     from head_worker.int8 import tensors_of
     from topology.heads import HeadManifest
-    from topology.tensors import to_bytes
+    from topology.native.tensors import to_bytes
 
     made: list[object] = []
     manifest, weights = head_manifest_and_weights(0, size)

@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.arrivals import tenants
 from benchmarks.hardware import cpu_s
 from benchmarks.shapes import encoder_directory, write_heads
-from encoder_worker.load import quantised
-from infra.supervise import Supervisor
-from infra.up import stack
+from encoder_worker.load import quantized
+from infra.stack.supervise import Supervisor
+from infra.stack.up import stack
 from producers import Headrace
 from topology import topics
 from topology.encoders import cache_dir, space_of
@@ -98,7 +98,7 @@ def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path
     the encoder in that form too."""
     encoder = encoder_directory()
     if int8:
-        quantised(encoder, say=print)
+        quantized(encoder, say=print)
     manifests = write_heads(store_dir(), RING, tenants(count), space_of(encoder, 250), size)
     return encoder, [m for m in manifests if isinstance(m, HeadManifest)]
 

@@ -57,7 +57,7 @@ def run(seconds: float) -> Result:
 
 
 def _piece() -> Any:
-    """What an encoder worker does in Python with RECORDS utterances: decode, tokenise, encode what came out."""
+    """What an encoder worker does in Python with RECORDS utterances: decode, tokenize, encode what came out."""
     from benchmarks.shapes import encoder_directory
     from encoder_worker.tokens import Tokenizer
 
@@ -122,9 +122,9 @@ def main() -> None:
     if args.kind == "encode":
         from benchmarks.shapes import UNIFORM_TOKENS, encoder_directory
         from encoder_worker.int8 import Int8Engine
-        from encoder_worker.load import quantised
+        from encoder_worker.load import quantized
 
-        engine = Int8Engine(quantised(encoder_directory()))
+        engine = Int8Engine(quantized(encoder_directory()))
         batch = [[5 + token for token in range(UNIFORM_TOKENS)]] * ROWS
         engine.encode(batch)
     end = time.perf_counter() + AT_MOST_S

@@ -1,4 +1,4 @@
-"""The int8 engine of CPUs: an encoder quantised once, mapped by every worker of the machine, run by our C kernels."""
+"""The int8 engine of CPUs: an encoder quantized once, mapped by every worker of the machine, run by our C kernels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from encoder_worker.engine import CallForHelp, Encoded, Rows
 from topology.encoders import cache_dir, fused_layers, weights_sha256
 from topology.errors import Misconfigured
-from topology.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, Team, kernels
-from topology.tensors import Tensors, open_mapped
+from topology.native.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, Team, kernels
+from topology.native.tensors import Tensors, open_mapped
 
 RECIPE = 1  # raised whenever the same weights would give another file
 LINEARS = ("qkv", "out", "up", "down")

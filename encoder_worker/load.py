@@ -28,19 +28,19 @@ def build(directory: Path, device: str = "auto", precision: str = "auto", thread
         return TorchEngine(directory, device, precision, threads)
     if device == "cuda":
         raise Misconfigured('precision = "int8" is for CPUs: set device = "cpu", or precision = "auto" on a GPU')
-    return Int8Engine(quantised(directory), threads or min(MOST_LANES, _processors()), read_meta(directory).layers)
+    return Int8Engine(quantized(directory), threads or min(MOST_LANES, _processors()), read_meta(directory).layers)
 
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def quantised(directory: Path, say: Callable[[str], None] = lambda line: None, texts: Sequence[str] = ()) -> Path:
+def quantized(directory: Path, say: Callable[[str], None] = lambda line: None, texts: Sequence[str] = ()) -> Path:
     """The int8 form of an encoder directory, made at the first call. Raises: Misconfigured."""
     place = place_of(directory)
     if not place.is_file():
-        # Here, not above: torch, for the one time that an encoder is quantised on this machine.
-        from encoder_worker.quantize import quantise
+        # Here, not above: torch, for the one time that an encoder is quantized on this machine.
+        from encoder_worker.quantize import quantize
 
-        quantise(directory, place, say=say, texts=texts)
+        quantize(directory, place, say=say, texts=texts)
     return place

@@ -26,8 +26,8 @@ from encoder_worker.packed import packed
 from encoder_worker.tokens import Tokenizer
 from topology.encoders import read_meta
 from topology.errors import Misconfigured
-from topology.kernels import PackedLinear
-from topology.tensors import to_bytes
+from topology.native.kernels import PackedLinear
+from topology.native.tensors import to_bytes
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Report:
         )
 
 
-def quantise(
+def quantize(
     directory: Path, place: Path, say: Say = lambda line: None, texts: Sequence[str] = (), floor: float = FLOOR
 ) -> Report:
     """Write the int8 form of an encoder directory to `place`, once it is measured and good enough.
@@ -68,7 +68,7 @@ def quantise(
     Every other text of `texts` (default: those of calibration.txt) fits the factors, the rest measures.
     Raises: Misconfigured where the mean cosine is below `floor`, or the family has no packed form.
     """
-    say(f"quantising {directory.name} to int8, once on this machine (about 15 s)")
+    say(f"quantizing {directory.name} to int8, once on this machine (about 15 s)")
     model = load_packed(directory)
     tokenizer = Tokenizer(directory, min(250, model.max_row_tokens), read_meta(directory).prefix)
     rows = [row.ids for row in tokenizer.rows(texts or TEXTS.read_text(encoding="utf-8").splitlines())]

@@ -17,7 +17,7 @@ from head_worker.decode import best_path, is_legal, legal_transitions, path_with
 from head_worker.system import SystemEntity, check_available, find
 from topology.errors import BadHead
 from topology.heads import HeadManifest
-from topology.vectors import quantised
+from topology.native.int8 import quantized
 from topology.wire import Embedding
 
 Array = NDArray[np.float32]
@@ -38,7 +38,7 @@ class TokenVectors:
     @classmethod
     def of(cls, record: Embedding) -> TokenVectors:
         """The vectors of a record, whose sizes were checked when it was decoded."""
-        data, scales = quantised(record)
+        data, scales = quantized(record)
         offsets = np.frombuffer(record.offsets, dtype="<i4").reshape(record.tokens, 2)
         return cls(record.text, data, scales, offsets, record.lang, record.submitted_us)
 

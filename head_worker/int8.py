@@ -15,7 +15,7 @@ from head_worker.architecture import LAYER, LINEARS, Architecture
 from head_worker.engine import TRANSITIONS, Array, Head, TokenVectors
 from head_worker.float32 import Float32Head
 from topology.heads import HeadManifest
-from topology.kernels import WIDTHS_OF, HeadStruct, Kernels, LayerStruct, LinearStruct, PackedLinear
+from topology.native.kernels import WIDTHS_OF, HeadStruct, Kernels, LayerStruct, LinearStruct, PackedLinear
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -80,7 +80,7 @@ def as_float32(manifest: HeadManifest, tensors: Tensors) -> Float32Head:
     parts = linears_of(tensors)
     weights: dict[str, Array] = {}
     for name, part in parts.items():
-        weights[f"{name}.weight"], weights[f"{name}.bias"] = part.dequantised(), part.bias[: part.n]
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = part.dequantized(), part.bias[: part.n]
     for name, array in _norms(manifest, parts, tensors).items():
         norm, _, kind = name.partition("_")
         weights[f"{norm}.{kind}"] = array

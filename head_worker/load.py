@@ -15,8 +15,8 @@ from head_worker.float32 import Float32Head
 from head_worker.int8 import Int8Head, as_float32
 from topology.errors import BadHead
 from topology.heads import HeadManifest
-from topology.kernels import kernels
-from topology.tensors import open_mapped
+from topology.native.kernels import kernels
+from topology.native.tensors import open_mapped
 
 log = logging.getLogger(__name__)
 

@@ -118,7 +118,7 @@ def _topics_apply(args: argparse.Namespace) -> int:
 
 
 def _encoder_fetch(args: argparse.Namespace) -> None:
-    from infra.weights import encoder_directory
+    from infra.assets.weights import encoder_directory
     from topology.encoders import cache_dir
 
     print(encoder_directory(args.name, cache_dir() / "encoders"))
@@ -126,7 +126,7 @@ def _encoder_fetch(args: argparse.Namespace) -> None:
 
 def _encoder_quantize(args: argparse.Namespace) -> None:
     from encoder_worker.int8 import place_of
-    from encoder_worker.quantize import quantise
+    from encoder_worker.quantize import quantize
     from topology.encoders import find_encoder
 
     directory = find_encoder(args.name)
@@ -141,7 +141,7 @@ def _encoder_quantize(args: argparse.Namespace) -> None:
         if len(texts) < 20:
             raise Misconfigured(f"{args.text}: {len(texts)} lines; at least 20 are needed to calibrate and to measure")
     place = place_of(directory)
-    quantise(directory, place, say=print, texts=texts, floor=args.floor)
+    quantize(directory, place, say=print, texts=texts, floor=args.floor)
     print(place)
 
 
@@ -157,7 +157,7 @@ def _wait_for_signal(supervisor: Any) -> None:
 
 
 def _up(args: argparse.Namespace) -> None:
-    from infra.up import stack
+    from infra.stack.up import stack
 
     with stack(args.config) as (_, supervisor):
         print('up. Ask it with: headrace predict TENANT "text". Ctrl-C stops it.', flush=True)

@@ -93,7 +93,7 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from rich.progress import Progress
 
     from infra import heads
-    from infra.examples import read_examples, read_topic
+    from infra.training.examples import read_examples, read_topic
     from infra.training.report import write_report
     from topology.addresses import load_placed, load_running
 

@@ -14,11 +14,12 @@ from rich.table import Table
 from head_worker.store import HeadStore
 from infra import heads
 from infra.announce import announce
-from infra.datasets import Example, atis, first_label, home_assistant
-from infra.supervise import Supervisor
+from infra.assets.datasets import atis, first_label, home_assistant
+from infra.assets.weights import encoder_directory
+from infra.stack.supervise import Supervisor
+from infra.stack.up import stack
+from infra.training.examples import Example
 from infra.training.fit import Recipe
-from infra.up import stack
-from infra.weights import encoder_directory
 from producers import Headrace
 from topology.addresses import load_placed
 from topology.encoders import cache_dir, find_encoder, space_of

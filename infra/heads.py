@@ -12,8 +12,8 @@ from encoder_worker.load import build
 from encoder_worker.tokens import Row, Tokenizer
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
-from infra.datasets import Example
 from infra.training.evaluate import Labelled, Scores, evaluate
+from infra.training.examples import Example
 from infra.training.fit import Progress, Recipe, Target, fit
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured

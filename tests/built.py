@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from infra.embedded import redis_server
+from infra.stack.embedded import redis_server
 from topology.errors import Misconfigured
-from topology.kernels import kernels
+from topology.native.kernels import kernels
 
 NO_COMPILER = kernels() is None and not (shutil.which("cc") or shutil.which("gcc") or os.environ.get("CC"))
 needs_kernels = pytest.mark.skipif(NO_COMPILER, reason="left out: no C compiler built the kernels here")

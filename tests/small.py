@@ -7,9 +7,9 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from infra import announce, heads
-from infra.datasets import Entity, Example
+from infra.stack.up import stack
+from infra.training.examples import Entity, Example
 from infra.training.fit import Recipe
-from infra.up import stack
 
 WORDS = ("turn", "switch", "on", "off", "light", "kitchen", "bathroom", "the", "in")
 CONFIG = """

@@ -1,7 +1,7 @@
-"""The reference for bare engines: OpenVINO int8 (NNCF post-training quantisation) and ONNX Runtime int8 heads.
+"""The reference for bare engines: OpenVINO int8 (NNCF post-training quantization) and ONNX Runtime int8 heads.
 
 Rules: the same encoder weights and heads; the same texts in the same batches; one thread a process; the encoder takes
-the same packed rows as ours, which is the faster of the two forms it could take; heads are quantised dynamically, as
+the same packed rows as ours, which is the faster of the two forms it could take; heads are quantized dynamically, as
 ONNX Runtime's own tool does it, for one head after another. Needs `pip install 'headrace[bench]'`.
 """
 
@@ -85,11 +85,11 @@ def _encoder(directory: Path) -> Path:
         port.get_node().set_partial_shape(openvino.PartialShape(shape))
         port.get_tensor().set_names({name})
     converted.validate_nodes_and_infer_types()
-    quantised = nncf.quantize(
+    quantized = nncf.quantize(
         converted, nncf.Dataset(batches), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches)
     )
     place.parent.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(quantised, str(place), compress_to_fp16=False)
+    openvino.save_model(quantized, str(place), compress_to_fp16=False)
     return place
 
 

@@ -28,8 +28,8 @@ from benchmarks.arrivals import Arrival, arrivals, tenants
 from benchmarks.knee import Knee
 from benchmarks.load import Load
 from benchmarks.report import Result
-from infra.embedded import free_port, listens
-from infra.supervise import Supervisor
+from infra.stack.embedded import free_port, listens
+from infra.stack.supervise import Supervisor
 from topology.encoders import cache_dir
 from topology.errors import Misconfigured
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from head_worker.engine import Head, TokenVectors
-from infra.datasets import Example
+from infra.training.examples import Example
 
 
 @dataclass(frozen=True)

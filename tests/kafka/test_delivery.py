@@ -12,7 +12,7 @@ from aiokafka.partitioner import DefaultPartitioner
 pytest.importorskip("torch")
 
 from headrace import Headrace
-from infra import kafka
+from infra.stack import kafka
 from tests.built import needs_kernels
 from tests.small import example, small_stack
 from topology import topics, wire

@@ -13,9 +13,9 @@ pytest.importorskip("s3fs")
 from head_worker.load import load_head
 from head_worker.store import open_store
 from headrace import SyncHeadrace
-from infra import kafka
-from infra.embedded import free_port, listens
-from infra.supervise import Supervisor
+from infra.stack import kafka
+from infra.stack.embedded import free_port, listens
+from infra.stack.supervise import Supervisor
 from tests.small import example, small_stack
 from topology.encoders import cache_dir
 from topology.errors import BadHead, Unavailable

@@ -21,8 +21,8 @@ from tests.built import needs_kernels
 from tests.families import FAMILIES, ROWS, SIZE, saved, wanted
 from topology.encoders import read_meta, space_of
 from topology.errors import Misconfigured
-from topology.kernels import SETS, Team, kernels
-from topology.tensors import to_bytes
+from topology.native.kernels import SETS, Team, kernels
+from topology.native.tensors import to_bytes
 
 MOST_IN_TEAM = 8  # as team.h has it: who comes after them goes home
 

@@ -15,13 +15,13 @@ from topology.heads import HeadManifest, check_space
 
 torch = pytest.importorskip("torch")
 
-from infra.datasets import Entity, Example  # noqa: E402
 from infra.training.evaluate import Labelled  # noqa: E402
+from infra.training.examples import Entity, Example  # noqa: E402
 from infra.training.fit import Recipe, Target, fit, write_head  # noqa: E402
 from infra.training.model import SIZES, HeadModel, Size  # noqa: E402
 from infra.training.transitions import WEIGHTS, associations, log_likelihood, weighed  # noqa: E402
-from topology.kernels import kernels  # noqa: E402
-from topology.vectors import quantise  # noqa: E402
+from topology.native.int8 import quantize  # noqa: E402
+from topology.native.kernels import kernels  # noqa: E402
 
 PLACES = ("boston", "denver", "dallas", "austin")
 
@@ -43,7 +43,7 @@ def labelled(one, table):
 
 
 def row_of(text, vectors, offsets):
-    data, scales = quantise(vectors)
+    data, scales = quantize(vectors)
     data = np.frombuffer(data, np.int8).reshape(vectors.shape)
     return TokenVectors(text, data, np.frombuffer(scales, np.float32), np.array(offsets, np.int32))
 

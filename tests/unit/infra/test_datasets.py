@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.datasets import Entity, Example, atis, bio_entities, first_label, home_assistant, write_jsonl
+from infra.assets.datasets import atis, bio_entities, first_label, home_assistant
+from infra.training.examples import Entity, Example, write_jsonl
 
 LANGUAGES = ("en", "fr", "de", "es", "zh")
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from infra.embedded import redis_server
+from infra.stack.embedded import redis_server
 from topology.errors import Misconfigured
 
 

@@ -1,4 +1,4 @@
-from infra.kafka import cluster_id
+from infra.stack.kafka import cluster_id
 
 
 def test_no_cluster_id_looks_like_an_option():

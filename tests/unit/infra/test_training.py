@@ -13,10 +13,9 @@ import torch
 
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
-from infra.datasets import Entity, Example
-from infra.examples import read_examples
 from infra.training.calibrate import OUT_OF_SCOPE, expected_calibration_error
 from infra.training.evaluate import Labelled
+from infra.training.examples import Entity, Example, read_examples
 from infra.training.fit import Recipe, Target, _weights, fit
 from infra.training.model import Size
 from infra.training.report import write_report

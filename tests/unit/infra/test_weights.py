@@ -10,8 +10,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from infra import e5
-from infra.weights import KNOWN, encoder_directory, keep_layers
+from infra.assets import e5
+from infra.assets.weights import KNOWN, encoder_directory, keep_layers
 from topology.encoders import read_meta
 
 HIDDEN = 32
@@ -74,7 +74,7 @@ def floats(count: int) -> bytes:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> e5.QuantisedModel:
+def tiny(tmp_path: Path) -> e5.QuantizedModel:
     path = tmp_path / "tiny.bin"
     path.write_bytes(tiny_model())
     return e5.read(path)
@@ -153,10 +153,10 @@ def test_only_the_first_layers_are_kept(tmp_path: Path) -> None:
 
 def test_a_block_is_sixteen_low_nibbles_then_sixteen_high_ones() -> None:
     expected = [(low - 8) / 2 for low in range(16)] + [(7 - low) / 2 for low in range(16)]
-    assert e5.dequantised(q4(64)).tolist() == expected * 2
+    assert e5.dequantized(q4(64)).tolist() == expected * 2
 
 
-def test_a_quantised_model_has_the_names_and_shapes_of_a_bert(tiny: e5.QuantisedModel) -> None:
+def test_a_quantized_model_has_the_names_and_shapes_of_a_bert(tiny: e5.QuantizedModel) -> None:
     tensors = e5.bert_tensors(tiny)
     assert tensors["embeddings.word_embeddings.weight"].shape == (len(SPELLED), HIDDEN)
     assert tensors["encoder.layer.0.intermediate.dense.weight"].shape == (64, HIDDEN)
@@ -166,7 +166,7 @@ def test_a_quantised_model_has_the_names_and_shapes_of_a_bert(tiny: e5.Quantised
     assert tensors["encoder.layer.0.attention.self.query.weight"][0, 0] == -4
 
 
-def test_a_tensor_of_another_size_is_named(tiny: e5.QuantisedModel) -> None:
+def test_a_tensor_of_another_size_is_named(tiny: e5.QuantizedModel) -> None:
     with pytest.raises(ValueError, match=r"emb\.pos"):
         tiny.weights("emb.pos", 9, HIDDEN)
 
@@ -188,14 +188,14 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_offsets_are_those_of_the_text_as_it_was_given(
-    text: str, tokens: list[str], covered: list[str], tiny: e5.QuantisedModel
+    text: str, tokens: list[str], covered: list[str], tiny: e5.QuantizedModel
 ) -> None:
     encoding = e5.tokenizer(tiny).encode(text)
     assert encoding.tokens == ["<s>", *tokens, "</s>"]
     assert [text[start:end] for start, end in encoding.offsets[1:-1]] == covered
 
 
-def test_an_accent_written_apart_joins_its_letter(tiny: e5.QuantisedModel) -> None:
+def test_an_accent_written_apart_joins_its_letter(tiny: e5.QuantizedModel) -> None:
     assert e5.tokenizer(tiny).encode("e\u0301").tokens == ["<s>", "▁", "é", "</s>"]
 
 

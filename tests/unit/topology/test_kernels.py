@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.built import NO_COMPILER
-from topology.kernels import NEEDS, SETS, Kernels, PackedLinear, computes_rightly, kernels
+from topology.native.kernels import NEEDS, SETS, Kernels, PackedLinear, computes_rightly, kernels
 
 if NO_COMPILER:
     pytest.skip("left out: no C compiler built the kernels here", allow_module_level=True)
 assert kernels() is not None, "a C compiler is here and the kernels are not built: see what the installation printed"
-LIBRARY = ctypes.CDLL(importlib.util.find_spec("topology.kernels._native").origin)
+LIBRARY = ctypes.CDLL(importlib.util.find_spec("topology.native._native").origin)
 HERE = [name for name in SETS if LIBRARY.headrace_processor() & NEEDS[name] == NEEDS[name]]
 
 
@@ -25,7 +25,7 @@ def layer(n, k, smooth=False, seed=0):
 def by_numpy(one, x):
     x = x if one.smooth is None else x * one.smooth
     scale = np.abs(x).max(axis=1, keepdims=True) / 127
-    plain = one.dequantised() if one.smooth is None else one.dequantised() / one.smooth
+    plain = one.dequantized() if one.smooth is None else one.dequantized() / one.smooth
     return np.rint(x / scale) * scale @ plain.T + one.bias[: one.n]
 
 
@@ -62,7 +62,7 @@ def test_a_layer_comes_back_from_a_file_as_it_was_and_a_damaged_one_is_refused_b
     one = layer(17, 5, smooth=True)
     tensors = one.tensors("up")
     again = PackedLinear.at(tensors, "up")
-    np.testing.assert_array_equal(again.dequantised(), one.dequantised())
+    np.testing.assert_array_equal(again.dequantized(), one.dequantized())
     for part, wrong in (("weight", tensors["up.weight"][:1]), ("scale", tensors["up.scale"] * np.nan), ("sum", None)):
         with pytest.raises(ValueError, match=f"up.{part}"):
             PackedLinear.at({**tensors, f"up.{part}": wrong}, "up")

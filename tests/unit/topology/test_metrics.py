@@ -1,6 +1,6 @@
 import urllib.request
 
-from infra.embedded import free_port
+from infra.stack.embedded import free_port
 from topology.stream.metrics import serve
 
 

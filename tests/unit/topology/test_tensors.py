@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from topology.tensors import ALIGNMENT, open_mapped, to_bytes
+from topology.native.tensors import ALIGNMENT, open_mapped, to_bytes
 
 TENSORS = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones((3, 64), np.int8), "c": np.array([1], np.int32)

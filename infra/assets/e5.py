@@ -73,7 +73,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class QuantisedModel:
+class QuantizedModel:
     """What the file says; tensors are cut out of `data` when asked for."""
 
     shape: Shape
@@ -92,7 +92,7 @@ class QuantisedModel:
         if tensor is None or tensor.count != np.prod(dimensions):
             raise ValueError(f"tensor {name} of {dimensions} is not in the file: it holds {tensor}")
         raw = self.data[tensor.offset : tensor.offset + tensor.size]
-        flat = np.frombuffer(raw, "<f4") if tensor.size == 4 * tensor.count else dequantised(raw)
+        flat = np.frombuffer(raw, "<f4") if tensor.size == 4 * tensor.count else dequantized(raw)
         return np.ascontiguousarray(flat.reshape(dimensions), dtype=np.float32)
 
 
@@ -121,7 +121,7 @@ class Cursor:
         return self.data[self.at - count : self.at]
 
 
-def dequantised(raw: bytes) -> Weights:
+def dequantized(raw: bytes) -> Weights:
     """Weights of Q4_0 blocks: low nibbles are a block's first 16, high ones the rest; less 8, then scaled."""
     blocks = np.frombuffer(raw, BLOCK)
     nibbles = np.concatenate([blocks["nibbles"] & 15, blocks["nibbles"] >> 4], axis=1)
@@ -130,7 +130,7 @@ def dequantised(raw: bytes) -> Weights:
     return flat
 
 
-def read(path: Path) -> QuantisedModel:
+def read(path: Path) -> QuantizedModel:
     """Everything in the file.
 
     Raises:
@@ -141,9 +141,9 @@ def read(path: Path) -> QuantisedModel:
         raise ValueError(f"{path} is not an {MAGIC.decode()} file of version 1")
     shape = Shape(*cursor.take("7ifi"))
     if shape.block != 32:
-        raise ValueError(f"{path} has quantisation {shape.block}; only blocks of 32 are known")
+        raise ValueError(f"{path} has quantization {shape.block}; only blocks of 32 are known")
     pieces = _pieces(cursor)
-    return QuantisedModel(shape, pieces, _replaced(cursor), _directory(cursor), cursor.data)
+    return QuantizedModel(shape, pieces, _replaced(cursor), _directory(cursor), cursor.data)
 
 
 def _pieces(cursor: Cursor) -> Pieces:
@@ -174,7 +174,7 @@ def _directory(cursor: Cursor) -> dict[str, Tensor]:
     return tensors
 
 
-def bert_tensors(model: QuantisedModel) -> dict[str, Weights]:
+def bert_tensors(model: QuantizedModel) -> dict[str, Weights]:
     """The weights under the names that transformers' BertModel gives them."""
     shape = model.shape
     named = dict(_embedding_tensors(model))
@@ -186,7 +186,7 @@ def bert_tensors(model: QuantisedModel) -> dict[str, Weights]:
     return named
 
 
-def _embedding_tensors(model: QuantisedModel) -> Iterator[tuple[str, Weights]]:
+def _embedding_tensors(model: QuantizedModel) -> Iterator[tuple[str, Weights]]:
     shape = model.shape
     yield "embeddings.word_embeddings.weight", model.weights("emb.word", shape.vocabulary, shape.hidden)
     yield "embeddings.position_embeddings.weight", model.weights("emb.pos", shape.positions, shape.hidden)
@@ -195,7 +195,7 @@ def _embedding_tensors(model: QuantisedModel) -> Iterator[tuple[str, Weights]]:
     yield "embeddings.LayerNorm.bias", model.weights("emb.ln.b", shape.hidden)
 
 
-def _layer_tensors(model: QuantisedModel, layer: int) -> Iterator[tuple[str, Weights]]:
+def _layer_tensors(model: QuantizedModel, layer: int) -> Iterator[tuple[str, Weights]]:
     hidden, ffn = model.shape.hidden, model.shape.ffn
     for part, name in PARTS.items():
         rows, columns = {"fi": (ffn, hidden), "fo": (hidden, ffn)}.get(part, (hidden, hidden))
@@ -204,7 +204,7 @@ def _layer_tensors(model: QuantisedModel, layer: int) -> Iterator[tuple[str, Wei
         yield f"encoder.layer.{layer}.{name}.bias", model.weights(f"l{layer}.{part}.b", rows)
 
 
-def tokenizer(model: QuantisedModel) -> Tokenizer:
+def tokenizer(model: QuantizedModel) -> Tokenizer:
     """XLM-R's tokenizer, as this model was trained with; offsets are those of the text as it was given.
 
     As with XLM-R's own, a token that begins a word begins at the blank before it.
@@ -255,7 +255,7 @@ def convert(source: Path, directory: Path) -> None:
     _write(directory / "tokenizer_config.json", _tokenizer_config(model))
 
 
-def _config(model: QuantisedModel) -> dict[str, object]:
+def _config(model: QuantizedModel) -> dict[str, object]:
     shape = model.shape
     return {
         "architectures": ["BertModel"],
@@ -275,7 +275,7 @@ def _config(model: QuantisedModel) -> dict[str, object]:
     }
 
 
-def _tokenizer_config(model: QuantisedModel) -> dict[str, object]:
+def _tokenizer_config(model: QuantizedModel) -> dict[str, object]:
     pieces = model.pieces
     bos, eos, pad, unk = (pieces.scored[i][0] for i in (pieces.bos, pieces.eos, pieces.pad, pieces.unk))
     return {

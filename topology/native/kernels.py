@@ -99,7 +99,7 @@ class PackedLinear:
 
     @classmethod
     def of(cls, weight: Floats, bias: Floats, smooth: Floats | None = None) -> PackedLinear:
-        """Quantise float32[n, k], rounded to the nearest of 255 steps an output. `smooth` divides the weights' inputs
+        """Quantize float32[n, k], rounded to the nearest of 255 steps an output. `smooth` divides the weights' inputs
         and multiplies the activations."""
         n, k = weight.shape
         even = weight if smooth is None else weight / smooth
@@ -114,7 +114,7 @@ class PackedLinear:
             None if smooth is None else np.ascontiguousarray(smooth, np.float32),
         )
 
-    def dequantised(self) -> Floats:
+    def dequantized(self) -> Floats:
         """float32[n, k]: the weights that the kernels multiply with."""
         wide = self.weight.transpose(0, 2, 1, 3).reshape(len(self.scale), -1)
         plain = wide[: self.n, : self.k].astype(np.float32) * self.scale[: self.n, None]
@@ -213,7 +213,7 @@ def kernels() -> Kernels | None:
     $HEADRACE_KERNELS names a set (amx, vnni, avx2, generic) or is `off`.
     """
     wanted = os.environ.get("HEADRACE_KERNELS", "")
-    spec = importlib.util.find_spec("topology.kernels._native")
+    spec = importlib.util.find_spec("topology.native._native")
     if wanted == "off" or spec is None or spec.origin is None:
         return None
     library = ctypes.CDLL(spec.origin)
@@ -233,7 +233,7 @@ def computes_rightly(found: Kernels) -> bool:
     x = random.normal(size=(7, 44)).astype(np.float32)
     layer = PackedLinear.of(random.normal(size=(37, 44)).astype(np.float32), random.normal(size=37).astype(np.float32))
     scale = np.abs(x).max(axis=1, keepdims=True) / 127
-    wanted = np.rint(x / scale) * scale @ layer.dequantised().T + layer.bias[: layer.n]
+    wanted = np.rint(x / scale) * scale @ layer.dequantized().T + layer.bias[: layer.n]
     return bool(np.abs(found.linear(layer, x) - wanted).max() < 0.05)  # one step of rounding moves a sum by 0.03
 
 

@@ -3,7 +3,7 @@
 #include "arithmetic.h"
 #include "team.h"
 
-typedef struct { Act *q; float *scale; } Room; /* for quantised activations, of the widest input */
+typedef struct { Act *q; float *scale; } Room; /* for quantized activations, of the widest input */
 
 typedef struct { /* a linear layer on rows: [rows][k] to [rows][n] */
     const float *x;
@@ -49,15 +49,15 @@ static void multiply_part(void *job, int number, int who) {
     }
 }
 
-static void quantise_part(void *job, int number, int who) {
+static void quantize_part(void *job, int number, int who) {
     const Multiplication *m = job;
     int from = number * ROWS_A_PART, left = m->rows - from;
     (void)who;
-    quantise(m->x + from * m->stride, m->stride, left < ROWS_A_PART ? left : ROWS_A_PART, m->l,
+    quantize(m->x + from * m->stride, m->stride, left < ROWS_A_PART ? left : ROWS_A_PART, m->l,
              m->room.q + (long)from * UP(m->l->k, INPUTS), m->room.scale + from);
 }
 
-/* Of rows that are quantised already. */
+/* Of rows that are quantized already. */
 static void multiply(Team *team, int rows, const Linear *l, int kind, float *out, long stride, Room room) {
     int parts = is_helped(team) ? PARTS_OF_OUTPUTS : 1;
     Multiplication m = {NULL, out, 0, stride, rows, kind, parts, l, room};
@@ -67,7 +67,7 @@ static void multiply(Team *team, int rows, const Linear *l, int kind, float *out
 static void linear(Team *team, const float *x, long stride, int rows, const Linear *l, int kind, float *out,
                    long out_stride, Room room) {
     Multiplication m = {x, NULL, stride, 0, rows, kind, 0, l, room};
-    share(team, UP(rows, ROWS_A_PART) / ROWS_A_PART, quantise_part, &m);
+    share(team, UP(rows, ROWS_A_PART) / ROWS_A_PART, quantize_part, &m);
     multiply(team, rows, l, kind, out, out_stride, room);
 }
 
@@ -134,7 +134,7 @@ static void norm_part(void *job, int number, int who) {
              n->weight, n->bias, n->eps);
 }
 
-/* One transformer layer over packed rows, in place. `ready`: x is already quantised in w's room. */
+/* One transformer layer over packed rows, in place. `ready`: x is already quantized in w's room. */
 static void layer_forward(const Layer *l, float *x, int tokens, const int32_t *lengths, int rows, int width, int ffn,
                           int heads, int kind, float eps, const float *relative, int reach, Work w, int ready) {
     long stride = UP(3 * width, 16), parts = UP(tokens, ROWS_A_PART) / ROWS_A_PART;

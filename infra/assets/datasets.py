@@ -5,11 +5,10 @@ Assistant recognises, filled with the rooms and devices of `datasets_homes`.
 """
 
 import importlib.util
-import json
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +26,8 @@ from hassil.intents import IntentData, Intents, RangeSlotList, SlotList, TextSlo
 from hassil.numbers import get_rbnf_engine
 from home_assistant_intents import get_intents
 
-from infra.datasets_homes import ARTICLES, HOMES, NOUNS, UNNATURAL
+from infra.assets.homes import ARTICLES, HOMES, NOUNS, UNNATURAL
+from infra.training.examples import Entity, Example
 
 ATIS_DEV = 500
 
@@ -51,24 +51,6 @@ MISHEARD = re.compile("_dirty$|^stt_fix")  # rules that spell what speech recogn
 
 # Leftovers of a template, a percent sign after a word, a word said twice.
 LEFTOVERS = re.compile(r"[\[\](){}<>|]|[^\d\s]\s*[%°]|\b(\w+)[ -]\1\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Entity:
-    """Characters `start` to `end` (exclusive) of an example's text."""
-
-    start: int
-    end: int
-    label: str
-
-
-@dataclass(frozen=True)
-class Example:
-    """An utterance, what it asks for, and its entities in the order of the text."""
-
-    text: str
-    intent: str
-    entities: tuple[Entity, ...] = ()
 
 
 def atis(split: Literal["train", "dev", "test"]) -> list[Example]:
@@ -139,13 +121,6 @@ def home_assistant(language: str, count: int, seed: int) -> list[Example]:
             else:
                 found[example.text] = example
     return list(found.values())
-
-
-def write_jsonl(examples: Iterable[Example], path: Path) -> None:
-    """One example a line: `{"text", "intent", "entities": [{"start", "end", "label"}]}`."""
-    with path.open("w", encoding="utf-8") as lines:
-        for example in examples:
-            lines.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
 
 
 class _UnnaturalError(Exception):

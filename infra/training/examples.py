@@ -5,16 +5,34 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.datasets import Entity, Example
 from topology import topics
 from topology.errors import Misconfigured
 from topology.settings import Settings
 from topology.stream.kafka import TopicReader
 
 SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Characters `start` to `end` (exclusive) of an example's text."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """An utterance, what it asks for, and its entities in the order of the text."""
+
+    text: str
+    intent: str
+    entities: tuple[Entity, ...] = ()
 
 
 def read_examples(place: Path) -> list[Example]:
@@ -100,3 +118,10 @@ def _example(body: dict[str, object]) -> Example:
             raise ValueError(f"entity {span.start}..{span.end} is outside the text, empty, or overlaps another")
         end = span.end
     return Example(text, intent, spans)
+
+
+def write_jsonl(examples: Iterable[Example], path: Path) -> None:
+    """One example a line: `{"text", "intent", "entities": [{"start", "end", "label"}]}`."""
+    with path.open("w", encoding="utf-8") as lines:
+        for example in examples:
+            lines.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")

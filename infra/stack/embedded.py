@@ -6,7 +6,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from infra.supervise import Supervisor
+from infra.stack.supervise import Supervisor
 from topology.errors import Misconfigured
 
 START_S = 30.0

@@ -82,7 +82,7 @@ static void tile(int rows, int panels, const Act *a, long stride, int quads, con
                  int first, int kind, float *out, long out_stride);
 
 /* float [rows][k] to integers and a scale a row. Inputs past k are zero. */
-static void quantise(const float *x, long stride, int rows, const Linear *l, Act *q, float *scale) {
+static void quantize(const float *x, long stride, int rows, const Linear *l, Act *q, float *scale) {
     int k = l->k, wide = UP(k, INPUTS);
     float buffer[wide];
     for (int r = 0; r < rows; r++) {

