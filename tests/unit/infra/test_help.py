@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ def test_every_group_gives_an_example_that_its_own_commands_accept():
         if one._subparsers:
             assert one.epilog, one.prog
     for line in examples:
-        words = re.sub(r"   .*|[<|].*", "", line).replace('"', "").split()
+        words = shlex.split(re.sub(r"   .*|[<|].*", "", line))
         assert words[0] == "headrace"
         parser.parse_args(words[1:])
 
