@@ -89,7 +89,8 @@ def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list
 def _processes(seen: Seen) -> Iterator[str]:
     for one in seen.processes:
         if not one.running:
-            yield f"{one.name} (process {one.pid}) has ended: see {one.log}, then start `headrace up` again"
+            yield (f"{one.name} (process {one.pid}) has ended: see {one.log}; `headrace up` starts it again, unless it "
+                   "is misconfigured")
         elif one.restarts and seen.at_s - one.started_s < RECENT_S:
             yield (f"{one.name} was restarted {one.restarts} times, last {seen.at_s - one.started_s:.0f} s ago: "
                    f"why it ended stands in {one.log}")
@@ -151,7 +152,7 @@ def _members(wanted: WantedGroup, group: GroupState, before: GroupState | None) 
         if before is not None and before.state in REBALANCING:
             yield (f"group {group.name} is rebalancing and reads nothing: a member may have died, whose session ends "
                    "after broker.session_timeout_ms")
-    elif idle := [str(one.number) for one in group.partitions if not one.owned]:
+    elif idle := [str(one.number) for one in group.partitions if one.owned is False]:
         yield (f"no member of {group.name} reads partition {', '.join(idle)} of {group.topic}: restart the group's "
                "workers")
 

@@ -26,7 +26,8 @@ class PartitionState:
     """How far a group has read one partition.
 
     `committed`: None where it has committed nothing yet. `start`, `end`: of the log. `read`: nothing but transaction
-    markers lies between the commit and the end. `owned`: a member of the group reads it.
+    markers lies between the commit and the end. `owned`: a member of the group reads it; None where the broker does not
+    tell (the embedded one).
     """
 
     number: int
@@ -34,7 +35,7 @@ class PartitionState:
     start: int
     end: int
     read: bool = False
-    owned: bool = False
+    owned: bool | None = None
 
     @property
     def lag(self) -> int:
@@ -91,7 +92,7 @@ async def asking(broker: Broker) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise Unavailable(f"the broker at {broker.bootstrap} did not answer in {PACING.status_s:g} s") from error
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"the broker at {broker.bootstrap}: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"the broker at {broker.bootstrap} does not answer: {error}") from error
 
 
 async def close(*closing: Awaitable[object]) -> None:
@@ -112,15 +113,15 @@ async def _patiently(ask: Callable[..., Awaitable[Any]], *given: Any) -> Any:
             await asyncio.sleep(0.1)
 
 
-async def _members(admin: AIOKafkaAdminClient, name: str) -> tuple[str, int, set[TopicPartition]]:
-    """(state, how many members, the partitions that they read)."""
+async def _members(admin: AIOKafkaAdminClient, name: str) -> tuple[str, int, set[TopicPartition] | None]:
+    """(state, how many members, the partitions that they read; None where that is not told)."""
     (answer,) = await admin.describe_consumer_groups([name])
     group = answer.to_object()["groups"][0]
     if group["error_code"]:
         raise for_code(group["error_code"])(name)
     assigned = [m["member_assignment"] for m in group["members"] if m["member_assignment"]]
     owned = {place for one in assigned for place in ConsumerProtocolMemberAssignment.decode(one).partitions()}
-    return group["state"], len(group["members"]), owned
+    return group["state"], len(group["members"]), owned if assigned or not group["members"] else None
 
 
 async def _commits(admin: AIOKafkaAdminClient, name: str, places: Sequence[TopicPartition]) -> dict[Any, int]:
@@ -140,12 +141,14 @@ async def _logs(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) ->
 
 
 def _state(
-    name: str, topic: str, places: Sequence[TopicPartition], told: tuple[str, int, set[TopicPartition]],
+    name: str, topic: str, places: Sequence[TopicPartition], told: tuple[str, int, set[TopicPartition] | None],
     commits: dict[Any, int], logs: dict[Any, tuple[int, int]],
 ) -> GroupState:
     state, members, owned = told
     return GroupState(name, topic, state, members, tuple(
-        PartitionState(place.partition, commits.get(place), *logs[place], owned=place in owned) for place in places
+        PartitionState(
+            place.partition, commits.get(place), *logs[place], owned=None if owned is None else place in owned
+        ) for place in places
     ))
 
 
