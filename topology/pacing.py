@@ -6,7 +6,7 @@ Each line has its unit in the name and says what it trades. What an operator sho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,30 @@ class Pacing:
 
     # Connecting
     connect_s: float = 30.0  # that a broker may take to accept a first connection; longer hides an outage
+
+    # Worker: records in
+    max_poll_records: int = 64  # in one call of `process`: fewer share batches, more wait for each other
+    max_queued: int = 2_000  # records read ahead; above it reading pauses: memory against seeing every tenant's records
+    fetch_gather_s: float = 0.05  # that a busy worker leaves records to gather: a fetch costs as much for one as for 50
+
+    # Worker: computing
+    encode_on_loop_s: float = 0.002  # longest batch of a GPU that the loop waits for itself: a thread waits for the GIL
+    max_on_cpu_thread: int = 4  # long rows that wait for a CPU's thread: above it no other records are taken
+    max_on_gpu_threads: int = 2  # batches: one is prepared and copied while the other computes
+    gil_switch_s: float = 0.0005  # that a thread keeps the interpreter from a GPU's loop, whose batches take 1 ms
+    score_batch: int = 8  # utterances scored before the first of them is answered: fewer wake the loop more often
+    nice: int = 10  # of threads that compute: they yield to those that move messages (nice(2))
+
+    # Worker: outputs and replies
+    left_wait_s: float = 0.002  # a computation waits so long for what came out before to leave: latency against idling
+    prediction_linger_s: float = 0.03  # results that callers have as replies already wait for a batch
+    prediction_batch: int = 64  # records that go before their linger is over
+    max_undelivered: int = 512  # records computed and not acknowledged; above it nothing new is computed
+    commit_interval_s: float = 1.0  # a crash repeats so much work; each commit is a request
+
+    # Worker: giving up
+    stuck_after_s: float = 120.0  # no record finished for so long while some wait: the process ends and starts anew
+    watch_interval_s: float = 5.0  # between two looks at that
 
     # Client: requests out
     request_linger_s: float = 0.001  # before a request, for each reply awaited: more a request, later each one
@@ -29,3 +53,5 @@ class Pacing:
 
 
 PACING = Pacing()
+# Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.
+ENCODER_PACING = replace(PACING, max_queued=20_000)

@@ -6,16 +6,17 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
 from aiokafka.partitioner import murmur2
+from aiokafka.protocol.produce import ProduceRequest
 
 from topology.errors import Unavailable
 from topology.settings import Broker
-from topology.stream.records import Output, Record
+from topology.stream.records import Output, Record, Refused
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +59,28 @@ class Producer:
             linger_ms=0,
         )
         self._turn = random.randrange(1 << 16)
+        self.on_request_left: Callable[[], None] = lambda: None  # a request with outputs is in its socket
+        self._producer.client.send = self._noting(self._producer.client.send)
+
+    def _noting(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """aiokafka's `client.send`, which also says when a request with outputs has left."""
+
+        async def noted(node: int, request: Any, **options: Any) -> Any:
+            if isinstance(request, ProduceRequest):
+                # On an open connection it writes before it first waits, and what is called soon runs when it waits.
+                asyncio.get_running_loop().call_soon(lambda: self.on_request_left())
+            return await send(node, request, **options)
+
+        return noted
 
     async def start(self) -> None:
         """Connect. Raises: Unavailable after 30 s."""
         await _patiently(self._producer.start, "producer")
 
-    async def send(self, outputs: Sequence[Output]) -> None:
+    async def send(self, outputs: Sequence[Output]) -> list[Refused]:
         """Write every output and return when all are acknowledged. Raises: Unavailable."""
         if not outputs:
-            return
+            return []
         try:
             placed: dict[TopicPartition, list[Output]] = {}
             for topic in {o.topic for o in outputs}:
@@ -77,6 +91,7 @@ class Producer:
             await asyncio.gather(*[self._write(place, some) for place, some in placed.items()])
         except KafkaError as error:
             raise Unavailable(f"the broker took no write: {type(error).__name__}: {error}") from error
+        return []
 
     async def _write(self, place: TopicPartition, outputs: Sequence[Output]) -> None:
         """Whole batches for a partition: sent by itself, a record costs a sixth of a request (metadata, futures)."""

@@ -8,7 +8,8 @@ import msgpack
 
 from topology import wire
 from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, Overloaded
-from topology.stream.records import Outcome, Output, Record, Reply, dead_letter
+from topology.stream.outcomes import Outcome
+from topology.stream.records import Output, Record, Reply, dead_letter
 
 
 @dataclass(frozen=True)
@@ -53,5 +54,4 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
         )
     )
     outputs.append(Output(results, asker.tenant.encode(), answer))
-    flood = isinstance(error, Overloaded)
-    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)], hurried=not flood)
+    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)])

@@ -44,8 +44,7 @@ def labelled(one, table):
 
 def row_of(text, vectors, offsets):
     data, scales = quantize(vectors)
-    data = np.frombuffer(data, np.int8).reshape(vectors.shape)
-    return TokenVectors(text, data, np.frombuffer(scales, np.float32), np.array(offsets, np.int32))
+    return TokenVectors(text, data, scales, np.array(offsets, np.int32))
 
 
 @pytest.fixture(scope="module")
