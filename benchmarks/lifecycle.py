@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks.arrivals import texts
 from benchmarks.report import Result
@@ -29,7 +28,7 @@ from topology.errors import HeadraceError, UnknownTenant
 from topology.heads import HeadManifest
 from topology.registry import Candidate
 from topology.settings import Settings
-from topology.stream.kafka import TopicReader
+from topology.stream.kafka import TopicReader, partition_of
 from topology.stream.process import new_event_loop
 
 TENANTS, SHARE, SECOND = 9, 0.5, "v2"
@@ -214,8 +213,7 @@ async def _compared(settings: Settings) -> set[str]:
 
 def _partitions(names: Sequence[str], count: int) -> set[int]:
     """The partitions that the tenants' embeddings lie in: there is one for each head worker."""
-    numbers = list(range(count))
-    return {DefaultPartitioner()(name.encode(), numbers, numbers) for name in names}
+    return {partition_of(name.encode(), count) for name in names}
 
 
 def plot(result: Result) -> Any:

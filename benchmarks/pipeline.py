@@ -16,6 +16,7 @@ from benchmarks.knee import Knee
 from benchmarks.load import Load, drive
 from benchmarks.report import Result
 from benchmarks.stand import ENCODERS, RING, Stand, prepare, stand, store_dir
+from benchmarks.work import paced_ms
 from producers import Headrace
 from topology import topics
 from topology.settings import Settings
@@ -77,7 +78,7 @@ def _bare(plan: Plan, engines: str, kind: str) -> float:
 def engine_alone_ms(plan: Plan) -> float:
     """One utterance after another through tokeniser, encoder and head in one process, paced as the light load is."""
     work = bare.ours(store_dir(), RING, min(plan.tenants, 8))
-    return bare.paced_ms(work, LIGHT_PER_S, min(plan.tenants, 8), plan.seconds / 2)
+    return paced_ms(work, LIGHT_PER_S, min(plan.tenants, 8), plan.seconds / 2)
 
 
 async def _measure(it: Stand, plan: Plan, kind: str, bare_per_s: float) -> Result:

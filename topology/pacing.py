@@ -51,6 +51,11 @@ class Pacing:
     reply_kept_s: float = 120.0  # a reply that nobody asks for is forgotten after so long: memory against late askers
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
 
+    # `headrace status`
+    status_s: float = 4.0  # that a broker or Redis may take to answer it: longer, and nobody waits for the answer
+    status_apart_s: float = 2.5  # between two readings of the lag: of commits each second, at least two lie between
+    status_read_s: float = 1.0  # to read on over transaction markers: what takes longer counts as lag
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.

@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,14 +26,13 @@ from benchmarks import bare
 from benchmarks.arrivals import Arrival, arrivals, tenants
 from benchmarks.knee import Knee
 from benchmarks.load import Load
+from benchmarks.pipeline import LIGHT_PER_S, Plan
 from benchmarks.report import Result
+from benchmarks.stand import RING, store_dir
 from infra.stack.embedded import free_port, listens
 from infra.stack.supervise import Supervisor
 from topology.encoders import cache_dir
 from topology.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from benchmarks.pipeline import Plan
 
 PACKAGES = (
     "nvidia-pytriton>=0.7,<0.8", "openvino>=2026.0,<2027", "onnxruntime>=1.22,<2", "tokenizers>=0.22", "numpy<2"
@@ -57,9 +55,6 @@ parameters {{ key: "heads" value {{ string_value: "{heads}" }} }}
 
 def run(plan: Plan) -> Result:
     """Knee, saturation and light load of Triton, by kind of length, with the same seeds as the pipeline's."""
-    from benchmarks.pipeline import LIGHT_PER_S
-    from benchmarks.stand import RING, store_dir
-
     result: Result = {}
     with server(plan.tenants) as python_and_port:
         python, port = python_and_port
@@ -158,5 +153,3 @@ def _wait_until_answering(python: Path, port: int) -> None:
     while subprocess.run([str(python), "-c", code], capture_output=True, check=False).returncode:
         if time.monotonic() > end:
             raise Misconfigured("tritonserver started but its model did not become ready in 120 s")
-
-

@@ -226,6 +226,11 @@ def _hash(key: bytes) -> int:
     return int(murmur2(key)) & 0x7FFFFFFF
 
 
+def partition_of(key: bytes, count: int) -> int:
+    """The partition of a keyed record on a topic of `count`, as Java's client has it."""
+    return _hash(key) % count
+
+
 def rebalance_ms(broker: Broker) -> int:
     """How long a rebalance may take. The embedded broker makes every first join wait all of it."""
     return min(broker.rebalance_timeout_ms, 2_000) if broker.kind == "embedded" else broker.rebalance_timeout_ms
