@@ -17,7 +17,10 @@ ALLOWED = {
 }
 DOORS = {
     "redis": {"topology/stream/replies.py", "topology/stream/embedding_cache.py"},
-    "aiokafka": {"topology/stream/kafka.py", "topology/stream/admin.py"},
+    "aiokafka": {
+        "topology/stream/kafka.py", "topology/stream/producer.py", "topology/stream/connection.py",
+        "topology/stream/codes.py", "topology/stream/fetched.py", "topology/stream/admin.py",
+    },
     "py3langid": {"producers/language.py"},
 }
 MAX_LINES, MAX_FUNCTION_LINES = 300, 50
