@@ -224,5 +224,9 @@ def fetch_wait_ms(broker: Broker) -> int:
 
 def _record(message: Any) -> Record:
     unreadable = str(message.checksum) if isinstance(message.checksum, fetched.Unreadable) else ""
+    value = message.value
+    if value is not None and len(value) > PACING.max_record_bytes:
+        unreadable = unreadable or f"a value of {len(value)} bytes; at most {PACING.max_record_bytes} are read"
+        value = value[: PACING.dead_value_bytes]
     headers = tuple(message.headers)
-    return Record(message.topic, message.partition, message.offset, message.key, message.value, headers, unreadable)
+    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable)
