@@ -28,8 +28,9 @@ from topology.errors import HeadraceError, UnknownTenant
 from topology.heads import HeadManifest
 from topology.registry import Candidate
 from topology.settings import Settings
-from topology.stream.kafka import TopicReader, partition_of
+from topology.stream.kafka import TopicReader
 from topology.stream.process import new_event_loop
+from topology.stream.producer import partition_of
 
 TENANTS, SHARE, SECOND = 9, 0.5, "v2"
 SHADOW, MISLABELLED = "shadow", "labels of another version"

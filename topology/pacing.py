@@ -56,6 +56,21 @@ class Pacing:
     status_apart_s: float = 2.5  # between two readings of the lag: of commits each second, at least two lie between
     status_read_s: float = 1.0  # to read on over transaction markers: what takes longer counts as lag
 
+    # Kafka: clients
+    metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
+    look_s: float = 1.0  # without an acknowledgement, then the producer looks whether the partition is still there
+    send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
+    away_s: float = 30.0  # without any news of the cluster, then a consumer gives up and its process starts anew
+    close_s: float = 2.0  # that a client may take to disconnect: what it holds then is repeated
+    stop_s: float = 4.0  # after SIGTERM to finish what is in hand; the rest is repeated by the next owner
+
+    # Kafka: records
+    dead_value_bytes: int = 256 << 10  # kept of a dead letter's value: evidence, against topics with small records
+    dead_header_bytes: int = 32 << 10  # kept of a dead letter's own headers
+    dead_key_bytes: int = 4 << 10  # kept of a dead letter's key
+    max_batch_bytes: int = 32 << 20  # that a fetched batch may unpack to: a small batch of zeros unpacks to gigabytes
+    max_record_bytes: int = 4 << 20  # of a record's value; no record of ours has 1 MiB, a larger one is refused unread
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.

@@ -86,9 +86,11 @@ class Loop(Rebalances):
             self._failure.result()
 
     def stats(self) -> dict[str, float]:
-        """Records delivered so far, the requests to Kafka that carried outputs, and the fetches that brought some."""
+        """Records delivered so far, requests to Kafka that carried outputs, fetches; records that were deleted before
+        they were read, and dead letters and error results that the broker never took."""
         tally = {name: float(self._tally[name]) for name in ("delivered", "fetches")}
-        return {**tally, "requests": float(self._delivery.requests)}
+        lost = {"records_lost": float(self._consumer.records_lost), "letters_lost": float(self._producer.lost)}
+        return {**tally, **lost, "requests": float(self._delivery.requests)}
 
     async def assigned(self, count: int) -> None:
         """Partitions came: read them."""
