@@ -27,5 +27,16 @@ class Pacing:
     reply_kept_s: float = 120.0  # a reply that nobody asks for is forgotten after so long: memory against late askers
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
 
+    # Quotas
+    max_buckets: int = 8_192  # tenants below their full quota that a worker remembers, 0.3 KB each
+
+    # Heads: loading
+    head_load_s: float = 5.0  # that a head's files may take to come; longer holds callers, shorter fails slow stores
+    head_loaders: int = 4  # heads that are loaded at once: cold heads sooner, against time for scoring
+    max_stuck_loads: int = 16  # threads given up to files that do not come; then cold heads are refused at once
+    head_refused_s: float = 5.0  # a head that could not be loaded is not tried again for so long
+    max_refused_heads: int = 1_024  # of which that is remembered
+    max_head_mb: int = 512  # of one head's file: memory that a single head can take
+
 
 PACING = Pacing()
