@@ -10,7 +10,7 @@ from head_worker.load import load_head
 from head_worker.store import HeadStore, open_store
 from topology import topics
 from topology.encoders import find_encoder, space_of
-from topology.errors import MalformedRecord, Misconfigured
+from topology.errors import BadHead, MalformedRecord, Misconfigured
 from topology.heads import HeadManifest, check_space
 from topology.registry import Candidate, HeadRecord, parse_record, registry_key
 from topology.settings import Settings
@@ -78,7 +78,10 @@ def stored(settings: Settings, directory: Path) -> HeadManifest:
     Raises: BadHead, WrongSpace.
     """
     if (directory / "head.json").is_file():
-        manifest = load_head(directory).manifest
+        try:
+            manifest = load_head(directory).manifest
+        except BadHead as error:
+            raise BadHead(f"{directory}: {error}") from error
         ring = settings.rings.get(manifest.ring)
         encoder = find_encoder(ring.encoder) if ring else None
         if encoder is not None:

@@ -8,6 +8,7 @@
     │  ├─ UnknownLanguage   no ring speaks it
     │  ├─ UnknownTenant     no head is registered for the tenant in its ring
     │  ├─ BadHead           a head directory that is corrupt, truncated or contradictory
+    │  ├─ HeadUnavailable   a head whose files do not come now: kept in the dead letters, may be sent again
     │  └─ WrongSpace        head and embedding come from different encoders
     ├─ DeadlineExceeded     too late to matter: tell the caller, compute nothing
     ├─ Overloaded           too much at once: tell the caller when to try again, compute nothing
@@ -64,6 +65,13 @@ class BadHead(BadRecord, ValueError):
     """A head directory is corrupt, truncated, or contradicts itself."""
 
     code = "bad_head"
+
+
+class HeadUnavailable(BadRecord):
+    """A head's files do not come: its store is away, slow or stuck. The worker goes on with other heads and tries this
+    one again in a while; the same request may succeed then."""
+
+    code = "head_unavailable"
 
 
 class WrongSpace(BadRecord, ValueError):
