@@ -16,6 +16,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from head_worker.engine import Head
+from head_worker.entities import left_out
 from head_worker.load import load_head
 from head_worker.loaders import Loaders
 from head_worker.store import HeadStore
@@ -235,6 +236,8 @@ class HeadCache:
             self.nbytes -= head.nbytes
 
     def stats(self) -> dict[str, int]:
-        """Hits, loads, evictions and failures so far; heads and bytes in memory and loads that are stuck now."""
+        """Hits, loads, evictions and failures so far; heads and bytes in memory and loads
+        that are stuck now; texts that had to do without system entities."""
         counts = {name: self.counts[name] for name in ("hits", "loads", "evictions", "failed", "wrong_space")}
-        return {**counts, "heads": len(self._loaded), "bytes": self.nbytes, "stuck_loads": self._loaders.stuck}
+        return {**counts, "heads": len(self._loaded), "bytes": self.nbytes, "stuck_loads": self._loaders.stuck,
+                "entities_left_out": left_out()}

@@ -14,7 +14,7 @@ from head_worker.files import FILES, open_regular
 from head_worker.float32 import Float32Head
 from head_worker.int8 import Int8Head, as_float32
 from head_worker.store import read_manifest
-from topology.errors import BadHead
+from topology.errors import BadHead, BadRecord
 from topology.heads import HeadManifest
 from topology.native.kernels import kernels
 from topology.native.tensors import map_file, parse
@@ -31,7 +31,7 @@ def load_head(directory: Path) -> Head:
         manifest = read_manifest(directory)
         with open_regular(directory / WEIGHTS) as file:
             return _int8(file, manifest) if manifest.precision == "int8" else _float32(file, manifest)
-    except BadHead:
+    except BadRecord:
         raise
     except OSError as error:
         raise BadHead(f"{WEIGHTS} cannot be read: {error.strerror}") from error

@@ -38,5 +38,13 @@ class Pacing:
     max_refused_heads: int = 1_024  # of which that is remembered
     max_head_mb: int = 512  # of one head's file: memory that a single head can take
 
+    # Heads: system entities
+    entity_cpu_s: float = 0.05  # processor time for one text; above it they are left out: 2 to 13 ms are usual
+    entity_wait_s: float = 0.15  # that a text waits for them by the clock, the event loop with it
+    entity_first_wait_s: float = 2.0  # the same for the first text of a language, whose tables are loaded then
+    entity_start_s: float = 4.0  # that a head being loaded waits for their process; then it answers without
+    entity_restart_s: float = 5.0  # between two starts of their process
+    entity_log_s: float = 10.0  # between two log lines about texts that were left out
+
 
 PACING = Pacing()
