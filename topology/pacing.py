@@ -71,6 +71,25 @@ class Pacing:
     max_batch_bytes: int = 32 << 20  # that a fetched batch may unpack to: a small batch of zeros unpacks to gigabytes
     max_record_bytes: int = 4 << 20  # of a record's value; no record of ours has 1 MiB, a larger one is refused unread
 
+    # Quotas
+    max_buckets: int = 8_192  # tenants below their full quota that a worker remembers, 0.3 KB each
+
+    # Heads: loading
+    head_load_s: float = 5.0  # that a head's files may take to come; longer holds callers, shorter fails slow stores
+    head_loaders: int = 4  # heads that are loaded at once: cold heads sooner, against time for scoring
+    max_stuck_loads: int = 16  # threads given up to files that do not come; then cold heads are refused at once
+    head_refused_s: float = 5.0  # a head that could not be loaded is not tried again for so long
+    max_refused_heads: int = 1_024  # of which that is remembered
+    max_head_mb: int = 512  # of one head's file: memory that a single head can take
+
+    # Heads: system entities
+    entity_cpu_s: float = 0.05  # processor time for one text; above it they are left out: 2 to 13 ms are usual
+    entity_wait_s: float = 0.15  # that a text waits for them by the clock, the event loop with it
+    entity_first_wait_s: float = 2.0  # the same for the first text of a language, whose tables are loaded then
+    entity_start_s: float = 4.0  # that a head being loaded waits for their process; then it answers without
+    entity_restart_s: float = 5.0  # between two starts of their process
+    entity_log_s: float = 10.0  # between two log lines about texts that were left out
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.

@@ -172,11 +172,11 @@ def test_a_remote_store_fetches_what_is_asked_for_and_bounds_its_local_copies(tm
     assert store.versions("en", "nobody") == []
     reader = open_store(Heads(store=url, disk_mb=1), tmp_path / "other")
     size = sum(f.stat().st_size for f in reader.folder("en", "a", "v1").iterdir())
-    reader._disk_bytes = 2 * size
+    reader._copies._disk_bytes = 2 * size
     for tenant in "bc":
         assert load_head(reader.folder("en", tenant, "v1")).manifest.tenant == tenant
     assert sorted(p.parent.parent.name for p in (tmp_path / "other").rglob("head.json")) == ["b", "c"]
-    with pytest.raises(BadHead, match="cannot be fetched"):
+    with pytest.raises(BadHead, match="not in the head store"):
         reader.folder("en", "nobody", "v1")
     reader.delete("en", "a")
     assert store.versions("en", "a") == []
