@@ -59,7 +59,7 @@ class Step:
 
 
 def run(workers: int, rate_per_s: float, seconds: float, broker: str = "kafka") -> Result:
-    """By step, ms from announcing to the last reply of the version before, at its caller: `applied_max_ms`, `applied_p50_ms`.
+    """By step, ms from announcing to the last reply of the version before: `applied_max_ms`, `applied_p50_ms`.
 
     `dropped`, `mislabelled` and `wrong_version` count replies of the whole run. `seconds`: of each step.
     """

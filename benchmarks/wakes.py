@@ -39,7 +39,7 @@ BESIDE: dict[str, dict[str, int]] = {  # what is being measured → what runs on
 
 
 def run(seconds: float) -> Result:
-    """Microseconds of processor time of a piece, median and p90, by what runs beside it; `ratio`: encoding to spinning."""
+    """Microseconds of processor time of a piece, p50 and p90, by what runs beside it; `ratio`: encoding to spinning."""
     if not hasattr(os, "sched_setaffinity") or len(cores := sorted(os.sched_getaffinity(0))) < 2:
         raise Misconfigured("this needs Linux and two processors: it puts processes on each")
     work = _piece()
