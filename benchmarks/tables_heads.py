@@ -39,7 +39,7 @@ def memory(results: Results) -> str:
 def _monolith(results: Results) -> str:
     whole = results.number("monolith/whole_models/utterances_per_s")
     ours = results.number("monolith/encoder_and_heads/utterances_per_s")
-    return (f"- `memory`, `monolith`: {show(results.number('memory/answering'))} heads answer from one worker, at "
+    return (f"- `memory`, `monolith`: {show(results.number('memory/answering'))} heads score in one worker, at "
             f"{show(results.number('memory/ratio_to_file'), 3)} times their files, which a machine's workers share. "
             f"On one core whole models in float32 give {show(whole, 1)} utterances/s, encoder and heads in int8 "
             f"{show(ours)}.")
@@ -52,7 +52,7 @@ def _cliff(results: Results) -> str:
     )
     return (f"- `cliff`: room for {show(results.number('cliff/room'))} heads, {show(results.number('cliff/tenants'))} "
             f"tenants. Warm p99 before: {show(results.number('cliff/warm_p99_ms_before'), 1)} ms; while cold heads "
-            f"load, {during}. A cold answer is bound by reading and hashing 8.5 MB; the warm keep theirs (decision 9).")
+            f"load, {during}. A cold reply is bound by reading and hashing 8.5 MB; the warm keep theirs (decision 9).")
 
 
 def _fairness(results: Results) -> list[str]:
@@ -116,13 +116,14 @@ def gpu(results: Results) -> str:
 
 
 def rates(results: Results) -> str:
-    """The whole pipeline with a GPU worker."""
+    """The whole pipeline at given rates, from every file of `headrace bench rates`."""
     rows = []
-    for one in results.get("rates-h100/uniform") or []:
-        stages, cores = one.get("stages", {}), one.get("cores", {})
-        rows.append((f"{show(one['rate_per_s'])}/s", f"{show(one['throughput_per_s'])}/s",
-                     several(one.get(f"{q}_ms") for q in ("p50", "p90", "p99")),
-                     several((stages.get(s, {}).get("p50_ms") for s in ("wait", "encode", "head", "reply")), 1),
-                     several((cores.get(p) for p in ("encoder", "head", "kafka", "client")), 2)))
-    return table(("offered", "answered", "p50 / p90 / p99 ms", "wait / encode / head / reply, p50 ms",
+    for name, file in results.files.items():
+        for one in [*file.get("uniform", ()), *file.get("mix", ())] if file["benchmark"] == "rates" else ():
+            stages, cores = one.get("stages", {}), one.get("cores", {})
+            rows.append((results.machine(name), f"{show(one['rate_per_s'])}/s", f"{show(one['throughput_per_s'])}/s",
+                         several(one.get(f"{q}_ms") for q in ("p50", "p90", "p99")),
+                         several((stages.get(s, {}).get("p50_ms") for s in ("wait", "encode", "head", "reply")), 1),
+                         several((cores.get(p) for p in ("encoder", "head", "kafka", "client")), 2)))
+    return table(("on", "offered", "answered", "p50 / p90 / p99 ms", "wait / encode / head / reply, p50 ms",
                   "cores: encoder / heads / broker / callers"), rows)

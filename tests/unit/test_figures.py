@@ -22,7 +22,7 @@ def test_every_table_stands_on_a_page():
 
 
 def test_a_new_result_changes_the_page(tmp_path):
-    (tmp_path / "heads.json").write_text(json.dumps({"throughput_per_s": 1_234.4, "p90_ms": 24.0}))
+    (tmp_path / "heads.json").write_text(json.dumps({"benchmark": "heads", "throughput_per_s": 1_234.4, "p90_ms": 24.0}))
     page = "before\n<!-- figures: heads -->\nan old figure\n<!-- figures end -->\nafter\n"
     new = filled(page, Results(tmp_path))
     assert "1,234/s" in new
@@ -39,5 +39,5 @@ def test_a_figure_that_was_not_measured_is_a_dash_and_no_goal_reached(tmp_path):
 
 
 def test_a_missed_goal_is_said_before_the_table(tmp_path):
-    (tmp_path / "repeated.json").write_text(json.dumps({"uniform": {"repeated_gain": 0.2}}))
+    (tmp_path / "repeated.json").write_text(json.dumps({"benchmark": "pipeline", "uniform": {"repeated_gain": 0.2}}))
     assert goals(Results(tmp_path)).startswith("Missed: 30 % repeated texts")
