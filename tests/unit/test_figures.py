@@ -22,7 +22,8 @@ def test_every_table_stands_on_a_page():
 
 
 def test_a_new_result_changes_the_page(tmp_path):
-    (tmp_path / "heads.json").write_text(json.dumps({"benchmark": "heads", "throughput_per_s": 1_234.4, "p90_ms": 24.0}))
+    result = {"benchmark": "heads", "throughput_per_s": 1_234.4, "p90_ms": 24.0}
+    (tmp_path / "heads.json").write_text(json.dumps(result))
     page = "before\n<!-- figures: heads -->\nan old figure\n<!-- figures end -->\nafter\n"
     new = filled(page, Results(tmp_path))
     assert "1,234/s" in new
