@@ -125,5 +125,5 @@ def rates(results: Results) -> str:
                          several(one.get(f"{q}_ms") for q in ("p50", "p90", "p99")),
                          several((stages.get(s, {}).get("p50_ms") for s in ("wait", "encode", "head", "reply")), 1),
                          several((cores.get(p) for p in ("encoder", "head", "kafka", "client")), 2)))
-    return table(("on", "offered", "answered", "p50 / p90 / p99 ms", "wait / encode / head / reply, p50 ms",
+    return table(("on", "offered", "replies", "p50 / p90 / p99 ms", "wait / encode / head / reply, p50 ms",
                   "cores: encoder / heads / broker / callers"), rows)
