@@ -24,7 +24,7 @@ def store_of(settings: Settings) -> HeadStore:
 
 
 async def announce(settings: Settings, manifest: HeadManifest) -> None:
-    """Put a stored version on the registry topic: from now on workers answer with it, and a trial is over."""
+    """Put a stored version on the registry topic: from now on workers score with it, and a trial is over."""
     record = HeadRecord(manifest.tenant, manifest.ring, manifest.version, manifest.space, manifest.sha256)
     await _send(settings, record.key, record.to_bytes())
 

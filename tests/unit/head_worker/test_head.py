@@ -64,7 +64,7 @@ def test_a_head_learns_intents_and_spans(trained):
         assert [(e.start, e.end) for e in s.entities] == [(e.start, e.end) for e in one.example.entities]
 
 
-def test_a_prediction_does_not_depend_on_its_batch_mates(trained):
+def test_a_prediction_does_not_depend_on_its_batch(trained):
     out, rows = trained
     head = load_head(out)
     together = head.predict([one.row for one in rows[:8]])
