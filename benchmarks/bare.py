@@ -87,7 +87,7 @@ def main() -> None:
     sys.stdin.readline()
     print(json.dumps(measured(work, args.lengths, args.seconds, args.heads, args.batch, args.seed)), flush=True)
     sys.stdout.flush()
-    os._exit(0)  # engines' own threads may take long to say goodbye
+    os._exit(0)  # engines' own threads may take long to end
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from topology.stream.records import Output
 
 RING = "bench"
 CORES = os.cpu_count() or 1
-ENCODERS = max(1, CORES // 2)  # each computes on two
+ENCODERS = CORES  # each computes on one
 WARM_S = 40.0
 CONFIG = """\
 prefix = "bench"

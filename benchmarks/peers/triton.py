@@ -4,7 +4,7 @@ Rules that keep it fair:
 - the `nvidia-pytriton` wheel carries the real tritonserver; nothing of it is changed;
 - tuned as its users would: two one-thread instances of one Python model, a maximum batch of 4, no queue delay, response
   cache off, gRPC; the engines are the fastest that its users would take (OpenVINO int8 by NNCF, ONNX Runtime int8);
-- its answers are an intent and its confidence: it is spared finding entities, a log, and replies that survive a crash;
+- its replies are an intent and its confidence: it is spared finding entities, a log, and replies that survive a crash;
 - the load comes from one asyncio process, as ours does, and is the same list of arrivals.
 """
 

@@ -21,7 +21,8 @@ ALLOWED = {
 DOORS = {
     "redis": {"topology/stream/replies.py", "topology/stream/embedding_cache.py", "topology/stream/redis_state.py"},
     "aiokafka": {
-        "topology/stream/kafka.py", "topology/stream/admin.py",
+        "topology/stream/kafka.py", "topology/stream/producer.py", "topology/stream/connection.py",
+        "topology/stream/codes.py", "topology/stream/fetched.py", "topology/stream/admin.py",
         "topology/stream/groups.py", "topology/stream/recent.py",
     },
     "py3langid": {"producers/language.py"},

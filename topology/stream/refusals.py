@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgpack
-
 from topology import wire
-from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, Overloaded
-from topology.stream.records import Outcome, Output, Record, Reply, dead_letter
+from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, MalformedRecord, Overloaded
+from topology.stream.outcomes import Outcome
+from topology.stream.records import Output, Record, Reply, dead_letter
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,8 @@ class Asker:
 def asker_of(value: bytes | None) -> Asker:
     """Whatever a record, even a malformed one, says about its caller."""
     try:
-        body = msgpack.unpackb(value or b"", raw=False)
-    except (ValueError, msgpack.UnpackException, RecursionError):
-        return Asker()
-    if not isinstance(body, dict):
+        body = wire.unpack_map("record", value)
+    except MalformedRecord:
         return Asker()
     texts = {name: body.get(name) for name in ("id", "tenant", "lang", "reply_to")}
     return Asker(**{n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS})
@@ -41,6 +38,7 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
     code = error.code if isinstance(error, HeadraceError) else "internal"
     known = isinstance(error, BadRecord | DeadlineExceeded | Overloaded)
     message = str(error) if known else "the worker failed on this record; it is in the dead letters"
+    message = message[:2_000].encode("utf-8", "backslashreplace").decode()  # it may quote half of a surrogate pair
     outputs = []
     if not isinstance(error, DeadlineExceeded | Overloaded):
         outputs.append(dead_letter(dead_letters, record, error))
@@ -48,10 +46,9 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
         return Outcome([record], outputs)
     answer = wire.encode(
         wire.Prediction(
-            asker.id, asker.tenant, ring, asker.lang, text="", error=code, message=message[:2_000],
+            asker.id, asker.tenant, ring, asker.lang, text="", error=code, message=message,
             retry_after_ms=error.retry_after_ms if isinstance(error, Overloaded) else 0,
         )
     )
-    outputs.append(Output(results, asker.tenant.encode(), answer))
-    flood = isinstance(error, Overloaded)
-    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)], hurried=not flood)
+    outputs.append(Output(results, asker.tenant.encode(), answer, optional=True))  # the reply tells the caller too
+    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)])
