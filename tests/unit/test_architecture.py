@@ -39,16 +39,10 @@ NOT_PACING = {
 }
 STRAY_PACING = {  # to become empty: their place is topology/pacing.py
     "topology/stream/admin.py": {"CONNECT_S"},
-    "topology/stream/delivery.py": {"UNHURRIED_S"},
     "topology/stream/embedding_cache.py": {"PATIENCE_S", "WRITING_S", "REST_S", "TTL_S"},
-    "topology/stream/kafka.py": {"CONNECT_S"},
     "topology/stream/replies.py": {"ERROR_TTL_S", "RETRY_S"},
     "producers/client.py": {"LAST_LOOK_S", "PAUSE_S", "MOST_PAUSE_S", "KEPT_S", "LOOKED_EVERY_S"},
     "producers/outbox.py": {"PACE_S", "MOST_PACE_S"},
-    "encoder_worker/__main__.py": {"GPU_SWITCH_S"},
-    "encoder_worker/cost.py": {"HOLD_S", "SHARED_S", "PART_S", "WAKING_S"},
-    "encoder_worker/worker.py": {"GPU_HOLD_S"},
-    "head_worker/cache.py": {"REFUSED_S"},
 }
 
 

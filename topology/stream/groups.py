@@ -16,8 +16,11 @@ from aiokafka.errors import KafkaError, for_code
 from topology.errors import Unavailable
 from topology.pacing import PACING
 from topology.settings import Broker
+from topology.stream import fetched
+from topology.stream.connection import told
 
 FETCH_BYTES = 1 << 16  # a fetch asks whether there is a record, not for all of them
+fetched.install()  # a record that cannot be read stops no look
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,8 @@ async def asking(broker: Broker) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise Unavailable(f"the broker at {broker.bootstrap} did not answer in {PACING.status_s:g} s") from error
-    except (KafkaError, OSError) as error:
-        raise Unavailable(f"the broker at {broker.bootstrap} does not answer: {error}") from error
+    except KafkaError as error:
+        raise told(error, f"the broker at {broker.bootstrap} does not answer") from error
 
 
 async def close(*closing: Awaitable[object]) -> None:
