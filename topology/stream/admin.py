@@ -42,7 +42,7 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
         old = [spec for spec in specs if spec.name in there]
         differences = await _differences(admin, old, settings) if old else {}
     except KafkaError as error:
-        raise Unavailable(f"the broker refused: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"the broker refused: {error}") from error
     finally:
         await admin.close()
     reports = [TopicReport(s.name, created=False, differences=tuple(differences[s.name])) for s in old]

@@ -54,7 +54,7 @@ def told(error: KafkaError, what: str) -> HeadraceError:
             f"the broker refuses this machine's time, {now}: it differs from the broker's by more than the topic's "
             "message.timestamp.after.max.ms (1 h by default) or message.timestamp.before.max.ms; set the clock"
         )
-    because = f"{type(error).__name__}: {error}"
+    because = str(error)  # it begins with the name of its class
     if fate_of(error) is Fate.CONFIGURATION:
         return Misconfigured(f"the broker refuses this client: {because}")
     return Unavailable(f"{what}: {because}")
