@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from infra.stack import kafka
 from infra.stack.embedded import start_redis
 from infra.stack.supervise import Supervisor
+from infra.status import Seen, troubles
 from tests.built import needs_redis
 from topology import addresses, topics
 from topology.encoders import cache_dir
@@ -126,3 +128,32 @@ async def test_a_position_that_only_transaction_markers_keep_from_the_end_has_no
     first, second, *_ = seen.partitions
     assert (first.committed, first.end, first.lag) == (1, 4, 0)  # marker, aborted record, its marker
     assert (second.committed, second.end, second.lag) == (0, 2, 2)
+
+
+async def test_a_position_outside_of_its_log_is_told_on_either_side(system):
+    settings = system[1]
+    topic, group = topics.utterances("headrace", "en", "backfill"), topics.encoder_group("headrace", "en", "backfill")
+    producer = AIOKafkaProducer(bootstrap_servers=settings.broker.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.bootstrap)
+    consumer = GroupConsumer(settings.broker, topic, group)
+    await producer.start()
+    for number in range(5):
+        await producer.send_and_wait(topic, b"%d" % number, partition=0)
+    await producer.stop()
+    await consumer.start(Rebalances())
+    try:
+        async with asyncio.timeout(60):
+            while not await consumer.take(10, wait_ms=100):
+                pass
+        await consumer.commit({(topic, 0): 1, (topic, 1): 9})
+    finally:
+        await consumer.stop()
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=3)})
+    await admin.close()
+    (seen,) = await read_groups(settings.broker, {group: topic})
+    first, second, _ = seen.partitions
+    assert (first.committed, first.start, first.end, first.lag) == (1, 3, 5, 2)
+    assert (second.committed, second.end, second.lag) == (9, 0, 0)
+    told = troubles(settings, Seen(0.0, groups=(seen,), heads={"en": 1}))
+    assert [("were deleted" in one, "beyond the end" in one) for one in told] == [(True, False), (False, True)]
