@@ -65,8 +65,14 @@ def readable(text: str) -> str:
     return _RUN.sub(lambda run: "|" * len(run.group()), text[:end])
 
 
+def is_known(lang: str) -> bool:
+    """Whether dateparser has tables of a language."""
+    order = importlib.import_module("dateparser.data.languages_info").language_order
+    return lang in order
+
+
 def warm_up(lang: str) -> None:
-    """Load what texts of a language need; a language that the libraries do not know needs nothing."""
+    """Load what texts of a language need."""
     try:
         find("pay $5.20 for three tickets tomorrow at 5 pm, 3/4/2027, in 20 minutes", lang, 0, SYSTEM_ENTITIES)
     except Exception:  # whatever a library says of a language
