@@ -155,7 +155,7 @@ class GroupConsumer(_Consumer):
 
     def __init__(self, broker: Broker, topic: str, group: str, instance: str = "") -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]{0,249}", instance):
-            raise Misconfigured(f"instance name {instance!r}: letters, digits, dots, dashes and underscores, 249 at most")
+            raise Misconfigured(f"instance name {instance!r}: at most 249 letters, digits, dots, dashes, underscores")
         self._instance = "" if broker.kind == "embedded" else instance
         self._names: list[tuple[str, float]] = []  # that the group has given this member, and when
         self._most_names = random.randint(3, 8)  # of two processes under one name, not both are to end

@@ -94,6 +94,7 @@ class Producer:
                     return self._failed([one for some in writing.result() for one in some])
             finally:
                 writing.cancel()
+                writing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
             log.warning("a topic has fewer partitions than it had; its records are placed anew")
             await self._anew()
 
