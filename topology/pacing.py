@@ -28,6 +28,7 @@ class Pacing:
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
 
     # Kafka: clients
+    admin_connect_s: float = 60.0  # that a cluster may take to accept who creates its topics: it may just be starting
     metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
     look_s: float = 1.0  # without an acknowledgement, then the producer looks whether the partition is still there
     send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
