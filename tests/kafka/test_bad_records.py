@@ -1,6 +1,7 @@
 """Records that any client can write, on Apache Kafka: none stops a partition, none is lost without a word."""
 
 import asyncio
+import dataclasses
 import signal
 import struct
 import time
@@ -46,11 +47,16 @@ def broker(running):
 
 
 @pytest.fixture
-def news_each_second():
-    before = PACING.metadata_max_age_s
-    object.__setattr__(PACING, "metadata_max_age_s", 1.0)
-    yield
-    object.__setattr__(PACING, "metadata_max_age_s", before)
+def pacing():
+    """Set fields of PACING for a test."""
+    before = dataclasses.asdict(PACING)
+
+    def put(**fields):
+        for name, value in fields.items():
+            object.__setattr__(PACING, name, value)
+
+    yield put
+    put(**before)
 
 
 @pytest.fixture
@@ -271,8 +277,9 @@ async def test_an_aborted_transaction_is_neither_read_nor_waited_for(broker, top
 
 
 async def test_a_topic_made_anew_with_fewer_partitions_is_written_and_read_again(
-    broker, topic, admin, news_each_second, caplog
+    broker, topic, admin, pacing, caplog
 ):
+    pacing(metadata_max_age_s=1.0)
     await admin.delete_topics([topic])
     await admin.create_topics([NewTopic(f"{topic}-b", 6, 1)])
     topic, seen = f"{topic}-b", Seen()
@@ -368,6 +375,31 @@ async def test_clients_stop_within_a_bound_while_the_broker_is_frozen(running, t
         child.send_signal(signal.SIGCONT)
         sending.cancel()
         await asyncio.gather(sending, taking, return_exceptions=True)
+
+
+async def test_a_cluster_that_answers_nothing_is_given_up_and_written_to_again_when_it_is_back(running, topic, pacing):
+    pacing(metadata_max_age_s=0.3, away_s=2.0, send_s=2.0)
+    broker, supervisor = running
+    producer, consumer = Producer(broker), GroupConsumer(broker, topic, f"g-{topic}")
+    await producer.start()
+    await consumer.start(Rebalances())
+    await consumer.take(100, wait_ms=100)
+    child = supervisor.children[0].process
+    child.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable, match="acknowledged no write within 2 s"):
+            await producer.send([Output(topic, None, b"x")])
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable, match="no broker of the Kafka cluster has answered"):
+                while True:
+                    await consumer.take(100, wait_ms=100)
+    finally:
+        child.send_signal(signal.SIGCONT)
+    pacing(send_s=60.0)
+    assert await producer.send([Output(topic, None, b"after")]) == []
+    await consumer.stop()
+    await producer.stop()
+    assert b"after" in [r.value for r in await read(broker, topic)]
 
 
 async def test_a_topic_that_is_not_there_is_named(broker):

@@ -89,7 +89,8 @@ class _Consumer:
             for partition, offset in error.args[0].items():
                 await self._jumped(partition, offset)
         except KafkaError as error:
-            if fate_of(error) is not Fate.MOMENT:
+            # Between joining and syncing; `GroupConsumer` counts how often this member was fenced.
+            if fate_of(error) is not Fate.MOMENT and "FencedInstanceId" not in str(error):
                 raise told(error, "reading from the broker failed") from error
             log.warning("reading goes on after %s: %s", type(error).__name__, error)
         else:
