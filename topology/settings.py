@@ -24,7 +24,7 @@ class Broker:
     brokers: int = 1
     idempotence: bool = True
     fetch_max_wait_ms: int = 500
-    session_timeout_ms: int = 10_000
+    session_timeout_ms: int = 6_000  # a killed worker's partitions stand still so long; brokers allow no less than 6 s
     rebalance_timeout_ms: int = 30_000
 
 
