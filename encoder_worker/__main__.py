@@ -81,7 +81,7 @@ def build(settings: Settings, ring: Ring, lane: topics.Lane) -> tuple[EncoderWor
     cache = None
     if settings.cache.enabled:
         version = f"{space}-{engine.precision}"
-        cache = EmbeddingCache(settings.redis, settings.cache, settings.prefix, ring.name, version)
+        cache = EmbeddingCache(settings.redis, settings.cache, settings.prefix, ring.name, version, engine.hidden)
     worker = EncoderWorker(settings, ring, engine, tokenizer, space, cache, lane)
     worker.warm_up()
     if engine.in_loop:

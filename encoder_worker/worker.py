@@ -17,7 +17,7 @@ from encoder_worker.compute import Batch, Computed, Shared, compute
 from encoder_worker.cost import HOLD_S, PART_S, SHARED_S, CostModel
 from encoder_worker.engine import Encoded, Engine
 from encoder_worker.tokens import Row, Tokenizer
-from topology import cells, topics, wire
+from topology import cells, keys, topics, wire
 from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, Overloaded, TextTooLong
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
@@ -244,6 +244,7 @@ class EncoderWorker:
         utterance = wire.decode(wire.Utterance, record.value)
         if not utterance.id or not utterance.tenant or not utterance.text.strip():
             raise MalformedRecord("Utterance: id, tenant and text must not be empty")
+        keys.check_reply_stream(self._settings.prefix, utterance.reply_to)
         if len(utterance.text) > self._settings.limits.max_chars:
             raise TextTooLong(f"{len(utterance.text)} characters, the limit is {self._settings.limits.max_chars}")
         if self._lane == "live" and utterance.deadline_us < received_us:

@@ -33,13 +33,19 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer to a caller. `stream`: the caller's reply stream, empty where none waits."""
+class OutgoingReply:
+    """One reply on its way to a caller.
+
+    `stream`: the caller's reply stream, empty where none waits. `digest`: `keys.request_digest` of what was asked,
+    empty where a record did not tell.
+    """
 
     stream: str
+    tenant: str
     request_id: str
     value: bytes
     ok: bool
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Outcome:
 
     done: Sequence[Record]
     outputs: Sequence[Output] = ()
-    replies: Sequence[Reply] = ()
+    replies: Sequence[OutgoingReply] = ()
     later: Sequence[Record] = ()
     until: Awaitable[object] | None = None
     hurried: bool = True

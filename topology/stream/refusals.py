@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import msgpack
 
-from topology import wire
+from topology import keys, wire
 from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, Overloaded
-from topology.stream.records import Outcome, Output, Record, Reply, dead_letter
+from topology.stream.records import Outcome, OutgoingReply, Output, Record, dead_letter
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Asker:
     tenant: str = ""
     lang: str = ""
     reply_to: str = ""
+    text: str = ""
 
 
 def asker_of(value: bytes | None) -> Asker:
@@ -30,7 +31,9 @@ def asker_of(value: bytes | None) -> Asker:
     if not isinstance(body, dict):
         return Asker()
     texts = {name: body.get(name) for name in ("id", "tenant", "lang", "reply_to")}
-    return Asker(**{n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS})
+    known = {n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS}
+    text = body.get("text")
+    return Asker(**known, text=text if isinstance(text, str) else "")
 
 
 def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: str, dead_letters: str) -> Outcome:
@@ -54,4 +57,6 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
     )
     outputs.append(Output(results, asker.tenant.encode(), answer))
     flood = isinstance(error, Overloaded)
-    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)], hurried=not flood)
+    digest = keys.request_digest(asker.text, asker.lang) if asker.text else ""
+    reply = OutgoingReply(asker.reply_to, asker.tenant, asker.id, answer, ok=False, digest=digest)
+    return Outcome([record], outputs, [reply], hurried=not flood)
