@@ -220,12 +220,20 @@ class Headrace:
                     async with asyncio.timeout_at(ends_s - self._pacing.last_look_s):
                         outcome = await asyncio.shield(call.arrived)
                 except TimeoutError:
-                    for id, value in (await self._replies.values([call.id])).items():
-                        self._hear(id, value)
+                    await self._look(call)
                     outcome = await asyncio.shield(call.arrived)
         if isinstance(outcome, HeadraceError):
             raise outcome
         return outcome
+
+    async def _look(self, call: Call) -> None:
+        """Read the reply key, in case the stream was late or trimmed."""
+        try:
+            found = await self._replies.values([call.id])
+        except Unavailable as error:
+            raise self._late(call) from error
+        for id, value in found.items():
+            self._hear(id, value)
 
     def _late(self, call: Call) -> HeadraceError:
         """What to tell a caller whose time is over."""

@@ -48,12 +48,15 @@ class Outbox:
         self._began_s = time.monotonic()
 
     async def _send(self, batch: list[tuple[Output, asyncio.Future[None]]]) -> None:
-        error: Exception | None = None
+        failed: Exception | None = None
+        refused: dict[int, Exception] = {}
         try:
-            await self._producer.send([output for output, _ in batch])
+            for one in await self._producer.send([output for output, _ in batch]):
+                refused[id(one.output)] = one.error
         except Exception as caught:
-            error = caught
-        for _, acknowledged in batch:
+            failed = caught
+        for output, acknowledged in batch:
+            error = failed or refused.get(id(output))
             if acknowledged.done():
                 continue  # its caller gave up waiting
             if error is None:

@@ -27,7 +27,6 @@ class Pacing:
     reply_kept_s: float = 120.0  # a reply that nobody asks for is forgotten after so long: memory against late askers
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
     swept_every_s: float = 5.0  # that often replies to forget are looked for: memory against a look at all that wait
-    close_s: float = 3.0  # that each connection's closing may take: what is unsent then is given up
 
     # Redis
     redis_connections: int = 32  # of one client; calls beyond wait their turn here and not in Redis
@@ -47,6 +46,19 @@ class Pacing:
     cache_rest_s: float = 5.0  # for so long
     cache_kept_s: int = 86_400  # that a ring's cached embeddings outlive their last write
     cache_entry_bytes: int = 12_288  # an utterance of 15 tokens: what a slot is reckoned at
+
+    # Kafka: clients
+    metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
+    send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
+    away_s: float = 30.0  # without any news of the cluster, then a consumer gives up and its process starts anew
+    close_s: float = 2.0  # that a client of Kafka or Redis may take to disconnect: what it holds then is repeated
+    stop_s: float = 6.0  # after SIGTERM to finish what is in hand; the rest is repeated by the next owner
+
+    # Kafka: records
+    dead_value_bytes: int = 256 << 10  # kept of a dead letter's value: evidence, against topics with small records
+    dead_header_bytes: int = 32 << 10  # kept of a dead letter's own headers
+    dead_key_bytes: int = 4 << 10  # kept of a dead letter's key
+    max_batch_bytes: int = 64 << 20  # that a fetched batch may unpack to: a small batch of zeros unpacks to gigabytes
 
 
 PACING = Pacing()

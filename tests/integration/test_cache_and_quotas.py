@@ -15,8 +15,9 @@ from tests.built import needs_kernels, needs_redis
 from tests.small import example, small_stack
 from topology import keys
 from topology.errors import Overloaded, UnknownTenant
+from topology.pacing import PACING
 from topology.settings import Cache
-from topology.stream.embedding_cache import SLOW_IN_A_ROW, CachedEmbedding, EmbeddingCache
+from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 
 pytestmark = [pytest.mark.integration, needs_kernels, needs_redis]
 QUOTAS = """
@@ -119,7 +120,7 @@ async def test_a_redis_that_does_not_answer_is_a_miss_and_is_left_alone(running)
     port = server.sockets[0].getsockname()[1]
     cache = cache_at(running[0], f"redis://127.0.0.1:{port}/0")
     begin = asyncio.get_running_loop().time()
-    for _ in range(SLOW_IN_A_ROW):
+    for _ in range(PACING.cache_slow_calls):
         assert cache._rests_until == 0  # one slow answer is no reason to stop asking
         assert await cache.get(["a"]) == {}
     assert cache._rests_until > 0

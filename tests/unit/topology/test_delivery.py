@@ -4,7 +4,7 @@ import asyncio
 
 from topology.stream import delivery
 from topology.stream.delivery import Company, Delivery, Progress
-from topology.stream.records import Outcome, Output, Record, Reply
+from topology.stream.records import Outcome, OutgoingReply, Output, Record
 
 
 class Written:
@@ -51,8 +51,8 @@ class Bench:
     def comes_out(self, offset, outputs=1, replies=1, hurried=True):
         record = Record("t", 0, offset, None, b"")
         self.delivery.add(Outcome(
-            [record], [Output("o", None, b"%d" % offset)] * outputs, [Reply("", str(offset), b"", True)] * replies,
-            hurried=hurried,
+            [record], [Output("o", None, b"%d" % offset)] * outputs,
+            [OutgoingReply("", "acme", str(offset), b"", True)] * replies, hurried=hurried,
         ))
 
     async def until(self, state):
