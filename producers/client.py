@@ -23,7 +23,6 @@ from topology.stream.records import Output
 
 if TYPE_CHECKING:
     from producers.outbox import Outbox
-    from topology.stream.kafka import Producer
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Headrace:
     async def __aenter__(self) -> Headrace:
         """Connect to Kafka and Redis. Raises: Unavailable, naming what is away; Misconfigured."""
         from producers.outbox import Outbox
-        from topology.stream.kafka import Producer
+        from topology.stream.producer import Producer
 
         ends_s = asyncio.get_running_loop().time() + self._settings.limits.deadline_s
         self._closing.push_async_callback(self._replies.close)
@@ -60,7 +59,7 @@ class Headrace:
             async with in_time(ends_s, lambda: Unavailable(self._replies.away or "Redis does not answer")):
                 await self._replies.ping()
             producer = Producer(self._settings.broker)
-            self._closing.push_async_callback(self._stop, producer)
+            self._closing.push_async_callback(producer.stop)
             async with in_time(ends_s, lambda: Unavailable(self._broker_away())):
                 await producer.start()
         except BaseException:
@@ -280,13 +279,6 @@ class Headrace:
         except MalformedRecord as error:
             log.error("the reply to %r cannot be read: %s", id, error)
             call.answer(error)
-
-    async def _stop(self, producer: Producer) -> None:
-        try:
-            async with asyncio.timeout(self._pacing.close_s):
-                await producer.stop()
-        except (HeadraceError, TimeoutError) as error:
-            log.warning("Kafka was left without a goodbye: %s", str(error) or type(error).__name__)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

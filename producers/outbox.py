@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from topology.pacing import PACING, Pacing
-from topology.stream.kafka import Producer
+from topology.stream.producer import Producer
 from topology.stream.records import Output
 
 
