@@ -213,14 +213,14 @@ class Headrace:
 
     async def _reply(self, call: Call, ends_s: float) -> Reply:
         """What the call is answered with. Raises: its error, or what `_late` makes."""
+        last_look_s = ends_s - self._pacing.last_look_s - asyncio.get_running_loop().time()
         with self._calls.held(call):
-            async with in_time(ends_s, lambda: self._late(call)):
-                try:
-                    async with asyncio.timeout_at(ends_s - self._pacing.last_look_s):
-                        outcome = await asyncio.shield(call.arrived)
-                except TimeoutError:
+            await asyncio.wait([call.arrived], timeout=max(0.0, last_look_s))
+            if not call.arrived.done():
+                async with in_time(ends_s, lambda: self._late(call)):
                     await self._look(call)
-                    outcome = await asyncio.shield(call.arrived)
+                    await asyncio.shield(call.arrived)
+        outcome = call.arrived.result()
         if isinstance(outcome, HeadraceError):
             raise outcome
         return outcome
