@@ -461,6 +461,30 @@ async def test_a_redis_that_does_not_let_us_in_is_a_matter_of_configuration(own_
         await own_place.redis.execute_command("ACL SETUSER default +@all")
 
 
+@pytest.mark.parametrize("rule", ["-xadd", "-set", "-smembers", "resetkeys ~p:reply:* ~p:waiters:* ~p:claim:*"])
+async def test_a_right_that_is_missing_inside_a_script_is_a_matter_of_configuration(own_place, rule):
+    writer = own_place.writer(BRIEF)
+    await own_place.redis.execute_command("ACL", "SETUSER", "default", *rule.split())
+    with pytest.raises(Misconfigured):
+        await asyncio.wait_for(writer.write([good("x"), good("y")]), 10)
+    await own_place.redis.execute_command("ACL", "SETUSER", "default", "+@all", "~*")
+
+
+async def test_a_reply_that_is_too_large_for_redis_is_refused_alone(own_place):
+    await own_place.redis.config_set("proto-max-bulk-len", str(1 << 20))
+    writer, reader = own_place.writer(BRIEF), own_place.reader()
+    large = replace(good("large"), value=b"x" * (2 << 20))
+    refused = await asyncio.wait_for(writer.write([good("before"), large, good("after")]), 20)
+    assert [one.reply for one in refused] == [large]
+    assert [id for (_, id), _ in await arrived(reader, 2)] == ["before", "after"]
+
+
+async def test_two_clients_on_one_stream_both_read_all_of_it(place):
+    writer, one, other = place.writer(), place.reader(), place.reader()
+    await writer.write([good("x"), good("y")])
+    assert await arrived(one, 2) == await arrived(other, 2)
+
+
 async def test_three_hundred_at_once_share_a_few_connections(place):
     reader = place.reader()
     claims = await asyncio.gather(*(reader.claim(("acme", f"{i}"), "d", 1, 2) for i in range(300)))
