@@ -53,3 +53,8 @@ def request_digest(text: str, lang: str) -> str:
 
 def _owner(tenant: str) -> str:
     return tenant.replace("%", "%25").replace(":", "%3A")
+
+
+def status(prefix: str) -> str:
+    """Written and forgotten by `headrace status`, to see whether Redis takes writes."""
+    return f"{prefix}:status"

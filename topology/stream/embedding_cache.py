@@ -81,7 +81,7 @@ class EmbeddingCache:
         found = {}
         for text, digest, value in zip(texts, digests, values, strict=True):
             if value is not None and value[:DIGEST] == digest:
-                embedding = _read(value[DIGEST:], text)
+                embedding = _cached(value[DIGEST:], text)
                 if embedding is not None and self._hidden in (0, embedding.hidden):
                     found[text] = embedding
         self.hits += len(found)
@@ -130,7 +130,7 @@ class EmbeddingCache:
         await close(self._pacing.close_s, self._redis.aclose)
 
 
-def _read(value: Any, text: str) -> CachedEmbedding | None:
+def _cached(value: Any, text: str) -> CachedEmbedding | None:
     """The embedding that a slot holds; None where anything of it is not what an encoder writes for `text`."""
     try:
         tokens, hidden, data, scales, offsets, truncated = msgpack.unpackb(value)

@@ -56,7 +56,8 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 class _Consumer:
     """What both kinds of consumer share: settings, and what an error while reading means."""
 
-    def __init__(self, broker: Broker, group: str | None, offset_reset: str, **more: Any) -> None:
+    def __init__(self, broker: Broker, topic: str, group: str | None, offset_reset: str, **more: Any) -> None:
+        self._topic = topic
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=broker.bootstrap,
             group_id=group,
@@ -68,7 +69,8 @@ class _Consumer:
             metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
             **more,
         )
-        self._news, self._looked_s, self._quiet_s = 0, 0.0, 0.0
+        self._heard_ms, self._looked_s, self._quiet_s = 0, 0.0, 0.0
+        self._counts: tuple[int, ...] = ()
         self.records_lost = 0  # deleted by the broker before they were read
 
     async def _taken(self, wait_ms: int, max_records: int | None = None) -> list[Record]:
@@ -114,12 +116,24 @@ class _Consumer:
 
         aiokafka asks only brokers that it knows; a process that starts anew asks the bootstrap addresses.
         """
-        news, now = self._consumer._client.cluster._last_successful_refresh_ms, time.monotonic()
+        cluster, now = self._consumer._client.cluster, time.monotonic()
+        heard = cluster._last_successful_refresh_ms != self._heard_ms
         # A second at most for each look: a process that was stopped for a minute has not listened for a minute.
-        self._quiet_s = 0.0 if news != self._news else self._quiet_s + min(1.0, now - self._looked_s)
-        self._news, self._looked_s = news, now
+        self._quiet_s = 0.0 if heard else self._quiet_s + min(1.0, now - self._looked_s)
+        self._heard_ms, self._looked_s = cluster._last_successful_refresh_ms, now
         if self._quiet_s > PACING.away_s:
             raise Unavailable(f"no broker of the Kafka cluster has answered for {PACING.away_s:.0f} s")
+        if heard:
+            self._count_partitions(len(cluster.partitions_for_topic(self._topic) or ()))
+
+    def _count_partitions(self, count: int) -> None:
+        before, self._counts = self._counts, (*self._counts, count)[-3:]
+        if len(before) == 3 and before[0] != before[1] == before[2] == count:  # one broker alone may be behind
+            self._recounted(before[0], count)
+
+    def _recounted(self, before: int, count: int) -> None:
+        """Once where the topic has another number of partitions than it had: deleted, made anew, or grown."""
+        log.warning("topic %s has %d partitions now, it had %d", self._topic, count, before)
 
     async def stop(self) -> None:
         """Leave the group if there is one, and disconnect, within `PACING.close_s`; never raises."""
@@ -134,10 +148,10 @@ class GroupConsumer(_Consumer):
     """
 
     def __init__(self, broker: Broker, topic: str, group: str, instance: str = "") -> None:
-        self._topic, self._instance = topic, "" if broker.kind == "embedded" else instance
+        self._instance = "" if broker.kind == "embedded" else instance
         self.rebalance_s = rebalance_ms(broker) / 1_000
         super().__init__(
-            broker, group, "none",
+            broker, topic, group, "none",
             session_timeout_ms=broker.session_timeout_ms,
             heartbeat_interval_ms=max(500, broker.session_timeout_ms // 10),
             rebalance_timeout_ms=rebalance_ms(broker),
@@ -173,8 +187,7 @@ class TopicReader(_Consumer):
     """Reads one topic whole, without a group: first what is there, then what comes."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
-        self._topic = topic
-        super().__init__(broker, None, "earliest")
+        super().__init__(broker, topic, None, "earliest")
 
     async def start(self) -> None:
         """Connect and take every partition from its beginning. Raises: Unavailable after 30 s."""
@@ -207,6 +220,9 @@ class TopicReader(_Consumer):
             raise told(error, "reading from the broker failed") from error
         return found
 
+    def _recounted(self, before: int, count: int) -> None:
+        raise Unavailable(f"topic {self._topic!r} has {count} partitions now, it had {before}: it is read from anew")
+
     async def take(self, wait_ms: int) -> list[Record]:
         """What came meanwhile; after `wait_ms` perhaps nothing. Raises: Unavailable, Misconfigured."""
         return await self._taken(wait_ms)
@@ -224,5 +240,9 @@ def fetch_wait_ms(broker: Broker) -> int:
 
 def _record(message: Any) -> Record:
     unreadable = str(message.checksum) if isinstance(message.checksum, fetched.Unreadable) else ""
+    value = message.value
+    if value is not None and len(value) > PACING.max_record_bytes:
+        unreadable = unreadable or f"a value of {len(value)} bytes; at most {PACING.max_record_bytes} are read"
+        value = value[: PACING.dead_value_bytes]
     headers = tuple(message.headers)
-    return Record(message.topic, message.partition, message.offset, message.key, message.value, headers, unreadable)
+    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable)

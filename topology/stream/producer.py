@@ -6,12 +6,13 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from aiokafka.protocol.produce import ProduceRequest
 
 from topology.errors import HeadraceError, OutputRefused, Unavailable
 from topology.pacing import PACING
@@ -40,13 +41,14 @@ class Producer:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self.on_request_left: Callable[[], None] = lambda: None  # a request with outputs is in its socket
         self._producer = self._new(broker.idempotence and broker.kind != "embedded")
         self._turn = random.randrange(1 << 16)
         self._batch_bytes: dict[str, int] = {}
         self.lost = 0  # optional outputs (dead letters, error results) that the broker refused for good
 
     def _new(self, idempotent: bool) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             bootstrap_servers=self._broker.bootstrap,
             acks="all",
             enable_idempotence=idempotent,
@@ -55,6 +57,19 @@ class Producer:
             metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
             linger_ms=0,
         )
+        producer.client.send = self._noting(producer.client.send)
+        return producer
+
+    def _noting(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """aiokafka's `client.send`, which also says when a request with outputs has left."""
+
+        async def noted(node: int, request: Any, **options: Any) -> Any:
+            if isinstance(request, ProduceRequest):
+                # On an open connection it writes before it first waits, and what is called soon runs when it waits.
+                asyncio.get_running_loop().call_soon(lambda: self.on_request_left())
+            return await send(node, request, **options)
+
+        return noted
 
     async def start(self) -> None:
         """Connect. Raises: Unavailable after 30 s."""
@@ -71,7 +86,7 @@ class Producer:
             return []
         try:
             async with asyncio.timeout(PACING.send_s):
-                failed = await self._send(outputs)
+                failed = await self._sent(outputs)
         except KafkaError as error:
             raise told(error, "the broker took no write") from error
         except TimeoutError as error:
@@ -83,20 +98,41 @@ class Producer:
         await self._anew()
         return await self._one_by_one([output for some, _ in failed for output in some])
 
-    async def _send(self, outputs: Sequence[Output]) -> list[Failed]:
+    async def _sent(self, outputs: Sequence[Output]) -> list[Failed]:
+        while True:
+            placed = await self._placed(outputs)
+            writing = asyncio.gather(*[self._write(place, some) for place, some in placed.items()])
+            try:
+                while not (await asyncio.wait([writing], timeout=PACING.look_s))[0] and self._there(placed):
+                    pass
+                if writing.done():
+                    return self._failed([one for some in writing.result() for one in some])
+            finally:
+                writing.cancel()
+            log.warning("a topic has fewer partitions than it had; its records are placed anew")
+            await self._anew()
+
+    def _there(self, placed: Iterable[TopicPartition]) -> bool:
+        """Whether all these partitions are. aiokafka waits for ever for one that went with its topic."""
+        cluster = self._producer.client.cluster
+        return all(place.partition in (cluster.partitions_for_topic(place.topic) or ()) for place in placed)
+
+    async def _placed(self, outputs: Sequence[Output]) -> dict[TopicPartition, list[Output]]:
         placed: dict[TopicPartition, list[Output]] = {}
         for topic in {o.topic for o in outputs}:
             partitions = sorted(await self._producer.partitions_for(topic))
             available = sorted(self._producer.client.cluster.available_partitions_for_topic(topic) or partitions)
             for partition, some in self._place([o for o in outputs if o.topic == topic], partitions, available):
                 placed.setdefault(TopicPartition(topic, partition), []).extend(some)
-        written = await asyncio.gather(*[self._write(place, some) for place, some in placed.items()])
-        failed = [one for some in written for one in some]
-        for refused, error in failed:
+        return placed
+
+    def _failed(self, failed: list[Failed]) -> list[Failed]:
+        """What to try one by one. Raises: KafkaError, where it was no fault of the records."""
+        for some, error in failed:
             if fate_of(error) is not Fate.RECORD and type(error).__name__ not in OUT_OF_SEQUENCE:
                 raise error
-            if len(refused) > 1 and fate_of(error) is Fate.RECORD:  # perhaps the topic takes smaller batches
-                topic = refused[0].topic
+            if len(some) > 1 and fate_of(error) is Fate.RECORD:  # perhaps the topic takes smaller batches than ours
+                topic = some[0].topic
                 self._batch_bytes[topic] = max(1 << 14, self._batch_bytes.get(topic, MAX_BATCH_BYTES) // 2)
         return failed
 
@@ -202,6 +238,11 @@ def _origin(letter: Output) -> str:
     return "{topic}[{partition}]@{offset}".format(
         **{name: where.get(f"__connect.errors.{name}", "?") for name in ("topic", "partition", "offset")}
     )
+
+
+def partition_of(key: bytes, count: int) -> int:
+    """The partition of a keyed record on a topic of `count`, as Java's client has it."""
+    return _hash(key) % count
 
 
 @functools.lru_cache(65_536)  # murmur2 in Python takes 2 to 5 µs for a tenant's name

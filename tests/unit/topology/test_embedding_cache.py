@@ -6,7 +6,7 @@ import pytest
 
 from topology.pacing import PACING
 from topology.settings import Cache, Redis
-from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache, _read
+from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache, _cached
 
 
 async def test_calls_that_were_under_way_when_the_rest_began_neither_prolong_nor_repeat_it():
@@ -31,8 +31,8 @@ TEXT = "lights off"
 GOOD = (2, 3, b"\1" * 6, np.ones(2, "<f4").tobytes(), np.array([[0, 6], [7, 10]], "<i4").tobytes(), False)
 
 
-def test_what_an_encoder_wrote_is_read():
-    assert _read(msgpack.packb(GOOD), TEXT) == CachedEmbedding(*GOOD)
+def test_what_an_encoder_wrote_is_cached():
+    assert _cached(msgpack.packb(GOOD), TEXT) == CachedEmbedding(*GOOD)
 
 
 @pytest.mark.parametrize("place,value", [
@@ -42,7 +42,7 @@ def test_what_an_encoder_wrote_is_read():
     (4, np.array([[-1, 6], [7, 10]], "<i4").tobytes()), (5, 1), (5, None),
 ])
 def test_a_value_of_which_one_part_is_wrong_is_a_miss(place, value):
-    assert _read(msgpack.packb([*GOOD[:place], value, *GOOD[place + 1:]]), TEXT) is None
+    assert _cached(msgpack.packb([*GOOD[:place], value, *GOOD[place + 1:]]), TEXT) is None
 
 
 @pytest.mark.parametrize("value", [
@@ -51,4 +51,4 @@ def test_a_value_of_which_one_part_is_wrong_is_a_miss(place, value):
     msgpack.packb("\ud800", unicode_errors="surrogatepass"), None, 7,
 ])
 def test_bytes_that_are_no_embedding_are_a_miss(value):
-    assert _read(value, TEXT) is None
+    assert _cached(value, TEXT) is None
