@@ -56,6 +56,7 @@ class Pacing:
     redis_connections: int = 32  # of one client; calls beyond wait their turn here and not in Redis
     redis_attempt_s: float = 5.0  # that one call may take before it is tried anew: a slow Redis against a frozen one
     redis_pause_s: float = 0.2  # between two attempts: load on a Redis that comes back against later replies
+    max_redis_pause_s: float = 1.0  # the same for clients, whose pauses double: hundreds may wait for one Redis
     reply_retry_s: float = 30.0  # that a worker tries to write a reply before it exits: longer hides an outage
     reply_block_s: float = 2.0  # that one read of the reply stream waits: fewer reads; a dead connection is seen later
     reply_stream_length: int = 20_000  # replies kept for a client that does not read: memory against lost replies

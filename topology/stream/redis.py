@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, RedisError
+from redis.exceptions import ConnectionError, MasterDownError, ReadOnlyError, RedisError
 
 from topology.errors import BadRecord, HeadraceError, Misconfigured, Unavailable
 from topology.pacing import PACING
@@ -48,21 +48,25 @@ async def ask(call: Callable[[], Awaitable[AnswerT]], within_s: float) -> Answer
 
 def told_as(error: BaseException, unknown: type[HeadraceError] = Unavailable) -> HeadraceError:
     """What an error of Redis means to whoever called. `unknown`: an error of which nothing is known."""
-    said = str(error) or type(error).__name__
+    said = str(error) or "no answer in time"
     match fate_of(error):
         case Fate.RECORD:
-            return BadRecord(f"Redis refuses it: {said}")
+            told: HeadraceError = BadRecord(f"Redis refuses it: {said}")
         case Fate.CONFIGURATION:
-            return Misconfigured(f"[redis]: {said}")
+            told = Misconfigured(f"[redis]: {said}")
         case Fate.MOMENT:
-            return Unavailable(f"Redis does not answer: {said}")
+            told = Unavailable(f"Redis: {said}")
         case Fate.PROCESS:
-            return unknown(f"Redis does not answer: {said}")
+            told = unknown(f"Redis: {said}")
+    told.__cause__ = error
+    return told
 
 
-async def reconnect(redis: Redis, within_s: float) -> None:
-    """Drop idle connections: a server that became a replica, or went away, may have a successor at its address."""
-    await close(within_s, lambda: redis.connection_pool.disconnect(inuse_connections=redis.single_connection_client))
+async def reconnect(redis: Redis, after: HeadraceError, within_s: float) -> None:
+    """Leave a server that became a replica: another one may have its address now."""
+    if isinstance(after.__cause__, ReadOnlyError | MasterDownError):
+        alone = redis.single_connection_client
+        await close(within_s, lambda: redis.connection_pool.disconnect(inuse_connections=alone))
 
 
 async def close(within_s: float, *steps: Callable[[], Awaitable[object]]) -> None:

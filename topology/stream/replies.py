@@ -86,7 +86,7 @@ class ReplyWriter:
     async def _wait(self, error: HeadraceError, ends_s: float) -> None:
         if asyncio.get_running_loop().time() > ends_s:
             raise Unavailable(f"Redis took no reply for {self._pacing.reply_retry_s:.0f} s: {error}") from error
-        await reconnect(self._redis, self._pacing.close_s)
+        await reconnect(self._redis, error, self._pacing.close_s)
         await asyncio.sleep(self._pacing.redis_pause_s)
 
     async def _results(self, replies: Sequence[OutgoingReply]) -> list[HeadraceError | None]:
@@ -209,12 +209,14 @@ class ReplyReader:
 
     async def _patiently(self, call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
         """What Redis answers, asked again while it is away."""
+        pause_s = self._pacing.redis_pause_s
         while True:
             try:
                 return await self._ask(call)
-            except Unavailable:
-                await reconnect(self._redis, self._pacing.close_s)
-                await asyncio.sleep(self._pacing.redis_pause_s)
+            except Unavailable as error:
+                await reconnect(self._redis, error, self._pacing.close_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._pacing.max_redis_pause_s)
 
     async def _ask(self, call: Callable[[], Awaitable[AnswerT]], blocks_s: float = 0.0) -> AnswerT:
         try:
