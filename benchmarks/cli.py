@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     pipeline = _add(bench, "pipeline", _pipeline, PIPELINE)
     pipeline.add_argument("--lengths", choices=("uniform", "mix"), help="only one of the two")
     pipeline.add_argument("--repeated", type=float, default=0.0, help="share of texts said before, with the cache on")
-    pipeline.add_argument("--encoders", type=int, help="encoder workers (default: one for two cores)")
+    pipeline.add_argument("--encoders", type=int, help="encoder workers (default: one a core)")
     pipeline.add_argument("--head-workers", type=int, default=1, help="head workers (default: 1)")
     pipeline.add_argument("--p90-ms", type=float, default=35.0, help="the knee's latency limit (default: 35)")
     pipeline.add_argument("--no-reference", action="store_true", help="leave out OpenVINO and ONNX Runtime")
