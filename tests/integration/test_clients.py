@@ -79,12 +79,12 @@ def ask(settings, id, text, reply_to="", tenant="acme", seconds=30):
     assert producer.flush(20) == 0
 
 
-def replies_on(settings, stream, count):
+def replies_on(settings, stream, count, wait_s=20):
     """The next `count` predictions on a reply stream, in order."""
     found, last = [], "0"
-    with redis.Redis.from_url(settings.redis.url) as store:
+    with redis.Redis.from_url(settings.redis.url, socket_timeout=2 * wait_s) as store:
         while len(found) < count:
-            read = store.xread({stream: last}, block=20_000)
+            read = store.xread({stream: last}, block=wait_s * 1_000)
             assert read, f"{count} replies were wanted, {len(found)} came"
             found += [msgpack.unpackb(fields[b"value"][1:]) for _, fields in read[0][1]]
             last = read[0][1][-1][0]
@@ -302,6 +302,24 @@ async def test_a_client_leaves_a_frozen_broker_behind_in_time(running):
         await asyncio.wait_for(client.__aexit__(None, None, None), 20)
         with pytest.raises(ClientClosed):
             await asyncio.wait_for(asking, 5)
+
+
+async def test_a_head_worker_killed_after_its_replies_leaves_their_results_on_the_topic(running):
+    settings, supervisor = running
+    async with Headrace(settings) as client:
+        ids = [await client.submit("acme", example(n % 8).text, lang="en", deadline=3) for n in range(200)]
+        await client.result("acme", ids[0])  # results follow replies by 30 ms: most are not on the topic yet
+        process = next(child.process for child in supervisor.children if child.name == "head-en-a-0")
+        process.kill()
+        process.wait(10)
+        found = await asyncio.gather(*(client.result("acme", id) for id in ids[1:]), return_exceptions=True)
+        assert supervisor.restart_ended() == ["head-en-a-0"]  # by now all that is read again is late
+        replied = {ids[0], *(one.id for one in found if not isinstance(one, Exception))}
+        ask(settings, "after-kill", example(0).text, stream := f"{settings.prefix}:replies:after-kill", seconds=60)
+        replies_on(settings, stream, 1, wait_s=60)
+    results = await results_until(settings, "after-kill")
+    good = {one.id for one in results if not one.error}
+    assert replied <= good and {one.id for one in results} >= set(ids)
 
 
 def test_closing_the_synchronous_client_ends_the_calls_of_other_threads(settings):
