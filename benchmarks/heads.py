@@ -71,7 +71,7 @@ async def _knee(it: Stand, plan: Plan, space: str) -> Knee:
         await producer.start()
         try:
             for rate, seed in knee:
-                outbox = Outbox(producer, lambda: len(client._waiting))  # as a client shares requests
+                outbox = Outbox(producer, lambda: client.in_flight)  # as a client shares requests
                 given = arrivals(rate, plan.seconds, it.names, "uniform", seed)
                 knee.note(rate, await drive_embeddings(it, client, outbox, records, space, given))
         finally:
@@ -93,13 +93,13 @@ async def drive_embeddings(
         now, request = now_us(), uuid7()
         embedding = wire.Embedding(
             id=request, tenant=arrival.tenant, text=text, lang="en", submitted_us=now, deadline_us=now + 60_000_000,
-            reply_to=client._replies.stream, ring=RING, space=space, dtype="int8", tokens=tokens, hidden=HIDDEN,
+            reply_to=client.reply_to, ring=RING, space=space, dtype="int8", tokens=tokens, hidden=HIDDEN,
             data=data, scales=np.full(tokens, 0.01, "<f4").tobytes(), offsets=offsets, stages={"submitted": now},
         )
-        client._expect(request, now + 60_000_000)
+        client.expect(arrival.tenant, request, 60.0)
         try:
             await outbox.post(Output(topic, arrival.tenant.encode(), wire.encode(embedding)))
-            await client.result(request)
+            await client.result(arrival.tenant, request)
         except HeadraceError as error:
             load.errors[error.code] = load.errors.get(error.code, 0) + 1
             return

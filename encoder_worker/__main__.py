@@ -74,7 +74,7 @@ def build(settings: Settings, ring: Ring, lane: topics.Lane) -> tuple[EncoderWor
     cache = None
     if settings.cache.enabled:
         version = f"{space}-{engine.precision}"
-        cache = EmbeddingCache(settings.redis, settings.cache, settings.prefix, ring.name, version)
+        cache = EmbeddingCache(settings.redis, settings.cache, settings.prefix, ring.name, version, engine.hidden)
     compute = Compute(engine, ring, ENCODER_PACING)
     compute.warm_up(tokenizer)
     if engine.on_gpu:

@@ -11,7 +11,7 @@ from encoder_worker.compute import Compute
 from encoder_worker.embedding import embedding_of
 from encoder_worker.engine import Encoded
 from encoder_worker.tokens import Row, Tokenizer
-from topology import cells, topics, wire
+from topology import cells, keys, topics, wire
 from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, Overloaded, TextTooLong
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
@@ -73,6 +73,7 @@ class EncoderWorker:
         utterance = wire.decode(wire.Utterance, record.value)
         if not utterance.id or not utterance.tenant or not utterance.text.strip():
             raise MalformedRecord("Utterance: id, tenant and text must not be empty")
+        keys.check_reply_stream(self._settings.prefix, utterance.reply_to)
         if len(utterance.text) > self._settings.limits.max_chars:
             raise TextTooLong(f"{len(utterance.text)} characters, the limit is {self._settings.limits.max_chars}")
         if self._lane == "live" and utterance.deadline_us < received_us:

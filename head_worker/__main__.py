@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from head_worker.answered import Answered
 from head_worker.cache import HeadCache
 from head_worker.store import open_store
 from head_worker.worker import HeadWorker
@@ -52,7 +53,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.embeddings(settings.prefix, args.ring, args.cell, args.lane)
     group = topics.head_group(settings.prefix, args.ring, args.cell, args.lane)
-    worker = HeadWorker(settings, args.ring, args.cell, heads, args.lane)
+    worker = HeadWorker(settings, args.ring, args.cell, heads, args.lane, Answered(replies))
     consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
     # Callers have results as replies already, so predictions linger.
     loop = Loop(worker, consumer, producer, replies, linger_s=PACING.prediction_linger_s)

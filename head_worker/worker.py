@@ -7,17 +7,19 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
+from head_worker.answered import Answered
 from head_worker.cache import HeadCache
 from head_worker.engine import Head, Scored, TokenVectors
 from head_worker.shadow import comparison
-from topology import topics, wire
-from topology.errors import BadRecord, DeadlineExceeded
+from topology import keys, topics, wire
+from topology.errors import BadRecord, DeadlineExceeded, IdReused
 from topology.heads import check_space
+from topology.keys import OwnedId
 from topology.pacing import PACING
 from topology.settings import Settings
 from topology.stream.outcomes import Outcome, Parked, Step
 from topology.stream.process import now_us
-from topology.stream.records import Output, Record, Reply
+from topology.stream.records import OutgoingReply, Output, Record
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
 
@@ -28,6 +30,11 @@ class Asked:
 
     record: Record
     embedding: wire.Embedding
+
+    @property
+    def id(self) -> OwnedId:
+        """Whose request it is, and its id."""
+        return self.embedding.tenant, self.embedding.id
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,15 @@ class Group:
 
 
 class HeadWorker:
-    """Scores embeddings of one cell. Driven by `topology.stream.loop`."""
+    """Scores embeddings of one cell. Driven by `topology.stream.loop`. `answered`: live ids are looked up there."""
 
-    def __init__(self, settings: Settings, ring: str, cell: str, heads: HeadCache, lane: Lane = "live") -> None:
+    def __init__(
+        self, settings: Settings, ring: str, cell: str, heads: HeadCache, lane: Lane = "live",
+        answered: Answered | None = None,
+    ) -> None:
         self._ring, self._heads, self._lane = ring, heads, lane
+        self._answered = answered if lane == "live" else None
+        self._prefix = settings.prefix
         self._results = topics.predictions(settings.prefix, ring, cell, lane)
         self._dead_letters = topics.dead_letters(settings.prefix)
         self._shadows = topics.shadows(settings.prefix)
@@ -53,13 +65,15 @@ class HeadWorker:
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Step]:
         """Score for the tenants whose head is in memory; the others' records come again when it is."""
+        new, steps = await self._sort_out(records)
+        for step in steps:
+            yield step
         by_version: dict[tuple[str, str, str], list[Asked]] = {}
-        for record in records:
+        for one in new:
             try:
-                one = self._read(record)
                 by_version.setdefault((one.embedding.tenant, *self._version(one.embedding)), []).append(one)
-            except (BadRecord, DeadlineExceeded) as error:
-                yield self.refuse(record, error)
+            except BadRecord as error:
+                yield self.refuse(one.record, error)
         warm: list[Group] = []
         for (tenant, version, sha256), asked in by_version.items():
             try:
@@ -73,6 +87,41 @@ class HeadWorker:
                 warm.append(self._with_shadow(head, tenant, asked))
         for some in _chunks(warm):
             yield self._score(some)
+
+    async def _sort_out(self, records: Sequence[Record]) -> tuple[list[Asked], list[Step]]:
+        """The embeddings to score, and what becomes of the others: malformed, answered before, late."""
+        read: list[Asked] = []
+        steps: list[Step] = []
+        for record in records:
+            try:
+                read.append(self._read(record))
+            except BadRecord as error:
+                steps.append(self.refuse(record, error))
+        known = await self._answered.find([one.id for one in read]) if self._answered else {}
+        new: dict[OwnedId, Asked] = {}
+        for one in read:
+            if one.id in known:
+                steps.append(self._again(one, known[one.id]))
+            elif one.id in new:
+                steps.append(Parked([one.record], asyncio.sleep(0)))  # until the one before it is scored
+            elif self._lane == "live" and one.embedding.deadline_us < now_us():
+                late = DeadlineExceeded("the deadline passed before a head worker was free")
+                steps.append(self.refuse(one.record, late))
+            else:
+                new[one.id] = one
+        return list(new.values()), steps
+
+    def _again(self, one: Asked, before: wire.Prediction) -> Outcome:
+        """What becomes of an id that has a good reply. The reply is repeated to whoever asks now."""
+        embedding = one.embedding
+        if (before.text, before.lang) != (embedding.text, embedding.lang):
+            told = f"the id {embedding.id!r} stands for another text of tenant {embedding.tenant!r}; use a new one"
+            return self.refuse(one.record, IdReused(told))
+        value = wire.encode(before)
+        # The same embedding read again: a worker was killed between its reply and its result, which may be missing.
+        same = embedding.stages.items() <= before.stages.items()
+        results = [Output(self._results, embedding.tenant.encode(), value)] if same else []
+        return Outcome([one.record], results, [_reply(embedding, value)])
 
     def _version(self, embedding: wire.Embedding) -> tuple[str, str]:
         """(version, sha256) of what answers: the canary for its share, in its own space. Raises: UnknownTenant."""
@@ -124,8 +173,7 @@ class HeadWorker:
 
     def _read(self, record: Record) -> Asked:
         embedding = wire.decode(wire.Embedding, record.value)
-        if self._lane == "live" and embedding.deadline_us < now_us():
-            raise DeadlineExceeded("the deadline passed before a head worker was free")
+        keys.check_reply_stream(self._prefix, embedding.reply_to)
         return Asked(record, embedding)
 
     def _score(self, groups: list[Group]) -> Outcome:
@@ -163,7 +211,7 @@ class HeadWorker:
             for i, other in zip(chosen, others, strict=True)
         ]
 
-    def _result(self, asked: Asked, scored: Scored, head: Head) -> tuple[Output, Reply]:
+    def _result(self, asked: Asked, scored: Scored, head: Head) -> tuple[Output, OutgoingReply]:
         embedding = asked.embedding
         prediction = wire.Prediction(
             id=embedding.id, tenant=embedding.tenant, ring=self._ring, lang=embedding.lang, text=embedding.text,
@@ -171,9 +219,15 @@ class HeadWorker:
             entities=[span.to_map() for span in scored.entities], head_version=head.manifest.version,
             space=embedding.space, truncated=embedding.truncated, stages={**embedding.stages, "predicted": now_us()},
         )
+        if self._answered is not None:
+            self._answered.note(prediction)
         value = wire.encode(prediction)
-        reply = Reply(embedding.reply_to, embedding.id, value, ok=True)
-        return Output(self._results, embedding.tenant.encode(), value, cause=asked.record), reply
+        return Output(self._results, embedding.tenant.encode(), value, cause=asked.record), _reply(embedding, value)
+
+
+def _reply(embedding: wire.Embedding, value: bytes) -> OutgoingReply:
+    digest = keys.request_digest(embedding.text, embedding.lang)
+    return OutgoingReply(embedding.reply_to, embedding.tenant, embedding.id, value, ok=True, digest=digest)
 
 
 def _heard(loading: asyncio.Future[Head]) -> None:

@@ -6,8 +6,10 @@ from producers.sync import SyncHeadrace
 from topology.errors import (
     BadHead,
     BadRecord,
+    ClientClosed,
     DeadlineExceeded,
     HeadraceError,
+    IdReused,
     InvalidUtterance,
     Misconfigured,
     Overloaded,
@@ -21,10 +23,12 @@ from topology.errors import (
 __all__ = [
     "BadHead",
     "BadRecord",
+    "ClientClosed",
     "DeadlineExceeded",
     "Entity",
     "Headrace",
     "HeadraceError",
+    "IdReused",
     "InvalidUtterance",
     "Misconfigured",
     "Overloaded",

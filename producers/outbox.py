@@ -6,50 +6,66 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from topology.stream.kafka import Producer
+from topology.pacing import PACING, Pacing
+from topology.stream.producer import Producer
 from topology.stream.records import Output
-
-PACE_S, MOST_PACE_S = 0.001, 0.012
 
 
 class Outbox:
-    """Collects records while a request is on its way, and sends them together in the next.
+    """One request in flight; records posted meanwhile share the next.
 
-    A request begins at least PACE_S after the one before for each reply that is being waited for (`unanswered`), and at
-    most MOST_PACE_S: who has much on its way loses least by sharing requests.
+    A request begins at least `request_linger_s` after the one before for each reply that is awaited, and at most
+    `max_request_linger_s`: who has much in flight loses least by sharing requests.
     """
 
-    def __init__(self, producer: Producer, unanswered: Callable[[], int] = lambda: 1) -> None:
-        self._producer, self._unanswered = producer, unanswered
-        self._waiting: list[tuple[Output, asyncio.Future[None]]] = []
+    def __init__(self, producer: Producer, awaited: Callable[[], int] = lambda: 1, pacing: Pacing = PACING) -> None:
+        self._producer, self._awaited, self._pacing = producer, awaited, pacing
+        self._batch: list[tuple[Output, asyncio.Future[None]]] = []
         self._sending: asyncio.Task[None] | None = None
-        self._last_s = 0.0
+        self._began_s = 0.0  # the last request
 
     def post(self, output: Output) -> asyncio.Future[None]:
-        """Write one record; done when it is acknowledged, or with Unavailable."""
+        """Write one record; done when it is acknowledged, or with Unavailable. Cancel it to keep it from being sent."""
         acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((output, acknowledged))
+        self._batch.append((output, acknowledged))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all())
         return acknowledged
 
     async def _send_all(self) -> None:
-        while self._waiting:
-            wait_s = self._last_s + min(MOST_PACE_S, PACE_S * self._unanswered()) - time.monotonic()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
-            self._last_s = time.monotonic()
-            batch, self._waiting = self._waiting, []
-            error: Exception | None = None
-            try:
-                await self._producer.send([output for output, _ in batch])
-            except Exception as caught:
-                error = caught
-            for _, acknowledged in batch:
-                if acknowledged.done():
-                    continue  # its caller gave up waiting
-                if error is None:
-                    acknowledged.set_result(None)
-                else:
-                    acknowledged.set_exception(error)
-        self._sending = None
+        try:
+            while self._batch:
+                await self._linger()
+                batch, self._batch = [one for one in self._batch if not one[1].done()], []
+                await self._send(batch)
+        finally:
+            self._sending = None
+
+    async def _linger(self) -> None:
+        linger_s = min(self._pacing.max_request_linger_s, self._pacing.request_linger_s * self._awaited())
+        if (left_s := self._began_s + linger_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+        self._began_s = time.monotonic()
+
+    async def _send(self, batch: list[tuple[Output, asyncio.Future[None]]]) -> None:
+        failed: Exception | None = None
+        refused: dict[int, Exception] = {}
+        try:
+            for one in await self._producer.send([output for output, _ in batch]):
+                refused[id(one.output)] = one.error
+        except Exception as caught:
+            failed = caught
+        for output, acknowledged in batch:
+            error = failed or refused.get(id(output))
+            if acknowledged.done():
+                continue  # its caller gave up waiting
+            if error is None:
+                acknowledged.set_result(None)
+            else:
+                acknowledged.set_exception(error)
+
+    async def close(self) -> None:
+        """Give up what is not acknowledged."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)

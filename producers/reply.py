@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from topology import wire
-from topology.errors import HeadraceError, from_code
+from topology.errors import HeadraceError, MalformedRecord, from_code
+from topology.keys import OwnedId
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +50,28 @@ class Reply:
         return {**times, "total": (points[-1][1] - points[0][1]) / 1_000} if points else {}
 
 
-Outcome = Reply | HeadraceError
+ReplyOrError = Reply | HeadraceError
 
 
-def outcome_of(marked: bytes, received_us: int) -> Outcome:
-    """The reply, or the error, that a marked value from the reply cache stands for."""
+def read_reply(id: OwnedId, marked: bytes, received_us: int) -> ReplyOrError:
+    """The reply, or the error, that a marked value from Redis stands for.
+
+    Raises: MalformedRecord, also where it is the reply to another request than `id`.
+    """
     record = wire.decode(wire.Prediction, marked[1:])
     if record.error:
         return from_code(record.error, record.message, record.retry_after_ms)
-    entities = tuple(
-        Entity(
-            int(e["start"]), int(e["end"]), str(e["label"]), str(e["text"]), float(e["confidence"]), e.get("value")
+    if (record.tenant, record.id) != id:
+        raise MalformedRecord(f"the reply to {id[1]!r} of tenant {id[0]!r} is one to another request")
+    try:
+        entities = tuple(
+            Entity(
+                int(e["start"]), int(e["end"]), str(e["label"]), str(e["text"]), float(e["confidence"]), e.get("value")
+            )
+            for e in record.entities
         )
-        for e in record.entities
-    )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MalformedRecord(f"Prediction.entities: {type(error).__name__}: {error}") from error
     return Reply(
         record.id, record.tenant, record.ring, record.lang, record.text, record.intent, record.confidence,
         record.out_of_scope, entities, record.truncated, record.head_version, {**record.stages, "replied": received_us},

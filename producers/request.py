@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 
 from producers.language import LanguageIdentifier
-from topology import rings, wire
+from topology import keys, rings, wire
 from topology.errors import InvalidUtterance, TextTooLong
 from topology.settings import Settings
 
@@ -36,6 +36,12 @@ class Request:
     utterance: wire.Utterance
     key: bytes | None
     own_id: bool
+    seconds: float  # from now to its deadline
+
+    @property
+    def digest(self) -> str:
+        """What its id stands for."""
+        return keys.request_digest(self.utterance.text, self.utterance.lang)
 
 
 class RequestBuilder:
@@ -54,12 +60,12 @@ class RequestBuilder:
 
         Raises: InvalidUtterance, TextTooLong, UnknownLanguage; each says what to do.
         """
-        _name("tenant", tenant)
+        check_name("tenant", tenant)
         self._check_text(text)
         for name, value in (("id", request_id), ("key", key), ("lang", lang)):
             if value is not None:
-                _name(name, value)
-        seconds = self._deadline(deadline_s)
+                check_name(name, value)
+        seconds = self.deadline(deadline_s)
         language = rings.primary(lang) if lang else self._identifier.identify(text)
         ring = rings.ring_of(lang or language, self._settings.languages)
         now = now_us()
@@ -69,7 +75,7 @@ class RequestBuilder:
         )
         # Records under one own id meet on one partition, so that a repeat follows its first.
         spread_by = key or request_id
-        return Request(ring, utterance, spread_by.encode() if spread_by else None, request_id is not None)
+        return Request(ring, utterance, spread_by.encode() if spread_by else None, request_id is not None, seconds)
 
     def _check_text(self, text: object) -> None:
         if not isinstance(text, str):
@@ -87,7 +93,8 @@ class RequestBuilder:
             place = f"text: not valid Unicode at character {error.start}"
             raise InvalidUtterance(f"{place}; remove lone surrogates") from error
 
-    def _deadline(self, deadline_s: float | None) -> float:
+    def deadline(self, deadline_s: float | None) -> float:
+        """The checked seconds from now; `limits.deadline_s` where none are given. Raises: InvalidUtterance."""
         if deadline_s is None:
             return self._settings.limits.deadline_s
         number = isinstance(deadline_s, int | float) and not isinstance(deadline_s, bool)
@@ -96,7 +103,8 @@ class RequestBuilder:
         return float(deadline_s)
 
 
-def _name(field: str, value: object) -> None:
+def check_name(field: str, value: object) -> None:
+    """Raises: InvalidUtterance where `value` is no tenant, id, key or language tag."""
     if not isinstance(value, str):
         raise InvalidUtterance(f"{field}: a str is wanted, this is {type(value).__name__}")
     if not value or len(value) > wire.MAX_NAME_CHARS or not value.isprintable() or "/" in value:

@@ -4,6 +4,7 @@
     ├─ BadRecord            no retry can help: dead-letter it, tell the caller
     │  ├─ MalformedRecord   bytes that are not the record they should be
     │  ├─ InvalidUtterance  a field of the wrong type, empty, or out of bounds
+    │  ├─ IdReused          an id that stands for another text of its tenant
     │  ├─ TextTooLong       more characters than `limits.max_chars`
     │  ├─ UnknownLanguage   no ring speaks it
     │  ├─ UnknownTenant     no head is registered for the tenant in its ring
@@ -14,6 +15,7 @@
     ├─ DeadlineExceeded     too late to matter: tell the caller, compute nothing
     ├─ Overloaded           too much at once: tell the caller when to try again, compute nothing
     ├─ Unavailable          may succeed later: do not commit, try again
+    │  ├─ ClientClosed      the client is not open: nothing was sent
     │  └─ ClockRefused      the broker refuses this machine's time
     └─ Misconfigured        a person must act: stop before any work, name the place
 
@@ -45,6 +47,12 @@ class InvalidUtterance(BadRecord, ValueError):
     """A field of a request is missing, of the wrong type, or out of bounds."""
 
     code = "invalid_utterance"
+
+
+class IdReused(BadRecord, ValueError):
+    """The id stands for another text (or language) of the same tenant, in flight or replied to. Use a new one."""
+
+    code = "id_reused"
 
 
 class TextTooLong(BadRecord, ValueError):
@@ -110,6 +118,12 @@ class Unavailable(HeadraceError, ConnectionError):
     """A broker, a Redis or a device is away. Nothing is lost; the same call may succeed later."""
 
     code = "unavailable"
+
+
+class ClientClosed(Unavailable):
+    """The client was never opened, or is closed."""
+
+    code = "client_closed"
 
 
 class ClockRefused(Unavailable):

@@ -50,6 +50,27 @@ class Pacing:
     last_look_s: float = 0.05  # before a deadline the reply key is read once, in case the stream was late
     reply_kept_s: float = 120.0  # a reply that nobody asks for is forgotten after so long: memory against late askers
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
+    swept_every_s: float = 5.0  # that often replies to forget are looked for: memory against a look at all that wait
+
+    # Redis
+    redis_connections: int = 32  # of one client; calls beyond wait their turn here and not in Redis
+    redis_attempt_s: float = 5.0  # that one call may take before it is tried anew: a slow Redis against a frozen one
+    redis_pause_s: float = 0.2  # between two attempts: load on a Redis that comes back against later replies
+    max_redis_pause_s: float = 1.0  # the same for clients, whose pauses double: hundreds may wait for one Redis
+    reply_retry_s: float = 30.0  # that a worker tries to write a reply before it exits: longer hides an outage
+    reply_block_s: float = 2.0  # that one read of the reply stream waits: fewer reads; a dead connection is seen later
+    reply_stream_length: int = 20_000  # replies kept for a client that does not read: memory against lost replies
+    error_kept_s: float = 60.0  # that an error stays at a reply key: the same id may be tried again after it
+    lookup_s: float = 0.25  # that a head worker waits to hear which replies are there: latency against a repeat
+    replies_remembered: int = 1_024  # by a head worker, of those that may not be in Redis yet: memory against a repeat
+
+    # Embedding cache
+    cache_get_s: float = 0.02  # an answer that takes longer counts as none: hits against latency
+    cache_put_s: float = 1.0  # that a write may take; nobody waits for it
+    cache_slow_calls: int = 3  # slow or failed calls in a row, after which the cache is not asked
+    cache_rest_s: float = 5.0  # for so long
+    cache_kept_s: int = 86_400  # that a ring's cached embeddings outlive their last write
+    cache_entry_bytes: int = 12_288  # an utterance of 15 tokens: what a slot is reckoned at
 
     # `headrace status`
     status_s: float = 6.0  # that a broker or Redis may take to answer it: longer, and nobody waits for the answer
@@ -64,7 +85,7 @@ class Pacing:
     look_s: float = 1.0  # without an acknowledgement, then the producer looks whether the partition is still there
     send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
     away_s: float = 20.0  # without any news of the cluster, then a consumer gives up and its process starts anew
-    close_s: float = 2.0  # that a client may take to disconnect: what it holds then is repeated
+    close_s: float = 2.0  # that a client of Kafka or Redis may take to disconnect: what it holds then is repeated
     stop_s: float = 4.0  # after SIGTERM to finish what is in hand; the rest is repeated by the next owner
 
     # Kafka: records

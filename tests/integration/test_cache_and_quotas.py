@@ -15,8 +15,9 @@ from tests.built import needs_kernels, needs_redis
 from tests.small import example, small_stack
 from topology import keys
 from topology.errors import Overloaded, UnknownTenant
+from topology.pacing import PACING
 from topology.settings import Cache
-from topology.stream.embedding_cache import SLOW_IN_A_ROW, CachedEmbedding, EmbeddingCache
+from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 
 pytestmark = [pytest.mark.integration, needs_kernels, needs_redis]
 QUOTAS = """
@@ -102,11 +103,11 @@ async def test_the_cache_is_bounded_and_gives_each_text_its_own(running):
     cache = cache_at(running[0], running[0].redis.url)
     cache._slots = 50
     texts = [f"text {i}" for i in range(400)]
-    cache.put({t: CachedEmbedding(1, 8, t.encode(), b"1234", b"12345678", False) for t in texts})
+    cache.put({t: CachedEmbedding(1, 8, t.encode().ljust(8), b"\0" * 4, b"\0" * 8, False) for t in texts})
     await asyncio.gather(*cache._writing)
     found = await cache.get(texts)
     assert 0 < len(found) <= 50
-    assert all(embedding.data == text.encode() for text, embedding in found.items())
+    assert all(embedding.data == text.encode().ljust(8) for text, embedding in found.items())
     await cache.close()
 
 
@@ -119,7 +120,7 @@ async def test_a_redis_that_does_not_answer_is_a_miss_and_is_left_alone(running)
     port = server.sockets[0].getsockname()[1]
     cache = cache_at(running[0], f"redis://127.0.0.1:{port}/0")
     begin = asyncio.get_running_loop().time()
-    for _ in range(SLOW_IN_A_ROW):
+    for _ in range(PACING.cache_slow_calls):
         assert cache._rests_until == 0  # one slow answer is no reason to stop asking
         assert await cache.get(["a"]) == {}
     assert cache._rests_until > 0
@@ -127,3 +128,32 @@ async def test_a_redis_that_does_not_answer_is_a_miss_and_is_left_alone(running)
     assert asyncio.get_running_loop().time() - begin < 2
     await cache.close()
     server.close()
+
+
+async def test_a_cache_that_holds_something_else_is_a_miss_and_never_fails(running):
+    settings = running[0]
+    cache = cache_at(settings, settings.redis.url)
+    fits = CachedEmbedding(1, 8, b"12345678", b"\0" * 4, b"\0" * 8, False)
+    narrow = EmbeddingCache(settings.redis, Cache(embeddings_mb=1), settings.prefix, "en", "v", hidden=4)
+    try:
+        with redis.Redis.from_url(settings.redis.url) as store:
+            store.delete(cache._name)
+            cache.put({"a text": fits})
+            await asyncio.gather(*cache._writing)
+            assert await cache.get(["a text"]) == {"a text": fits}
+            assert await narrow.get(["a text"]) == {}
+            [(slot, value)] = store.hgetall(cache._name).items()
+            for wrong in (value[:16], value[:-1], value[:16] + b"\xc1", value[:20] + b"\xff" * 8, b"", b"x" * 16):
+                store.hset(cache._name, slot, wrong)
+                assert await cache.get(["a text"]) == {}
+            for make in (lambda: store.set(cache._name, "x"), lambda: store.rpush(cache._name, "x")):
+                store.delete(cache._name)
+                make()
+                assert await cache.get(["a text"]) == {}
+                cache.put({"a text": fits})
+                await asyncio.gather(*cache._writing)
+                cache._rests_until = 0.0
+            store.delete(cache._name)
+    finally:
+        await cache.close()
+        await narrow.close()

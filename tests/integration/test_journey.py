@@ -81,7 +81,7 @@ async def test_the_same_id_gives_the_same_reply(running):
             client.predict("acme", example(1).text, lang="en", id="order-7") for _ in range(2)
         ))
         assert first == second
-        assert (await client.result("order-7")) == first
+        assert (await client.result("acme", "order-7")) == first
 
 
 async def test_each_mistake_has_its_own_exception(running):
@@ -116,6 +116,6 @@ async def test_a_killed_worker_loses_nothing(running, worker):
         child.process.send_signal(signal.SIGKILL)
         child.process.wait()
         assert supervisor.restart_ended() == [worker]
-        replies = await asyncio.gather(*(client.result(i) for i in ids), return_exceptions=True)
+        replies = await asyncio.gather(*(client.result("acme", i) for i in ids), return_exceptions=True)
     assert not [r for r in replies if isinstance(r, HeadraceError)]
     assert [r.id for r in replies] == ids

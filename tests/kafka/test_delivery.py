@@ -88,7 +88,7 @@ async def drive(settings, disturb):
             ids.append(await client.submit("acme", example(number).text, lang="en", deadline=300))
             if number == COUNT // 4:
                 disturbing = asyncio.create_task(disturb())
-        replies = await asyncio.gather(*(client.result(i) for i in ids), return_exceptions=True)
+        replies = await asyncio.gather(*(client.result("acme", i) for i in ids), return_exceptions=True)
         await disturbing
     results = await results_of(settings, set(ids))
     letters = (await read_all(settings, topics.dead_letters(settings.prefix)))[dead:]

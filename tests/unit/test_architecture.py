@@ -19,7 +19,7 @@ ALLOWED = {
     "headrace.py": {"producers"},
 }
 DOORS = {
-    "redis": {"topology/stream/replies.py", "topology/stream/embedding_cache.py", "topology/stream/redis_state.py"},
+    "redis": {"topology/stream/redis.py", "topology/stream/redis_state.py"},
     "aiokafka": {
         "topology/stream/kafka.py", "topology/stream/producer.py", "topology/stream/connection.py",
         "topology/stream/codes.py", "topology/stream/fetched.py", "topology/stream/admin.py",

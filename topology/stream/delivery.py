@@ -8,6 +8,7 @@ caller waits for lingers besides, for a batch.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from topology.stream.kafka import Producer
 from topology.stream.outcomes import Outcome
 from topology.stream.records import Record
 from topology.stream.replies import ReplyWriter
+
+log = logging.getLogger(__name__)
 
 
 class Progress:
@@ -104,6 +107,7 @@ class Delivery:
         producer.on_request_left = self._outputs.note_in_socket
         self.undelivered = 0  # records
         self.requests = 0
+        self.replies_refused = 0
 
     def add(self, outcome: Outcome) -> None:
         """Deliver an outcome, soon."""
@@ -144,7 +148,10 @@ class Delivery:
     async def _write(self, batch: Sequence[_Entry]) -> None:
         # The call below writes to its socket before it first waits, and what is called soon runs when it waits.
         asyncio.get_running_loop().call_soon(self._replies.note_in_socket)
-        await self._writer.write([reply for entry in batch for reply in entry.outcome.replies])
+        refused = await self._writer.write([reply for entry in batch for reply in entry.outcome.replies])
+        for one in refused:
+            self.replies_refused += 1
+            log.warning("no reply to %r of tenant %r: %s", one.reply.request_id, one.reply.tenant, one.error)
         self._acknowledge(batch)
 
     def _acknowledge(self, batch: Sequence[_Entry]) -> None:

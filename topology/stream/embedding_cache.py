@@ -13,23 +13,20 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import msgpack
-from redis.exceptions import RedisError
+import numpy as np
 
 from topology import keys
+from topology.errors import HeadraceError
+from topology.pacing import PACING, Pacing
 from topology.settings import Cache, Redis
-from topology.stream.replies import connect
+from topology.stream.redis import ask, close, connect
 
 log = logging.getLogger(__name__)
 
-ENTRY_BYTES = 12_288  # an utterance of 15 tokens: what a slot is reckoned at
-PATIENCE_S = 0.02  # an answer that takes longer counts as none
-WRITING_S = 1.0  # nobody waits for a write, and the loop may compute for 0.15 s at a time beside it
-SLOW_IN_A_ROW = 3  # after so many slow or failed calls Redis is not asked again for REST_S; one is but a busy moment
-REST_S = 5.0
-TTL_S = 86_400
-DIGEST = 16
+DIGEST = 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +41,20 @@ class CachedEmbedding:
     truncated: bool
 
 
-def _cached(data: bytes | str) -> CachedEmbedding | None:
-    """What `put` wrote; None for anything else, which counts as not there."""
-    try:
-        found = CachedEmbedding(*msgpack.unpackb(data))
-        sizes = found.tokens * found.hidden, found.tokens * 4, found.tokens * 8
-        whole = found.tokens > 0 and sizes == (len(found.data), len(found.scales), len(found.offsets))
-        parts = (found.data, found.scales, found.offsets)
-    except Exception:  # foreign bytes: whatever their decoding raises
-        return None
-    return found if whole and all(part.__class__ is bytes for part in parts) else None
-
-
 class EmbeddingCache:
-    """One ring's cache. It never fails and never waits long: a Redis that is slow or away counts as a miss."""
+    """One ring's cache. It never fails and never waits long.
 
-    def __init__(self, redis: Redis, settings: Cache, prefix: str, ring: str, version: str) -> None:
+    A Redis that is slow, away, full or read-only counts as a miss, and so does a value that is not what `put` wrote.
+    `hidden`: values of a vector, where that is known; a value of another width is a miss too.
+    """
+
+    def __init__(
+        self, redis: Redis, settings: Cache, prefix: str, ring: str, version: str, hidden: int = 0,
+        pacing: Pacing = PACING,
+    ) -> None:
         self._redis = connect(redis)
-        self._slots = max(1, (settings.embeddings_mb << 20) // ENTRY_BYTES)
+        self._pacing, self._hidden = pacing, hidden
+        self._slots = max(1, (settings.embeddings_mb << 20) // pacing.cache_entry_bytes)
         self._off_for: Collection[str] = frozenset(settings.off_for)
         self._name = keys.embedding_cache(prefix, ring, version)
         self._rests_until = 0.0
@@ -78,17 +71,19 @@ class EmbeddingCache:
         if not texts or time.monotonic() < self._rests_until:
             return {}
         digests = [_digest(text) for text in texts]
+        slots = [self._slot(digest) for digest in digests]
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                values = await self._redis.hmget(self._name, [self._slot(d) for d in digests])
-        except (RedisError, OSError, TimeoutError) as error:
+            values = await ask(lambda: self._redis.hmget(self._name, slots), self._pacing.cache_get_s)
+        except HeadraceError as error:
             self._note_slow(error)
             return {}
         self._slow = 0
         found = {}
         for text, digest, value in zip(texts, digests, values, strict=True):
-            if value is not None and value[:DIGEST] == digest and (kept := _cached(value[DIGEST:])) is not None:
-                found[text] = kept
+            if value is not None and value[:DIGEST] == digest:
+                embedding = _cached(value[DIGEST:], text)
+                if embedding is not None and self._hidden in (0, embedding.hidden):
+                    found[text] = embedding
         self.hits += len(found)
         self.misses += len(texts) - len(found)
         return found
@@ -107,11 +102,11 @@ class EmbeddingCache:
 
     async def _write(self, values: dict[str | bytes, bytes]) -> None:
         try:
-            async with asyncio.timeout(WRITING_S), self._redis.pipeline(transaction=False) as pipe:
+            async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hset(self._name, mapping=values)  # type: ignore[arg-type]
-                pipe.expire(self._name, TTL_S)
-                await pipe.execute()
-        except (RedisError, OSError, TimeoutError) as error:
+                pipe.expire(self._name, self._pacing.cache_kept_s)
+                await ask(pipe.execute, self._pacing.cache_put_s)
+        except HeadraceError as error:
             self._note_slow(error)
 
     def _slot(self, digest: bytes) -> bytes:
@@ -121,18 +116,35 @@ class EmbeddingCache:
         if time.monotonic() < self._rests_until:
             return  # begun before the rest: it tells nothing new
         self._slow += 1
-        if self._slow < SLOW_IN_A_ROW:
+        if self._slow < self._pacing.cache_slow_calls:
             return
         self._slow = 0
-        log.warning("the embedding cache rests for %.0f s: %s: %s", REST_S, type(error).__name__, error)
-        self._rests_until = time.monotonic() + REST_S
+        log.warning("the embedding cache rests for %.0f s: %s", self._pacing.cache_rest_s, error)
+        self._rests_until = time.monotonic() + self._pacing.cache_rest_s
 
     async def close(self) -> None:
         """Drop what is not written yet and disconnect."""
         for task in self._writing:
             task.cancel()
         await asyncio.gather(*self._writing, return_exceptions=True)
-        await self._redis.aclose()
+        await close(self._pacing.close_s, self._redis.aclose)
+
+
+def _cached(value: Any, text: str) -> CachedEmbedding | None:
+    """The embedding that a slot holds; None where anything of it is not what an encoder writes for `text`."""
+    try:
+        tokens, hidden, data, scales, offsets, truncated = msgpack.unpackb(value)
+    except Exception:  # whatever a decoder raises on bytes that somebody else wrote
+        return None
+    kinds = [type(one) for one in (tokens, hidden, data, scales, offsets, truncated)]
+    if kinds != [int, int, bytes, bytes, bytes, bool] or tokens < 1 or hidden < 1:
+        return None
+    if (len(data), len(scales), len(offsets)) != (tokens * hidden, tokens * 4, tokens * 8):
+        return None
+    spans = np.frombuffer(offsets, "<i4")
+    if not np.isfinite(np.frombuffer(scales, "<f4")).all() or spans.min() < 0 or spans.max() > len(text):
+        return None
+    return CachedEmbedding(tokens, hidden, data, scales, offsets, truncated)
 
 
 def _digest(text: str) -> bytes:

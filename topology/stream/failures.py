@@ -125,6 +125,8 @@ _REDIS_PHRASES = {
     "unknown command": Fate.CONFIGURATION,
     "unknown redis command": Fate.CONFIGURATION,
     "operation not permitted": Fate.CONFIGURATION,
+    "the user executing the script can't": Fate.CONFIGURATION,  # Redis 6, of a right that a script misses
+    "acl failure in script": Fate.CONFIGURATION,  # Redis 7
     "db index is out of range": Fate.CONFIGURATION,
     "without any password configured": Fate.CONFIGURATION,
 }

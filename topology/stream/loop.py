@@ -87,10 +87,11 @@ class Loop(Rebalances):
 
     def stats(self) -> dict[str, float]:
         """Records delivered so far, requests to Kafka that carried outputs, fetches; records that were deleted before
-        they were read, and dead letters and error results that the broker never took."""
+        they were read, dead letters and error results that the broker never took, and replies that Redis never took."""
         tally = {name: float(self._tally[name]) for name in ("delivered", "fetches")}
         lost = {"records_lost": float(self._consumer.records_lost), "letters_lost": float(self._producer.lost)}
-        return {**tally, **lost, "requests": float(self._delivery.requests)}
+        sent = {"requests": self._delivery.requests, "replies_refused": self._delivery.replies_refused}
+        return {**tally, **lost, **sent}
 
     async def assigned(self, count: int) -> None:
         """Partitions came: read them."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from topology.stream.records import Output, Record, Reply
+from topology.stream.records import OutgoingReply, Output, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Outcome:
 
     done: Sequence[Record]
     outputs: Sequence[Output] = ()
-    replies: Sequence[Reply] = ()
+    replies: Sequence[OutgoingReply] = ()
 
 
 @dataclass(frozen=True, slots=True)

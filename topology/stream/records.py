@@ -54,13 +54,19 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer to a caller. `stream`: the caller's reply stream, empty where none waits."""
+class OutgoingReply:
+    """One reply on its way to a caller.
+
+    `stream`: the caller's reply stream, empty where none waits. `digest`: `keys.request_digest` of what was asked,
+    empty where a record did not tell.
+    """
 
     stream: str
+    tenant: str
     request_id: str
     value: bytes
     ok: bool
+    digest: str = ""
 
 
 def dead_letter(topic: str, record: Record, error: Exception) -> Output:

@@ -12,7 +12,7 @@ from topology import keys
 from topology.errors import Unavailable
 from topology.pacing import PACING
 from topology.settings import Redis as RedisSettings
-from topology.stream.replies import connect
+from topology.stream.redis import connect
 
 
 @dataclass(frozen=True)

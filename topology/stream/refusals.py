@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from topology import wire
+from topology import keys, wire
 from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, MalformedRecord, Overloaded
 from topology.stream.outcomes import Outcome
-from topology.stream.records import Output, Record, Reply, dead_letter
+from topology.stream.records import OutgoingReply, Output, Record, dead_letter
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Asker:
     tenant: str = ""
     lang: str = ""
     reply_to: str = ""
+    text: str = ""
 
 
 def asker_of(value: bytes | None) -> Asker:
@@ -27,7 +28,9 @@ def asker_of(value: bytes | None) -> Asker:
     except MalformedRecord:
         return Asker()
     texts = {name: body.get(name) for name in ("id", "tenant", "lang", "reply_to")}
-    return Asker(**{n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS})
+    known = {n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS}
+    text = body.get("text")
+    return Asker(**known, text=text if isinstance(text, str) else "")
 
 
 def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: str, dead_letters: str) -> Outcome:
@@ -51,4 +54,6 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
         )
     )
     outputs.append(Output(results, asker.tenant.encode(), answer, optional=True))  # the reply tells the caller too
-    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)])
+    digest = keys.request_digest(asker.text, asker.lang) if asker.text else ""
+    reply = OutgoingReply(asker.reply_to, asker.tenant, asker.id, answer, ok=False, digest=digest)
+    return Outcome([record], outputs, [reply])

@@ -1,116 +1,142 @@
-"""The door to Redis: replies, written once each, and read by the caller from one stream of its own."""
+"""Replies in Redis: written once each by workers, and read by the caller from one stream of its own.
+
+Whatever a request names (its id, its tenant, its `reply_to`) costs that one reply at most. What Redis says of this
+moment (it is away, frozen, full, read-only, loading) is waited for, in the time of whoever waits.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
-
-from topology import keys
-from topology.errors import Unavailable
+from topology import keys, wire
+from topology.errors import BadRecord, HeadraceError, IdReused, Misconfigured, Unavailable
+from topology.keys import OwnedId
+from topology.pacing import PACING, Pacing
 from topology.settings import Redis as RedisSettings
-from topology.stream.records import Reply
+from topology.stream import reply_scripts
+from topology.stream.records import OutgoingReply
+from topology.stream.redis import ask, close, connect, reconnect, told_as
 
 log = logging.getLogger(__name__)
 
-STREAM_LENGTH = 20_000
-ERROR_TTL_S = 60
-RETRY_S = 30.0
+AnswerT = TypeVar("AnswerT")
 
-# The first good reply wins; an error never replaces a reply, and a good reply may replace an error. One call writes
-# many: KEYS are three a reply (reply, waiters, claim), ARGV the time to live, then three a reply (value, stream, id).
-_WRITE = f"""
-local told = {{}}
-for i = 0, #KEYS / 3 - 1 do
-  local reply, waiters, claim = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
-  local value, stream, id = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
-  local old = redis.call('GET', reply)
-  local is_error = string.sub(value, 1, 1) == '-'
-  if not (old and (is_error or string.sub(old, 1, 1) == '+')) then
-    redis.call('SET', reply, value, 'PX', is_error and {ERROR_TTL_S * 1000} or ARGV[1])
-    if is_error then redis.call('DEL', claim) end
-    local streams = redis.call('SMEMBERS', waiters)
-    if stream ~= '' then streams[#streams + 1] = stream end
-    local once = {{}}
-    for _, name in ipairs(streams) do
-      if not once[name] then
-        once[name], told[name] = true, true
-        redis.call('XADD', name, 'MAXLEN', '~', {STREAM_LENGTH}, '*', 'id', id, 'value', value)
-      end
-    end
-    if #streams > 0 then redis.call('DEL', waiters) end
-  end
-end
-for name in pairs(told) do redis.call('PEXPIRE', name, ARGV[1]) end
-return 1
-"""
 
-# A caller's own id: the reply if it is there; else wait if somebody's request is on its way; else go.
-_CLAIM = """
-local reply = redis.call('GET', KEYS[1])
-if reply and string.sub(reply, 1, 1) == '+' then return {'reply', reply} end
-redis.call('SADD', KEYS[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-local held = redis.call('GET', KEYS[3])
-if held and tonumber(held) > tonumber(ARGV[2]) then return {'wait', ''} end
-if reply then redis.call('DEL', KEYS[1]) end
-redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
-return {'go', ''}
-"""
+@dataclass(frozen=True)
+class RefusedReply:
+    """A reply that Redis will never take, and why. Its record is finished all the same."""
 
-# A late listener: the reply if it is there, else be told when it comes.
-_LISTEN = """
-local reply = redis.call('GET', KEYS[1])
-if reply then return reply end
-redis.call('SADD', KEYS[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return false
-"""
+    reply: OutgoingReply
+    error: HeadraceError
 
 
 class ReplyWriter:
     """The workers' side: one round trip for a batch of replies."""
 
-    def __init__(self, settings: RedisSettings, prefix: str) -> None:
-        self._redis = connect(settings, alone=True)
-        self._prefix = prefix
+    def __init__(self, settings: RedisSettings, prefix: str, pacing: Pacing = PACING) -> None:
+        self._redis, self._looking = connect(settings, alone=True), connect(settings, alone=True)
+        self._prefix, self._pacing = prefix, pacing
         self._ttl_ms = settings.reply_ttl_s * 1_000
-        self._script = self._redis.register_script(_WRITE)
+        self._script = self._redis.register_script(reply_scripts.WRITE)
 
-    async def write(self, replies: Sequence[Reply]) -> None:
-        """Write every reply whose id has none yet, and tell who waits.
+    async def write(self, replies: Sequence[OutgoingReply]) -> list[RefusedReply]:
+        """Write every reply whose request has none yet, and tell who waits. Returns those that are refused for good.
 
-        Tried again for 30 s while Redis is away. Raises: Unavailable after that.
+        Tried again for `reply_retry_s` while Redis is away or takes no writes. Raises: Unavailable after that,
+        Misconfigured where Redis does not let us in.
         """
-        if not replies:
-            return None
-        deadline = asyncio.get_running_loop().time() + RETRY_S
-        while True:
-            try:
-                return await self._write(replies)
-            except ResponseError:
-                raise
-            except (RedisError, OSError) as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise Unavailable(f"Redis took no reply for {RETRY_S:.0f} s: {error}") from error
-                await asyncio.sleep(0.2)
+        refused: list[RefusedReply] = []
+        left = [self._addressed(reply, refused) for reply in replies]
+        ends_s = asyncio.get_running_loop().time() + self._pacing.reply_retry_s
+        while left:
+            results = list(zip(left, await self._results(left), strict=True))
+            refused += [RefusedReply(reply, error) for reply, error in results if isinstance(error, BadRecord)]
+            waits = [(reply, error) for reply, error in results if isinstance(error, Unavailable)]
+            left = [reply for reply, _ in waits]
+            if waits:
+                await self._wait(waits[0][1], ends_s)
+        return refused
 
-    async def _write(self, replies: Sequence[Reply]) -> None:
+    async def good(self, ids: Sequence[OwnedId]) -> dict[OwnedId, wire.Prediction]:
+        """The good replies that are there already. A Redis that does not answer within `lookup_s` counts as none."""
+        if not ids:
+            return {}
+        names = [keys.reply(self._prefix, *one) for one in ids]
+        try:
+            values: list[Any] = await ask(lambda: self._looking.mget(names), self._pacing.lookup_s)
+        except HeadraceError as error:
+            log.debug("replies of before are not looked up: %s", error)
+            return {}
+        found = {one: _prediction(value) for one, value in zip(ids, values, strict=True)}
+        return {one: prediction for one, prediction in found.items() if prediction is not None}
+
+    def _addressed(self, reply: OutgoingReply, refused: list[RefusedReply]) -> OutgoingReply:
+        """`reply` to a stream that may be written. Workers refuse others at the door; nothing passes here."""
+        try:
+            keys.check_reply_stream(self._prefix, reply.stream)
+        except BadRecord as error:
+            refused.append(RefusedReply(reply, error))
+            return replace(reply, stream="")
+        return reply
+
+    async def _wait(self, error: HeadraceError, ends_s: float) -> None:
+        if asyncio.get_running_loop().time() > ends_s:
+            raise Unavailable(f"Redis took no reply for {self._pacing.reply_retry_s:.0f} s: {error}") from error
+        await reconnect(self._redis, error, self._pacing.close_s)
+        await asyncio.sleep(self._pacing.redis_pause_s)
+
+    async def _results(self, replies: Sequence[OutgoingReply]) -> list[HeadraceError | None]:
+        """What became of each: None where it is written. Raises: Misconfigured."""
+        results: list[HeadraceError | None]
+        try:
+            results = await self._write(replies)
+        except BadRecord as error:
+            if len(replies) > 1:  # it is one of them, and Redis does not say which
+                return [result for reply in replies for result in await self._results([reply])]
+            results = [error]
+        except Unavailable as error:
+            results = [error] * len(replies)
+        for result in results:
+            if isinstance(result, Misconfigured):
+                raise result
+        return results
+
+    async def _write(self, replies: Sequence[OutgoingReply]) -> list[HeadraceError | None]:
+        """One call of the script, and what it says of each reply. Raises: what `ask` raises."""
         names: list[str] = []
-        values: list[str | bytes | int] = [self._ttl_ms]
-        for reply in replies:
-            names += [make(self._prefix, reply.request_id) for make in (keys.reply, keys.waiters, keys.claim)]
-            values += [(b"+" if reply.ok else b"-") + reply.value, reply.stream, reply.request_id]
-        await self._script(keys=names, args=values)
+        error_ms = int(self._pacing.error_kept_s * 1e3)
+        args: list[str | bytes | int] = [self._ttl_ms, error_ms, self._pacing.reply_stream_length]
+        for r in replies:
+            names += _names(self._prefix, (r.tenant, r.request_id))
+            args += [(b"+" if r.ok else b"-") + r.value, r.stream, r.tenant, r.request_id, r.digest]
+        said = await ask(lambda: self._script(keys=names, args=args), self._pacing.redis_attempt_s)
+        results: list[HeadraceError | None] = []
+        for reply, one in zip(replies, said, strict=True):
+            if one == reply_scripts.REUSED:
+                results.append(await self._tell_reused(reply))
+            else:
+                results.append(told_as(one, unknown=BadRecord) if isinstance(one, Exception) else None)
+        return results
+
+    async def _tell_reused(self, reply: OutgoingReply) -> IdReused:
+        """The error, to the stream of who used an id again for another text while the first was in flight."""
+        error = _reused((reply.tenant, reply.request_id))
+        value = b"-" + wire.encode(wire.Prediction(
+            reply.request_id, reply.tenant, ring="", lang="", text="", error=error.code, message=str(error)
+        ))
+        if reply.stream:
+            fields: dict[Any, Any] = {"id": reply.request_id, "value": value, "tenant": reply.tenant}
+            most = self._pacing.reply_stream_length
+            await ask(lambda: self._redis.xadd(reply.stream, fields, maxlen=most), self._pacing.redis_attempt_s)
+        return error
 
     async def close(self) -> None:
         """Disconnect."""
-        await self._redis.aclose()
+        await close(self._pacing.close_s / 2, self._redis.aclose, self._looking.aclose)
 
 
 @dataclass(frozen=True)
@@ -122,85 +148,110 @@ class Claim:
 
 
 class ReplyReader:
-    """A client's side: its own stream, read with one blocking call, and the reply keys as the safety net."""
+    """A client's side: its own stream, read with one blocking call, and the reply keys as the safety net.
 
-    def __init__(self, settings: RedisSettings, prefix: str, client_id: str) -> None:
-        self._redis, self._reading = connect(settings), connect(settings, alone=True)
-        self._prefix = prefix
+    `away`: what was wrong with Redis at the last call; empty where it answers. `claim`, `listen` and `ping` ask again
+    while Redis is away: their caller sets the time (`asyncio.timeout`).
+    """
+
+    def __init__(self, settings: RedisSettings, prefix: str, client_id: str, pacing: Pacing = PACING) -> None:
+        self._redis = connect(settings, connections=pacing.redis_connections)
+        self._reading = connect(settings, alone=True)
+        self._prefix, self._pacing = prefix, pacing
         self._ttl_ms = settings.reply_ttl_s * 1_000
         self.stream = keys.reply_stream(prefix, client_id)
+        self.away = ""
         self._last: str | bytes = "0"
-        self._claim = self._redis.register_script(_CLAIM)
-        self._listen = self._redis.register_script(_LISTEN)
+        self._claim = self._redis.register_script(reply_scripts.CLAIM)
+        self._listen = self._redis.register_script(reply_scripts.LISTEN)
 
     async def ping(self) -> None:
-        """Raises: Unavailable where Redis does not answer."""
-        try:
-            await self._redis.ping()
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
+        """Return once Redis answers. Raises: Misconfigured."""
+        await self._patiently(lambda: self._redis.ping())
 
-    async def read(self, block_ms: int) -> list[tuple[str, bytes]]:
-        """The replies (id, marked value) since the last call; after `block_ms` perhaps none. Raises: Unavailable."""
-        try:
-            found = await self._reading.xread({self.stream: self._last}, count=500, block=block_ms)
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
+    async def read(self, block_ms: int) -> list[tuple[OwnedId, bytes]]:
+        """The replies (whose, marked value) since the last call; after `block_ms` perhaps none. Raises: Unavailable."""
+        found = await self._ask(
+            lambda: self._reading.xread({self.stream: self._last}, count=500, block=block_ms), block_ms / 1e3
+        )
         replies = []
         for _, entries in found.items() if isinstance(found, dict) else found or ():
             for entry_id, fields in _flat(entries):
                 self._last = entry_id
-                replies.append((fields[b"id"].decode(), fields[b"value"]))
+                try:
+                    replies.append(((fields[b"tenant"].decode(), fields[b"id"].decode()), fields[b"value"]))
+                except (KeyError, ValueError):
+                    log.warning("entry %r of the reply stream is no reply", entry_id)
         return replies
 
-    async def values(self, request_ids: Sequence[str]) -> dict[str, bytes]:
+    async def values(self, ids: Sequence[OwnedId]) -> dict[OwnedId, bytes]:
         """The marked values at the reply keys that are there. Raises: Unavailable."""
-        if not request_ids:
+        if not ids:
             return {}
-        try:
-            values: list[Any] = await self._redis.mget([keys.reply(self._prefix, i) for i in request_ids])
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
-        return {i: v for i, v in zip(request_ids, values, strict=True) if v is not None}
+        names = [keys.reply(self._prefix, *one) for one in ids]
+        values: list[Any] = await self._ask(lambda: self._redis.mget(names))
+        return {one: value for one, value in zip(ids, values, strict=True) if value is not None}
 
-    async def claim(self, request_id: str, now_us: int, deadline_us: int) -> Claim:
-        """Ask for the right to publish under a caller's own id. Raises: Unavailable."""
-        try:
-            verdict, value = await self._claim(
-                keys=self._names(request_id), args=[self.stream, now_us, deadline_us, self._ttl_ms]
-            )
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
+    async def claim(self, owned: OwnedId, digest: str, now_us: int, deadline_us: int) -> Claim:
+        """Ask for the right to publish under a caller's own id. Raises: IdReused, BadRecord."""
+        args: list[str | int] = [self.stream, now_us, deadline_us, self._ttl_ms, digest]
+        verdict, value = await self._patiently(lambda: self._claim(keys=_names(self._prefix, owned), args=args))
+        if verdict == b"reused":
+            raise _reused(owned)
         return Claim(verdict.decode(), value)
 
-    async def listen(self, request_id: str) -> bytes | None:
-        """The marked value if it is there; else it will come on this client's stream. Raises: Unavailable."""
-        try:
-            value: bytes | None = await self._listen(keys=self._names(request_id)[:2], args=[self.stream, self._ttl_ms])
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
+    async def listen(self, owned: OwnedId) -> bytes | None:
+        """The marked value if it is there; else it will come on this client's stream. Raises: BadRecord."""
+        names = _names(self._prefix, owned)[:2]
+        args: list[str | int] = [self.stream, self._ttl_ms]
+        value: bytes | None = await self._patiently(lambda: self._listen(keys=names, args=args))
         return value
 
-    def _names(self, request_id: str) -> list[str]:
-        return [make(self._prefix, request_id) for make in (keys.reply, keys.waiters, keys.claim)]
+    async def _patiently(self, call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+        """What Redis answers, asked again while it is away."""
+        pause_s = self._pacing.redis_pause_s
+        while True:
+            try:
+                return await self._ask(call)
+            except Unavailable as error:
+                await reconnect(self._redis, error, self._pacing.close_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._pacing.max_redis_pause_s)
+
+    async def _ask(self, call: Callable[[], Awaitable[AnswerT]], blocks_s: float = 0.0) -> AnswerT:
+        try:
+            answer = await ask(call, self._pacing.redis_attempt_s + blocks_s)
+        except Unavailable as error:
+            self.away = str(error)
+            raise
+        except asyncio.CancelledError:  # the caller's time is over
+            self.away = self.away or "Redis has not answered yet"
+            raise
+        self.away = ""
+        return answer
 
     async def close(self) -> None:
         """Drop the stream and disconnect."""
-        try:
-            await self._redis.delete(self.stream)
-        except (RedisError, OSError) as error:
-            log.debug("the reply stream is left to expire: %s", error)
-        await self._redis.aclose()
-        await self._reading.aclose()
+        within_s = self._pacing.close_s / 3
+        await close(within_s, lambda: self._redis.delete(self.stream), self._redis.aclose, self._reading.aclose)
 
 
-def connect(settings: RedisSettings, alone: bool = False) -> Redis:
-    """A connection pool to the Redis that `settings` names. `alone`: one connection for one caller at a time, which
-    spares a quarter of a call's cost."""
-    return Redis.from_url(
-        settings.url, decode_responses=False, socket_connect_timeout=5, health_check_interval=30,
-        single_connection_client=alone,
-    )
+def _reused(owned: OwnedId) -> IdReused:
+    return IdReused(f"the id {owned[1]!r} stands for another text of tenant {owned[0]!r}; use a new one")
+
+
+def _names(prefix: str, owned: OwnedId) -> list[str]:
+    return [make(prefix, *owned) for make in (keys.reply, keys.waiters, keys.claim)]
+
+
+def _prediction(value: bytes | None) -> wire.Prediction | None:
+    """The good prediction of a marked value. What cannot be read counts as none."""
+    if value is None or value[:1] != b"+":
+        return None
+    try:
+        return wire.decode(wire.Prediction, value[1:])
+    except BadRecord:
+        return None
 
 
 def _flat(entries: list) -> list[tuple[bytes, dict[bytes, bytes]]]:  # type: ignore[type-arg]

@@ -5,7 +5,7 @@ import asyncio
 from topology.errors import MalformedRecord
 from topology.stream.delivery import Delivery, Progress
 from topology.stream.outcomes import Outcome
-from topology.stream.records import Output, Record, Refused, Reply
+from topology.stream.records import OutgoingReply, Output, Record, Refused
 
 DEADLINE_S = 5
 
@@ -63,7 +63,7 @@ class Bench:
 
 
 def reply(request_id):
-    return Reply("", request_id, b"", True)
+    return OutgoingReply("", "acme", request_id, b"", True)
 
 
 async def test_a_reply_goes_while_outputs_linger():

@@ -120,7 +120,7 @@ DECODERS = {
     "embedding": (lambda b: wire.decode(wire.Embedding, b), MalformedRecord, as_map(EMBEDDING), packed),
     "prediction": (lambda b: wire.decode(wire.Prediction, b), MalformedRecord, as_map(PREDICTION), packed),
     "asker": (asker_of, (), as_map(UTTERANCE), packed),
-    "cached embedding": (_cached, (), list(msgpack.unpackb(CACHED)), packed),
+    "cached embedding": (lambda b: _cached(b, "lights off"), (), list(msgpack.unpackb(CACHED)), packed),
     "safetensors": (lambda b: parse(memoryview(b)), ValueError, HEADER, with_header),
 }
 
