@@ -20,7 +20,7 @@ from topology.addresses import load_running
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.settings import Ring, Settings
-from topology.stream import metrics
+from topology.stream import metrics, sign_on
 from topology.stream.delivery import Company
 from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
@@ -53,6 +53,7 @@ def main() -> int:
 async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Load the encoder, then encode until `stop`."""
     settings = load_running(args.config)
+    await sign_on.check(settings)
     ring = settings.rings.get(args.ring)
     if ring is None:
         raise Misconfigured(f"there is no ring {args.ring!r} in headrace.toml; known: {', '.join(settings.rings)}")

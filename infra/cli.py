@@ -98,9 +98,14 @@ def _init(args: argparse.Namespace) -> None:
 
 
 def _config_check(args: argparse.Namespace) -> None:
-    from topology.settings import load, settings_path
+    from topology.addresses import load_placed
+    from topology.settings import advice, missing, settings_path
 
-    settings = load(args.config)
+    settings = load_placed(args.config)
+    for line in missing(settings, args.config):  # the machine that checks need not be the one that has them
+        print(f"warning: {line}; a process here would not start", file=sys.stderr)
+    for line in advice(settings, args.config):
+        print(f"warning: {line}", file=sys.stderr)
     cells = sum(len(ring.cells) for ring in settings.rings.values())
     print(f"{settings_path(args.config)}: {len(settings.rings)} rings, {cells} cells, no mistakes")
 

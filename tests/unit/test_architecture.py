@@ -16,8 +16,14 @@ ALLOWED = {
     "infra": set(FOLDERS),
 }
 DOORS = {
-    "redis": {"topology/stream/replies.py", "topology/stream/embedding_cache.py"},
-    "aiokafka": {"topology/stream/kafka.py", "topology/stream/admin.py"},
+    "redis": {
+        "topology/stream/replies.py", "topology/stream/embedding_cache.py", "topology/stream/security.py",
+        "topology/stream/sign_on.py",
+    },
+    "aiokafka": {
+        "topology/stream/kafka.py", "topology/stream/admin.py", "topology/stream/security.py",
+        "topology/stream/sign_on.py",
+    },
     "py3langid": {"producers/language.py"},
 }
 MAX_LINES, MAX_FUNCTION_LINES = 300, 50

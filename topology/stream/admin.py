@@ -12,7 +12,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from topology.errors import Unavailable
-from topology.settings import Settings
+from topology.settings import Broker, Settings
+from topology.stream.security import kafka_security
+from topology.stream.sign_on import sign_on_or_wait
 from topology.topics import TopicSpec
 
 CONNECT_S = 60.0
@@ -33,7 +35,7 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
     Existing topics are never changed: fewer partitions cannot be, and more would move tenants.
     Raises: Unavailable where the broker cannot be reached within 60 s or refuses.
     """
-    admin = await _connected(settings.broker.bootstrap)
+    admin = await _connected(settings.broker)
     try:
         there = set(await admin.list_topics())
         missing = [spec for spec in specs if spec.name not in there]
@@ -51,17 +53,20 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
     return sorted(reports, key=lambda report: report.name)
 
 
-async def _connected(bootstrap: str) -> AIOKafkaAdminClient:
+async def _connected(broker: Broker) -> AIOKafkaAdminClient:
     deadline = asyncio.get_running_loop().time() + CONNECT_S
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=30_000)
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=broker.bootstrap, request_timeout_ms=30_000, **kafka_security(broker)
+        )
         try:
             await admin.start()
             return admin
         except (KafkaError, OSError) as error:
             await admin.close()
+            why = await sign_on_or_wait(broker) or error
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"no broker at {bootstrap} within {CONNECT_S:.0f} s: {error}") from error
+                raise Unavailable(f"no broker at {broker.bootstrap} within {CONNECT_S:.0f} s: {why}") from error
             await asyncio.sleep(0.2)
 
 

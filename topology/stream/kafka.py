@@ -16,6 +16,8 @@ from aiokafka.partitioner import murmur2
 from topology.errors import Unavailable
 from topology.settings import Broker
 from topology.stream.records import Output, Record
+from topology.stream.security import kafka_security
+from topology.stream.sign_on import sign_on_or_wait
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,10 @@ class Producer:
     """Writes whole batches: acks=all, idempotent where the broker can, one await for the lot."""
 
     def __init__(self, broker: Broker) -> None:
+        self._broker = broker
         self._producer = AIOKafkaProducer(
             bootstrap_servers=broker.bootstrap,
+            **kafka_security(broker),
             acks="all",
             enable_idempotence=broker.idempotence and broker.kind != "embedded",
             max_batch_size=MAX_BATCH_BYTES,
@@ -61,7 +65,7 @@ class Producer:
 
     async def start(self) -> None:
         """Connect. Raises: Unavailable after 30 s."""
-        await _patiently(self._producer.start, "producer")
+        await _patiently(self._producer.start, "producer", self._broker)
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Write every output and return when all are acknowledged. Raises: Unavailable."""
@@ -120,10 +124,11 @@ class GroupConsumer:
     """A member of a consumer group that commits only what it is told to."""
 
     def __init__(self, broker: Broker, topic: str, group: str) -> None:
-        self._topic = topic
+        self._broker, self._topic = broker, topic
         self.rebalance_s = rebalance_ms(broker) / 1_000
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=broker.bootstrap,
+            **kafka_security(broker),
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -137,7 +142,7 @@ class GroupConsumer:
     async def start(self, rebalances: Rebalances) -> None:
         """Connect and join the group. Raises: Unavailable after 30 s."""
         self._consumer.subscribe([self._topic], listener=rebalances)
-        await _patiently(self._consumer.start, "consumer")
+        await _patiently(self._consumer.start, "consumer", self._broker)
 
     async def take(self, max_records: int, wait_ms: int) -> list[Record]:
         """Whatever has been fetched, at most `max_records`; after `wait_ms` perhaps nothing."""
@@ -165,9 +170,10 @@ class TopicReader:
     """Reads one topic whole, without a group: first what is there, then what comes."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
-        self._topic = topic
+        self._broker, self._topic = broker, topic
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=broker.bootstrap,
+            **kafka_security(broker),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -176,7 +182,7 @@ class TopicReader:
 
     async def start(self) -> None:
         """Connect and take every partition from its beginning. Raises: Unavailable after 30 s."""
-        await _patiently(self._consumer.start, "consumer")
+        await _patiently(self._consumer.start, "consumer", self._broker)
         try:
             partitions = await self._consumer._client.fetch_all_metadata()
             numbers = sorted(partitions.partitions_for_topic(self._topic) or ())
@@ -227,13 +233,15 @@ def _record(message: Any) -> Record:
     )
 
 
-async def _patiently(start: Any, what: str) -> None:
-    """Call `start` until it connects: a broker that is starting refuses for a moment."""
+async def _patiently(start: Any, what: str, broker: Broker) -> None:
+    """Call `start` until it connects: a broker that is starting refuses for a moment. Raises: Misconfigured where this
+    process is not let in."""
     deadline = asyncio.get_running_loop().time() + CONNECT_S
     while True:
         try:
             return await start()  # type: ignore[no-any-return]
         except KafkaConnectionError as error:
+            why = await sign_on_or_wait(broker) or error
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"no {what} could connect to the broker within {CONNECT_S:.0f} s: {error}") from error
+                raise Unavailable(f"no {what} could connect to the broker within {CONNECT_S:.0f} s: {why}") from error
             await asyncio.sleep(0.2)

@@ -12,9 +12,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from topology import keys
-from topology.errors import Unavailable
+from topology.errors import Misconfigured, Unavailable
 from topology.settings import Redis as RedisSettings
 from topology.stream.records import Reply
+from topology.stream.security import redis_security
+from topology.stream.sign_on import redis_refusal
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +140,8 @@ class ReplyReader:
         try:
             await self._redis.ping()
         except (RedisError, OSError) as error:
+            if (refused := redis_refusal(error)) is not None:
+                raise Misconfigured(refused) from error
             raise Unavailable(f"Redis does not answer: {error}") from error
 
     async def read(self, block_ms: int) -> list[tuple[str, bytes]]:
@@ -198,7 +202,7 @@ def connect(settings: RedisSettings, alone: bool = False) -> Redis:
     """A connection pool to the Redis that `settings` names. `alone`: one connection for one caller at a time, which
     spares a quarter of a call's cost."""
     return Redis.from_url(
-        settings.url, decode_responses=False, socket_connect_timeout=5, health_check_interval=30,
+        **redis_security(settings), decode_responses=False, socket_connect_timeout=5, health_check_interval=30,
         single_connection_client=alone,
     )
 
