@@ -17,7 +17,7 @@ from topology.errors import Unavailable
 from topology.settings import Broker
 from topology.stream.records import Output, Record
 from topology.stream.security import kafka_security
-from topology.stream.sign_on import sign_on_or_wait
+from topology.stream.sign_on import check_token, sign_on_or_wait
 
 log = logging.getLogger(__name__)
 
@@ -239,6 +239,7 @@ async def _patiently(start: Any, what: str, broker: Broker) -> None:
     deadline = asyncio.get_running_loop().time() + CONNECT_S
     while True:
         try:
+            await check_token(broker)
             return await start()  # type: ignore[no-any-return]
         except KafkaConnectionError as error:
             why = await sign_on_or_wait(broker) or error

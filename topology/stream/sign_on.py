@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import Any
 
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.protocol.metadata import MetadataRequest
 from redis.asyncio import Redis as RedisClient
 from redis.exceptions import RedisError
 
-from topology.errors import Misconfigured, Unavailable
+from topology.errors import Misconfigured
 from topology.pacing import PACING, Pacing
 from topology.settings import Broker, Redis, Settings
 from topology.stream.security import kafka_security, redis_security
@@ -36,40 +37,44 @@ async def why_kafka_is_away(broker: Broker, pacing: Pacing = PACING) -> str:
 
     Raises: Misconfigured where Kafka, or a certificate, refuses `sign_on_tries` times in a row.
     """
-    cause = ""
+    security = kafka_security(broker)
     for left in reversed(range(pacing.sign_on_tries)):
         try:
-            return await _kafka_says(broker, pacing.sign_on_s)
-        except Misconfigured as error:
+            return await _kafka_says(broker, security, pacing.sign_on_s)
+        except Misconfigured:
             if left == 0:
                 raise
-            cause = str(error)
         await asyncio.sleep(pacing.sign_on_pause_s)
-    return cause
+    return ""
 
 
-async def _kafka_says(broker: Broker, within_s: float) -> str:
-    security = kafka_security(broker)
+async def _kafka_says(broker: Broker, security: dict[str, Any], within_s: float) -> str:
     cause = ""
     for host, port, _ in collect_hosts(broker.bootstrap):
         at = f"{host}:{port}"
-        connected = None
         try:
             async with asyncio.timeout(within_s):
-                connected = await create_conn(host, port, request_timeout_ms=int(within_s * 1e3), **security)
-                await connected.send(MetadataRequest([]))
+                await _metadata(host, port, security, int(within_s * 1e3))
             return ""
         except (KafkaError, OSError, TimeoutError) as error:
             if (refused := _kafka_refusal(error, broker, at)) is not None:
                 raise Misconfigured(refused) from error
-            if connected is not None and broker.sasl and broker.sasl.mechanism == "OAUTHBEARER":
-                raise Misconfigured(f"broker.sasl: {at} ended the connection at the token that "
-                                    f"{broker.sasl.token_provider} gave") from error
-            cause = _away(error, broker, at)
-        finally:
-            if connected is not None:
-                connected.close()
+            if not isinstance(error, ConnectionRefusedError) and (lacking := await _wanted(host, port, broker, security)):
+                raise Misconfigured(lacking) from error
+            cause = f"{at}: {type(error).__name__}: {error}"
     return cause
+
+
+async def _metadata(host: str, port: int, security: dict[str, Any], within_ms: int) -> None:
+    """Sign on and ask something. Raises: whatever aiokafka and the system raise."""
+    connection = await create_conn(host, port, request_timeout_ms=within_ms, **security)
+    try:
+        answer = await connection.send(MetadataRequest([]))
+        if not answer.brokers and security.get("sasl_mechanism") == "OAUTHBEARER":
+            # How Kafka refuses a token: aiokafka overlooks its first answer, and the next is empty.
+            raise SaslAuthenticationFailed("it takes no request after this token")
+    finally:
+        connection.close()
 
 
 def _kafka_refusal(error: BaseException, broker: Broker, at: str) -> str | None:
@@ -96,13 +101,31 @@ def _said(error: BaseException) -> str:
     return ": ".join(str(part) for part in error.args if isinstance(part, str)) or "nothing more"
 
 
-def _away(error: BaseException, broker: Broker, at: str) -> str:
-    cause = f"{at}: {type(error).__name__}: {error}"
-    cut = isinstance(error, ConnectionResetError | EOFError) or "closed" in str(error)
-    missing = [name for name, given in (("[broker.tls]", broker.tls), ("[broker.sasl]", broker.sasl)) if given is None]
-    if cut and missing:
-        cause += f" (it takes connections and ends them: does this port want {' or '.join(missing)}?)"
-    return cause
+async def _wanted(host: str, port: int, broker: Broker, security: dict[str, Any]) -> str | None:
+    """The table that is missing where a port takes connections and ends them; None where it is only away."""
+    if broker.tls is None and await _speaks_tls(host, port):
+        return f"broker.tls: {host}:{port} speaks TLS; add [broker.tls], or use another port"
+    if broker.sasl is None:
+        named = {**security, "security_protocol": "SASL_" + security["security_protocol"], "sasl_mechanism": "NONE"}
+        try:  # a mechanism that nobody has: a port that asks for SASL says so, before any secret is sent
+            (await create_conn(host, port, request_timeout_ms=int(PACING.sign_on_s * 1e3), **named)).close()
+        except UnsupportedSaslMechanismError:
+            return f"broker.sasl: {host}:{port} asks who this is; add [broker.sasl], or use another port"
+        except (KafkaError, OSError, TimeoutError):
+            return None
+    return None
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(PACING.sign_on_s):
+            _, writer = await asyncio.open_connection(host, port, ssl=anybody)
+    except (OSError, EOFError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def why_redis_is_away(redis: Redis, pacing: Pacing = PACING) -> str:
@@ -115,6 +138,9 @@ async def why_redis_is_away(redis: Redis, pacing: Pacing = PACING) -> str:
     except (RedisError, OSError, TimeoutError) as error:
         if (refused := redis_refusal(error)) is not None:
             raise Misconfigured(refused) from error
+        at = client.connection_pool.connection_kwargs
+        if "tls_context" not in at and "host" in at and await _speaks_tls(at["host"], at.get("port", 6379)):
+            raise Misconfigured("redis.url: this port speaks TLS; write rediss://, or use another port") from error
         return f"Redis does not answer: {type(error).__name__}: {error}"
     finally:
         await client.aclose()
@@ -155,11 +181,14 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
+async def check_token(broker: Broker) -> None:
+    """Raises: Misconfigured where Kafka refuses the token, which aiokafka takes for a sign-on."""
+    if broker.sasl is not None and broker.sasl.mechanism == "OAUTHBEARER":
+        await why_kafka_is_away(broker)
+
+
 async def sign_on_or_wait(broker: Broker) -> str:
     """For whoever could not connect: why not, in words. Raises: Misconfigured where waiting cannot help."""
-    if broker.tls is None and broker.sasl is None:
+    if broker.kind != "external":
         return ""
-    try:
-        return await why_kafka_is_away(broker)
-    except Unavailable as error:
-        return str(error)
+    return await why_kafka_is_away(broker)
