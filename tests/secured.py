@@ -14,7 +14,7 @@ from infra.stack.embedded import free_port, listens, redis_server
 from infra.stack.supervise import Supervisor
 from tests.certificates import authority, signed
 
-PASSWORD, KEY_PASSWORD, REDIS_PASSWORD = "s3cret=of/kafka", "of the key", "s3cret=of/redis"
+PASSWORD, KEY_PASSWORD, REDIS_PASSWORD = "s3cret=of/kafka", "s3cret=of/key", "s3cret=of/redis"
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 OAUTH = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
@@ -33,7 +33,7 @@ class Secured:
     key: Path
 
     def config(self, **changes):
-        """The sections of headrace.toml, with values changed by dotted name; None leaves a line out."""
+        """The sections of headrace.toml; `broker__tls__ca=…` changes a line, None leaves it out."""
         values = {
             "broker.kind": "external", "broker.bootstrap": self.bootstrap,
             "broker.tls.ca": self.ca, "broker.tls.certificate": self.certificate, "broker.tls.key": self.key,
@@ -47,7 +47,8 @@ class Secured:
         lines = []
         for section in ("broker", "broker.tls", "broker.sasl", "redis", "redis.tls"):
             own = {n: v for n, v in values.items() if n.rpartition(".")[0] == section and v is not None}
-            lines += [f"[{section}]", *(f"{name.rpartition('.')[2]} = {_toml(value)}" for name, value in own.items())]
+            lines += [f"[{section}]"] * bool(own)
+            lines += (f"{name.rpartition('.')[2]} = {_toml(value)}" for name, value in own.items())
         return "\n".join(lines)
 
 

@@ -56,10 +56,12 @@ async def _kafka_says(broker: Broker, security: dict[str, Any], within_s: float)
             async with asyncio.timeout(within_s):
                 await _metadata(host, port, security, int(within_s * 1e3))
             return ""
+        except ConnectionRefusedError as error:
+            cause = str(error)
         except (KafkaError, OSError, TimeoutError) as error:
             if (refused := _kafka_refusal(error, broker, at)) is not None:
                 raise Misconfigured(refused) from error
-            if not isinstance(error, ConnectionRefusedError) and (lacking := await _wanted(host, port, broker, security)):
+            if (lacking := await _wanted(host, port, broker, security)) is not None:
                 raise Misconfigured(lacking) from error
             cause = f"{at}: {type(error).__name__}: {error}"
     return cause
