@@ -22,7 +22,7 @@ class Secret:
         return bool(self.reference)
 
     def __repr__(self) -> str:
-        return f"Secret({'…' if wrong_reference(self.reference) else self.reference!r})"
+        return f"Secret({self.reference if wrong_reference(self.reference) is None else '…'})"
 
     def read(self) -> str:
         """The secret, without the line's end that editors leave in a file. Empty where there is no reference.
