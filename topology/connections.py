@@ -56,7 +56,7 @@ class Broker:
     brokers: int = 1
     idempotence: bool = True
     fetch_max_wait_ms: int = 500
-    session_timeout_ms: int = 10_000
+    session_timeout_ms: int = 6_000
     rebalance_timeout_ms: int = 30_000
     tls: Tls | None = None
     sasl: Sasl | None = None
