@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from topology.stream.delivery import Company
 from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop, Pace
-from topology.stream.process import announce_ready, run_process, step_back
+from topology.stream.process import INSTANCE_HELP, announce_ready, run_process, step_back
 from topology.stream.replies import ReplyWriter
 
 log = logging.getLogger("encoder_worker")
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--ring", required=True, help="the ring whose utterances to encode")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
+    parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
     parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
@@ -62,7 +64,8 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
     pace = GPU_PACE if worker.on_gpu else SHARED_PACE if worker.has_mate else PACE
-    loop = Loop(worker, GroupConsumer(settings.broker, topic, group), Producer(settings.broker), replies, pace)
+    consumer = GroupConsumer(settings.broker, topic, group, args.instance)
+    loop = Loop(worker, consumer, Producer(settings.broker), replies, pace)
     loop.on_assigned = lambda count: announce_ready()
     metrics.serve(args.metrics_port, "encoder", lambda: {**worker.stats(), **loop.stats()}, {"ring": ring.name})
     await loop.run(stop)

@@ -8,11 +8,15 @@
     │  ├─ UnknownLanguage   no ring speaks it
     │  ├─ UnknownTenant     no head is registered for the tenant in its ring
     │  ├─ BadHead           a head directory that is corrupt, truncated or contradictory
-    │  └─ WrongSpace        head and embedding come from different encoders
+    │  ├─ WrongSpace        head and embedding come from different encoders
+    │  └─ OutputRefused     what came of it is refused by the broker for good: too large for its topic
     ├─ DeadlineExceeded     too late to matter: tell the caller, compute nothing
     ├─ Overloaded           too much at once: tell the caller when to try again, compute nothing
     ├─ Unavailable          may succeed later: do not commit, try again
+    │  └─ ClockRefused      the broker refuses this machine's time
     └─ Misconfigured        a person must act: stop before any work, name the place
+
+Which of them an error of aiokafka or redis becomes is decided in `topology/stream/failures.py`.
 """
 
 from __future__ import annotations
@@ -72,6 +76,12 @@ class WrongSpace(BadRecord, ValueError):
     code = "wrong_space"
 
 
+class OutputRefused(BadRecord, ValueError):
+    """What came of the record is refused by the broker for good; the record is not."""
+
+    code = "output_refused"
+
+
 class DeadlineExceeded(HeadraceError, TimeoutError):
     """The deadline passed before an answer was there. Nothing more will be computed for it."""
 
@@ -92,6 +102,12 @@ class Unavailable(HeadraceError, ConnectionError):
     """A broker, a Redis or a device is away. Nothing is lost; the same call may succeed later."""
 
     code = "unavailable"
+
+
+class ClockRefused(Unavailable):
+    """The broker refuses this machine's time. Deadlines would be wrong here too: the process ends until it is set."""
+
+    code = "clock_refused"
 
 
 class Misconfigured(HeadraceError):

@@ -32,5 +32,20 @@ class Pacing:
     reply_kept_s: float = 120.0  # a reply that nobody asks for is forgotten after so long: memory against late askers
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
 
+    # Kafka: clients
+    metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
+    look_s: float = 1.0  # without an acknowledgement, then the producer looks whether the partition is still there
+    send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
+    away_s: float = 30.0  # without any news of the cluster, then a consumer gives up and its process starts anew
+    close_s: float = 2.0  # that a client may take to disconnect: what it holds then is repeated
+    stop_s: float = 4.0  # after SIGTERM to finish what is in hand; the rest is repeated by the next owner
+
+    # Kafka: records
+    dead_value_bytes: int = 256 << 10  # kept of a dead letter's value: evidence, against topics with small records
+    dead_header_bytes: int = 32 << 10  # kept of a dead letter's own headers
+    dead_key_bytes: int = 4 << 10  # kept of a dead letter's key
+    max_batch_bytes: int = 32 << 20  # that a fetched batch may unpack to: a small batch of zeros unpacks to gigabytes
+    max_record_bytes: int = 4 << 20  # of a record's value; no record of ours has 1 MiB, a larger one is refused unread
+
 
 PACING = Pacing()

@@ -21,8 +21,9 @@ DOORS = {
         "topology/stream/sign_on.py",
     },
     "aiokafka": {
-        "topology/stream/kafka.py", "topology/stream/admin.py", "topology/stream/security.py",
-        "topology/stream/sign_on.py",
+        "topology/stream/kafka.py", "topology/stream/producer.py", "topology/stream/connection.py",
+        "topology/stream/codes.py", "topology/stream/fetched.py", "topology/stream/admin.py",
+        "topology/stream/security.py", "topology/stream/sign_on.py",
     },
     "py3langid": {"producers/language.py"},
 }

@@ -1,35 +1,44 @@
-"""The door to Kafka: consumers and producers set up for delivery that loses nothing."""
+"""The door to Kafka for reading: consumers that lose nothing silently and that no record stops."""
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import logging
 import random
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
-from aiokafka.partitioner import murmur2
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 
-from topology.errors import Unavailable
+from topology.errors import Misconfigured, Unavailable
+from topology.pacing import PACING
 from topology.settings import Broker
-from topology.stream.records import Output, Record
+from topology.stream import codes, fetched
+from topology.stream.connection import ended, patiently, told
+from topology.stream.failures import Fate, fate_of
+from topology.stream.producer import Producer
+from topology.stream.records import Record
 from topology.stream.security import kafka_security
-from topology.stream.sign_on import check_token, sign_on_or_wait
 
+__all__ = ["GroupConsumer", "Partition", "Producer", "Rebalances", "TopicReader", "fetch_wait_ms", "rebalance_ms"]
 log = logging.getLogger(__name__)
 
-CONNECT_S = 30.0
-MAX_BATCH_BYTES = 1 << 20
 FETCH_BYTES = 8 << 20
-TOGETHER = 4  # records without a key that a call leaves on one partition; more are spread
 
 Partition = tuple[str, int]
+codes.register()
+fetched.install()
 
 
-class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+class Rebalances:
     """What a group consumer calls around a rebalance. aiokafka rebalances eagerly: all goes, then all comes."""
 
     async def revoked(self) -> None:
@@ -38,116 +47,154 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     async def assigned(self, count: int) -> None:
         """`count` partitions came, none of them read yet."""
 
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, rebalances: Rebalances, on_joined: Callable[[], None]) -> None:
+        self._rebalances, self._on_joined = rebalances, on_joined
+
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """aiokafka's name for it."""
-        await self.revoked()
+        await self._rebalances.revoked()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """aiokafka's name for it."""
-        await self.assigned(len(assigned))
+        self._on_joined()
+        await self._rebalances.assigned(len(assigned))
 
 
-class Producer:
-    """Writes whole batches: acks=all, idempotent where the broker can, one await for the lot."""
+class _Consumer:
+    """What both kinds of consumer share: settings, and what an error while reading means."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=broker.bootstrap,
-            **kafka_security(broker),
-            acks="all",
-            enable_idempotence=broker.idempotence and broker.kind != "embedded",
-            max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=MAX_BATCH_BYTES * 4,
-            linger_ms=0,
-        )
-        self._turn = random.randrange(1 << 16)
-
-    async def start(self) -> None:
-        """Connect. Raises: Unavailable after 30 s."""
-        await _patiently(self._producer.start, "producer", self._broker)
-
-    async def send(self, outputs: Sequence[Output]) -> None:
-        """Write every output and return when all are acknowledged. Raises: Unavailable."""
-        if not outputs:
-            return
-        try:
-            placed: dict[TopicPartition, list[Output]] = {}
-            for topic in {o.topic for o in outputs}:
-                partitions = sorted(await self._producer.partitions_for(topic))
-                available = sorted(self._producer.client.cluster.available_partitions_for_topic(topic) or partitions)
-                for partition, some in self._place([o for o in outputs if o.topic == topic], partitions, available):
-                    placed.setdefault(TopicPartition(topic, partition), []).extend(some)
-            await asyncio.gather(*[self._write(place, some) for place, some in placed.items()])
-        except KafkaError as error:
-            raise Unavailable(f"the broker took no write: {type(error).__name__}: {error}") from error
-
-    async def _write(self, place: TopicPartition, outputs: Sequence[Output]) -> None:
-        """Whole batches for a partition: sent by itself, a record costs a sixth of a request (metadata, futures)."""
-        batches = [self._producer.create_batch()]
-        for o in outputs:
-            if batches[-1].append(timestamp=None, key=o.key, value=o.value, headers=list(o.headers)) is None:
-                batches.append(self._producer.create_batch())  # that one is full; an empty one takes any record
-                batches[-1].append(timestamp=None, key=o.key, value=o.value, headers=list(o.headers))
-        for batch in batches:
-            await (await self._producer.send_batch(batch, place.topic, partition=place.partition))
-
-    def _place(
-        self, outputs: Sequence[Output], partitions: list[int], available: list[int]
-    ) -> list[tuple[int, list[Output]]]:
-        """Keyed records go where their key says, as in Java's client. The others stay together as long as they are few
-        (KIP-480); more than TOGETHER are shared out evenly, so that no consumer has a burst to itself."""
-        placed = [(partitions[_hash(o.key) % len(partitions)], [o]) for o in outputs if o.key is not None]
-        free = [o for o in outputs if o.key is None]
-        if free and not available:
-            raise Unavailable(f"the broker knows no partition of {free[0].topic}")
-        parts = min(-(-len(free) // TOGETHER), len(available))
-        for part in range(parts):
-            some = free[len(free) * part // parts : len(free) * (part + 1) // parts]
-            placed.append((available[(self._turn + part) % len(available)], some))
-        self._turn += parts if parts < len(available) else 1  # the next call begins elsewhere
-        return placed
-
-    async def send_tombstone(self, topic: str, key: bytes) -> None:
-        """Write a deletion marker for `key` to a compacted topic. Raises: Unavailable."""
-        try:
-            await self._producer.send_and_wait(topic, value=None, key=key)
-        except KafkaError as error:
-            raise Unavailable(f"the broker took no write: {type(error).__name__}: {error}") from error
-
-    async def stop(self) -> None:
-        """Flush and disconnect."""
-        await self._producer.stop()
-
-
-class GroupConsumer:
-    """A member of a consumer group that commits only what it is told to."""
-
-    def __init__(self, broker: Broker, topic: str, group: str) -> None:
+    def __init__(self, broker: Broker, topic: str, group: str | None, offset_reset: str, **more: Any) -> None:
         self._broker, self._topic = broker, topic
-        self.rebalance_s = rebalance_ms(broker) / 1_000
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=broker.bootstrap,
             **kafka_security(broker),
             group_id=group,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset=offset_reset,
+            isolation_level="read_committed",
             fetch_max_wait_ms=fetch_wait_ms(broker),
             max_partition_fetch_bytes=FETCH_BYTES,
+            metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
+            **more,
+        )
+        self._heard_ms, self._looked_s, self._quiet_s = 0, 0.0, 0.0
+        self._counts: tuple[int, ...] = ()
+        self.records_lost = 0  # deleted by the broker before they were read
+
+    async def _taken(self, wait_ms: int, max_records: int | None = None) -> list[Record]:
+        self._listen_for_news()
+        try:
+            found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=max_records)
+        except NoOffsetForPartitionError as error:  # nothing was ever committed: from its beginning
+            await self._at_beginning(error.args[0])
+        except OffsetOutOfRangeError as error:
+            for partition, offset in error.args[0].items():
+                await self._jumped(partition, offset)
+        except KafkaError as error:
+            if fate_of(error) is not Fate.MOMENT:
+                raise told(error, "reading from the broker failed") from error
+            log.warning("reading goes on after %s: %s", type(error).__name__, error)
+        else:
+            return [_record(message) for messages in found.values() for message in messages]
+        return []
+
+    async def _at_beginning(self, partition: TopicPartition) -> None:
+        try:
+            await self._consumer.seek_to_beginning(partition)
+        except (IllegalStateError, KafkaError) as error:  # given up meanwhile, or the next take tries again
+            log.info("%s is not at its beginning yet: %s", partition, error)
+
+    async def _jumped(self, partition: TopicPartition, offset: int) -> None:
+        """The broker has no record at `offset`: retention took it, or the topic was made anew."""
+        try:
+            start = (await self._consumer.beginning_offsets([partition]))[partition]
+            self._consumer.seek(partition, start)
+        except (IllegalStateError, KafkaError) as error:
+            log.info("%s has no position yet: %s", partition, error)
+            return
+        where = f"{partition.topic}[{partition.partition}]"
+        if start > offset:
+            self.records_lost += start - offset
+            log.warning("%s: records %d to %d were deleted before they were read", where, offset, start - 1)
+        else:
+            log.warning("%s: no offset %d, the topic was made anew; it is read from %d", where, offset, start)
+
+    def _listen_for_news(self) -> None:
+        """Raises: Unavailable, where the cluster has told nothing for `PACING.away_s`.
+
+        aiokafka asks only brokers that it knows; a process that starts anew asks the bootstrap addresses.
+        """
+        cluster, now = self._consumer._client.cluster, time.monotonic()
+        heard = cluster._last_successful_refresh_ms != self._heard_ms
+        # A second at most for each look: a process that was stopped for a minute has not listened for a minute.
+        self._quiet_s = 0.0 if heard else self._quiet_s + min(1.0, now - self._looked_s)
+        self._heard_ms, self._looked_s = cluster._last_successful_refresh_ms, now
+        if self._quiet_s > PACING.away_s:
+            raise Unavailable(f"no broker of the Kafka cluster has answered for {PACING.away_s:.0f} s")
+        if heard:
+            self._count_partitions(len(cluster.partitions_for_topic(self._topic) or ()))
+
+    def _count_partitions(self, count: int) -> None:
+        before, self._counts = self._counts, (*self._counts, count)[-3:]
+        if len(before) == 3 and before[0] != before[1] == before[2] == count:  # one broker alone may be behind
+            self._recounted(before[0], count)
+
+    def _recounted(self, before: int, count: int) -> None:
+        """Once where the topic has another number of partitions than it had: deleted, made anew, or grown."""
+        log.warning("topic %s has %d partitions now, it had %d", self._topic, count, before)
+
+    async def stop(self) -> None:
+        """Leave the group if there is one, and disconnect, within `PACING.close_s`; never raises."""
+        await ended(self._consumer.stop, "consumer")
+
+
+class GroupConsumer(_Consumer):
+    """A member of a consumer group that commits only what it is told to.
+
+    `instance`: this member's name, the same after a restart (static membership, KIP-345). Then a restart within the
+    session timeout moves no partition, and nobody else stands still.
+    """
+
+    def __init__(self, broker: Broker, topic: str, group: str, instance: str = "") -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,249}", instance):
+            raise Misconfigured(f"instance name {instance!r}: at most 249 letters, digits, dots, dashes, underscores")
+        self._instance = "" if broker.kind == "embedded" else instance
+        self._names: list[tuple[str, float]] = []  # that the group has given this member, and when
+        self._most_names = random.randint(3, 8)  # of two processes under one name, not both are to end
+        self._session_s = broker.session_timeout_ms / 1_000
+        self.rebalance_s = rebalance_ms(broker) / 1_000
+        super().__init__(
+            broker, topic, group, "none",
             session_timeout_ms=broker.session_timeout_ms,
             heartbeat_interval_ms=max(500, broker.session_timeout_ms // 10),
             rebalance_timeout_ms=rebalance_ms(broker),
+            group_instance_id=self._instance or None,
         )
 
     async def start(self, rebalances: Rebalances) -> None:
         """Connect and join the group. Raises: Unavailable after 30 s."""
-        self._consumer.subscribe([self._topic], listener=rebalances)
-        await _patiently(self._consumer.start, "consumer", self._broker)
+        self._consumer.subscribe([self._topic], listener=_Listener(rebalances, self._note_name))
+        await patiently(self._consumer.start, "consumer", self._broker)
 
     async def take(self, max_records: int, wait_ms: int) -> list[Record]:
-        """Whatever has been fetched, at most `max_records`; after `wait_ms` perhaps nothing."""
-        found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=max_records)
-        return [_record(message) for messages in found.values() for message in messages]
+        """Whatever has been fetched, at most `max_records`; after `wait_ms` perhaps nothing.
+
+        A record that cannot be read comes with `unreadable`. Raises: Unavailable, Misconfigured.
+        """
+        if len(self._names) > self._most_names:
+            raise Misconfigured(
+                f"another process reads {self._topic} as instance {self._instance!r} too: give each its own name "
+                "(--instance, $HEADRACE_INSTANCE)"
+            )
+        return await self._taken(wait_ms, max_records)
+
+    def _note_name(self) -> None:
+        """Another process under the same instance name: the broker fences this one, aiokafka joins again, which fences
+        the other, and so on at each heartbeat, ten times within a session. Else a member has a new name once a session
+        at most."""
+        name, now = self._consumer._coordinator.member_id, time.monotonic()
+        kept = [(old, s) for old, s in self._names if old != name and now - s < self._session_s]
+        self._names = [*kept, (name, now)] if self._instance else []
 
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commit; False where the group has moved on meanwhile (its new owners repeat the work)."""
@@ -161,28 +208,16 @@ class GroupConsumer:
             return False
         return True
 
-    async def stop(self) -> None:
-        """Leave the group and disconnect."""
-        await self._consumer.stop()
 
-
-class TopicReader:
+class TopicReader(_Consumer):
     """Reads one topic whole, without a group: first what is there, then what comes."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
-        self._broker, self._topic = broker, topic
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=broker.bootstrap,
-            **kafka_security(broker),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=fetch_wait_ms(broker),
-        )
+        super().__init__(broker, topic, None, "earliest")
 
     async def start(self) -> None:
         """Connect and take every partition from its beginning. Raises: Unavailable after 30 s."""
-        await _patiently(self._consumer.start, "consumer", self._broker)
+        await patiently(self._consumer.start, "consumer", self._broker)
         try:
             partitions = await self._consumer._client.fetch_all_metadata()
             numbers = sorted(partitions.partitions_for_topic(self._topic) or ())
@@ -190,31 +225,33 @@ class TopicReader:
                 raise Unavailable(f"there is no topic {self._topic!r}: create it with `headrace topics apply`")
             self._consumer.assign([TopicPartition(self._topic, n) for n in numbers])
             await self._consumer.seek_to_beginning()
+        except KafkaError as error:
+            await self.stop()
+            raise told(error, "reading from the broker failed") from error
         except BaseException:
-            await self._consumer.stop()
+            await self.stop()
             raise
 
     async def read_to_end(self) -> list[Record]:
-        """Everything up to the end as it is now."""
-        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        """Everything up to the end as it is now, judged by position: markers of transactions are no records.
+
+        Raises: Unavailable, Misconfigured.
+        """
         found: list[Record] = []
-        while [p for p, end in ends.items() if await self._consumer.position(p) < end]:
-            found += await self.take(wait_ms=500)
+        try:
+            ends = await self._consumer.end_offsets(self._consumer.assignment())
+            while [p for p, end in ends.items() if await self._consumer.position(p) < end]:
+                found += await self.take(wait_ms=500)
+        except KafkaError as error:
+            raise told(error, "reading from the broker failed") from error
         return found
 
+    def _recounted(self, before: int, count: int) -> None:
+        raise Unavailable(f"topic {self._topic!r} has {count} partitions now, it had {before}: it is read from anew")
+
     async def take(self, wait_ms: int) -> list[Record]:
-        """What came meanwhile; after `wait_ms` perhaps nothing."""
-        found = await self._consumer.getmany(timeout_ms=wait_ms)
-        return [_record(message) for messages in found.values() for message in messages]
-
-    async def stop(self) -> None:
-        """Disconnect."""
-        await self._consumer.stop()
-
-
-@functools.lru_cache(65_536)  # murmur2 in Python takes 2 to 5 µs for a tenant's name
-def _hash(key: bytes) -> int:
-    return int(murmur2(key)) & 0x7FFFFFFF
+        """What came meanwhile; after `wait_ms` perhaps nothing. Raises: Unavailable, Misconfigured."""
+        return await self._taken(wait_ms)
 
 
 def rebalance_ms(broker: Broker) -> int:
@@ -228,21 +265,10 @@ def fetch_wait_ms(broker: Broker) -> int:
 
 
 def _record(message: Any) -> Record:
-    return Record(
-        message.topic, message.partition, message.offset, message.key, message.value, tuple(message.headers)
-    )
-
-
-async def _patiently(start: Any, what: str, broker: Broker) -> None:
-    """Call `start` until it connects: a broker that is starting refuses for a moment. Raises: Misconfigured where this
-    process is not let in."""
-    deadline = asyncio.get_running_loop().time() + CONNECT_S
-    while True:
-        try:
-            await check_token(broker)
-            return await start()  # type: ignore[no-any-return]
-        except KafkaConnectionError as error:
-            why = await sign_on_or_wait(broker) or error
-            if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"no {what} could connect to the broker within {CONNECT_S:.0f} s: {why}") from error
-            await asyncio.sleep(0.2)
+    unreadable = str(message.checksum) if isinstance(message.checksum, fetched.Unreadable) else ""
+    value = message.value
+    if value is not None and len(value) > PACING.max_record_bytes:
+        unreadable = unreadable or f"a value of {len(value)} bytes; at most {PACING.max_record_bytes} are read"
+        value = value[: PACING.dead_value_bytes]
+    headers = tuple(message.headers)
+    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable)

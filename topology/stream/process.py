@@ -13,33 +13,61 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from topology.errors import HeadraceError, Misconfigured
+from topology.errors import HeadraceError
+from topology.pacing import PACING
+from topology.stream.failures import Fate, fate_of
+
+log = logging.getLogger(__name__)
 
 EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
 EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
+INSTANCE_HELP = "this process's own name in its consumer group, the same after a restart, such as its pod's or host's \
+name (default: $HEADRACE_INSTANCE, else none): a restart then moves no partition"
 # Turns of the loop, task by task: from a result to its reply in the socket; through aiokafka from an acknowledgement in
 # the socket to the next request in it.
 REPLY_TURNS, REQUEST_TURNS = 10, 30
 
 
 def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Run `main(stop)` until it returns; SIGTERM and SIGINT set `stop`. Returns the exit code."""
+    """Run `main(stop)` until it returns; SIGTERM and SIGINT set `stop`. Returns the exit code.
+
+    After a signal `main` has `PACING.stop_s`, then it is cancelled: what is unfinished was not committed, so it is
+    repeated.
+    The last line tells what ended the run first, whatever closing raises after it.
+    """
     logging.basicConfig(
         level=os.environ.get("HEADRACE_LOG", "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says, its errors say too
+    runner, code = asyncio.Runner(loop_factory=new_event_loop), 0
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_until_signalled(main))
-    except Misconfigured as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        return EXIT_MISCONFIGURED
-    except HeadraceError as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
-    return 0
+        runner.run(_until_signalled(main))
+    except BaseException as error:
+        cause = first_cause(error)
+        code = EXIT_MISCONFIGURED if fate_of(cause) is Fate.CONFIGURATION else EXIT_UNAVAILABLE
+        if not isinstance(cause, HeadraceError):
+            log.error("an error that nobody expected", exc_info=error)
+        print(f"headrace: {cause if isinstance(cause, HeadraceError) else repr(cause)}", file=sys.stderr, flush=True)
+    _leave_within(PACING.close_s, code)
+    runner.close()
+    return code
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error of ours that `error` came on top of, if there is one: closing may raise over what ended the run."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, HeadraceError):
+        found = found.__context__
+    return found or error
+
+
+def _leave_within(seconds: float, code: int) -> None:
+    """End the process then, at the latest: neither a task nor a thread that does not end keeps it."""
+    timer = threading.Timer(seconds, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -55,7 +83,17 @@ async def _until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await main(stop)
+    running, stopping = asyncio.ensure_future(main(stop)), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        await asyncio.wait({running}, timeout=PACING.stop_s)
+    stopping.cancel()
+    if not running.done():
+        log.warning("not done %.0f s after the signal; what is left is repeated by the next owner", PACING.stop_s)
+        running.cancel()
+        await asyncio.wait({running}, timeout=2 * PACING.close_s)
+    elif running.cancelled() or running.exception() is not None:
+        await running
 
 
 def step_back(steps: int = 10) -> None:

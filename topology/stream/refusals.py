@@ -25,7 +25,7 @@ def asker_of(value: bytes | None) -> Asker:
     """Whatever a record, even a malformed one, says about its caller."""
     try:
         body = msgpack.unpackb(value or b"", raw=False)
-    except (ValueError, msgpack.UnpackException, RecursionError):
+    except Exception:  # whatever a decoder raises, the record is to be refused and nothing else
         return Asker()
     if not isinstance(body, dict):
         return Asker()
@@ -41,6 +41,7 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
     code = error.code if isinstance(error, HeadraceError) else "internal"
     known = isinstance(error, BadRecord | DeadlineExceeded | Overloaded)
     message = str(error) if known else "the worker failed on this record; it is in the dead letters"
+    message = message[:2_000].encode("utf-8", "backslashreplace").decode()  # it may quote half of a surrogate pair
     outputs = []
     if not isinstance(error, DeadlineExceeded | Overloaded):
         outputs.append(dead_letter(dead_letters, record, error))
@@ -48,10 +49,10 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
         return Outcome([record], outputs)
     answer = wire.encode(
         wire.Prediction(
-            asker.id, asker.tenant, ring, asker.lang, text="", error=code, message=message[:2_000],
+            asker.id, asker.tenant, ring, asker.lang, text="", error=code, message=message,
             retry_after_ms=error.retry_after_ms if isinstance(error, Overloaded) else 0,
         )
     )
-    outputs.append(Output(results, asker.tenant.encode(), answer))
+    outputs.append(Output(results, asker.tenant.encode(), answer, optional=True))  # the reply tells the caller too
     flood = isinstance(error, Overloaded)
     return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)], hurried=not flood)

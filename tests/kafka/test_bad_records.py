@@ -1,0 +1,258 @@
+"""Records that any client can write, on Apache Kafka: none stops a partition, none is lost without a word."""
+
+import asyncio
+import struct
+import time
+
+import confluent_kafka
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+
+from infra.stack import kafka
+from infra.stack.supervise import Supervisor
+from topology.errors import ClockRefused, MalformedRecord, OutputRefused, Unavailable
+from topology.settings import Broker
+from topology.stream.kafka import GroupConsumer, Producer, Rebalances, TopicReader
+from topology.stream.records import Output, Record, dead_letter
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    state = tmp_path_factory.mktemp("kafka")
+    supervisor = Supervisor(state)
+    try:
+        yield Broker(kind="external", bootstrap=kafka.start_brokers(supervisor, state, 1), session_timeout_ms=6_000)
+    finally:
+        supervisor.stop()
+
+
+@pytest.fixture
+async def admin(broker):
+    client = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await client.start()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def topic(admin, request):
+    """A topic of one partition, of the test's own. `indirect` parameters are its configuration."""
+    name = f"t{abs(hash(request.node.name))}"
+    await admin.create_topics([NewTopic(name, 1, 1, topic_configs=getattr(request, "param", {}))])
+    return name
+
+
+async def read(broker, topic):
+    reader = TopicReader(broker, topic)
+    await reader.start()
+    try:
+        async with asyncio.timeout(30):
+            return await reader.read_to_end()
+    finally:
+        await reader.stop()
+
+
+async def write(broker, outputs):
+    producer = Producer(broker)
+    await producer.start()
+    try:
+        return await producer.send(outputs)
+    finally:
+        await producer.stop()
+
+
+class Joined(Rebalances):
+    def __init__(self):
+        self.now = asyncio.Event()
+
+    async def assigned(self, count):
+        self.now.set()
+
+
+async def take_until(consumer, wanted, seconds=30):
+    found = []
+    async with asyncio.timeout(seconds):
+        while len(found) < wanted:
+            found += await consumer.take(100, wait_ms=200)
+    return found
+
+
+def batch(records, codec=0):
+    """The bytes of one batch of (key, value, headers)."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 256 << 20)
+    for offset, (key, value, headers) in enumerate(records):
+        builder.append(offset, int(time.time() * 1000), key, value, headers)
+    return bytes(builder.build())
+
+
+def with_checksum(raw):
+    return raw[:17] + struct.pack(">I", calc_crc32c(raw[21:])) + raw[21:]
+
+
+async def produce_bytes(broker, topic, raw):
+    """What a client in another language may send: bytes as they are."""
+    client = AIOKafkaClient(bootstrap_servers=broker.bootstrap)
+    await client.bootstrap()
+    try:
+        await client.force_metadata_update()
+        request = ProduceRequest(
+            transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(0, raw)])]
+        )
+        response = await client.send(next(iter(client.cluster.brokers())).nodeId, request)
+        return response.topics[0][1][0][1]
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd", "none"])
+async def test_records_of_a_producer_that_compresses_are_read(broker, topic, codec):
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "compression.type": codec})
+    values = [b"turn on the light %d " % i * 40 for i in range(300)]
+    for value in values:
+        producer.produce(topic, value, headers=[("h", b"x")])
+    assert producer.flush(30) == 0
+    found = await read(broker, topic)
+    assert [r.value for r in found] == values and found[0].headers == (("h", b"x"),)
+
+
+async def test_a_header_name_that_is_no_utf8_costs_its_record_only(broker, topic):
+    records = [(b"k", b"%d" % i, [("zz", b"")] if i in (0, 3) else []) for i in range(6)]
+    assert await produce_bytes(broker, topic, with_checksum(batch(records).replace(b"zz", b"\xff\xfe"))) == 0
+    await write(broker, [Output(topic, None, b"after")])
+    for found in (await read(broker, topic), await read_in_group(broker, topic, 7)):
+        assert [r.offset for r in found] == list(range(7))
+        assert [r.offset for r in found if r.unreadable] == [0, 3]
+        assert [r.value for r in found] == [b"0", b"1", b"2", b"3", b"4", b"5", b"after"]
+        assert "utf-8" in found[0].unreadable
+
+
+async def read_in_group(broker, topic, count):
+    consumer = GroupConsumer(broker, topic, f"group-{topic}")
+    await consumer.start(Rebalances())
+    try:
+        return await take_until(consumer, count)
+    finally:
+        await consumer.stop()
+
+
+async def test_a_small_batch_that_unpacks_to_gigabytes_is_one_unreadable_record(broker, topic):
+    raw = batch([(None, b"\0" * (20 << 20), [])] * 2, codec=4)
+    assert len(raw) < 10_000
+    assert await produce_bytes(broker, topic, raw) == 0
+    await write(broker, [Output(topic, None, b"after")])
+    found = await read(broker, topic)
+    assert [(r.offset, bool(r.unreadable), r.value) for r in found] == [(0, True, None), (2, False, b"after")]
+
+
+async def test_records_without_key_value_or_with_ten_thousand_headers_are_read_and_kept_as_dead_letters(broker, topic):
+    records = [
+        (None, None, []), (b"", b"", []), (b"k", None, [("h", None)]), (b"k" * 900_000, None, []),
+        (None, b"v", [(f"h{i}", b"") for i in range(10_000)]), (None, b"", [("h", b"x" * 900_000)]),
+    ]
+    for one in records:
+        assert await produce_bytes(broker, topic, batch([one])) == 0
+    found = await read(broker, topic)
+    assert len(found) == len(records) and not any(r.unreadable for r in found)
+    assert await write(broker, [dead_letter(topic, r, MalformedRecord("\ud83d")) for r in found]) == []
+    assert len(await read(broker, topic)) == 2 * len(records)
+
+
+@pytest.mark.parametrize("topic", [{"max.message.bytes": "20000"}], indirect=True)
+async def test_what_a_topic_takes_not_is_given_back_and_the_rest_is_written(broker, topic):
+    outputs = [Output(topic, b"k", b"%d" % i + b"x" * (30_000 if i in (1, 7) else 300)) for i in range(100)]
+    producer = Producer(broker)
+    await producer.start()
+    try:
+        refused = await producer.send(outputs)
+        assert [r.output for r in refused] == [outputs[1], outputs[7]]
+        assert all(isinstance(r.error, OutputRefused) and topic in str(r.error) for r in refused)
+        assert await producer.send(outputs[50:]) == []  # and the producer is of use after that
+    finally:
+        await producer.stop()
+    written = [r.value for r in await read(broker, topic)]
+    assert sorted(set(written)) == sorted({o.value for o in outputs} - {outputs[1].value, outputs[7].value})
+    assert written[-50:] == [o.value for o in outputs[50:]]
+
+
+@pytest.mark.parametrize("topic", [{"cleanup.policy": "compact"}], indirect=True)
+async def test_a_record_without_a_key_to_a_compacted_topic_is_given_back(broker, topic):
+    outputs = [Output(topic, b"a", b"1"), Output(topic, None, b"2"), Output(topic, b"b", b"3")]
+    refused = await write(broker, outputs)
+    assert [r.output for r in refused] == [outputs[1]] and "InvalidRecord" in str(refused[0].error)
+    assert {r.value for r in await read(broker, topic)} == {b"1", b"3"}
+
+
+async def test_a_megabyte_of_garbage_fits_the_dead_letters(broker, topic):
+    record = Record("t", 3, 7, b"k", b"\xff" * 1_048_400, (("h", b"x" * 900_000), ("small", b"y")))
+    assert await write(broker, [dead_letter(topic, record, MalformedRecord("no map"))]) == []
+    letter, = await read(broker, topic)
+    headers = dict(letter.headers)
+    assert headers["headrace.cut.value.bytes"] == b"1048400" and headers["headrace.cut.headers"] == b"2"
+    assert (headers["__connect.errors.partition"], headers["__connect.errors.offset"]) == (b"3", b"7")
+
+
+SMALL, TINY = ({"max.message.bytes": "2000"}, 1), ({"max.message.bytes": "100"}, 0)
+
+
+@pytest.mark.parametrize("topic,kept", [SMALL, TINY], indirect=["topic"])
+async def test_a_dead_letter_topic_of_small_records_gets_the_reason_alone_or_the_log_does(broker, topic, kept, caplog):
+    record = Record("utterances", 3, 7, None, b"\xff" * 10_000)
+    assert await write(broker, [dead_letter(topic, record, MalformedRecord("no map"))]) == []
+    assert [r.value for r in await read(broker, topic)] == [b""] * kept
+    assert ("utterances[3]@7" in caplog.text) is not bool(kept)
+
+
+@pytest.mark.parametrize("topic", [{"message.timestamp.before.max.ms": "0"}], indirect=True)
+async def test_a_clock_that_the_broker_refuses_is_named(broker, topic):
+    with pytest.raises(ClockRefused, match=r"message\.timestamp\.after\.max\.ms"):
+        for _ in range(100):  # a record that arrives within its millisecond is taken
+            await write(broker, [Output(topic, None, b"x")])
+
+
+async def test_records_deleted_under_a_committed_offset_are_counted_and_told(broker, topic, admin, caplog):
+    await write(broker, [Output(topic, None, b"%d" % i) for i in range(10)])
+    first = GroupConsumer(broker, topic, "g")
+    await first.start(Rebalances())
+    assert [r.value for r in await take_until(first, 10)] == [b"%d" % i for i in range(10)]
+    assert first.records_lost == 0 and "deleted" not in caplog.text  # from the beginning: nothing is lost
+    assert await first.commit({(topic, 0): 2})
+    await first.stop()
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(6)})
+    second = GroupConsumer(broker, topic, "g")
+    await second.start(Rebalances())
+    try:
+        assert [r.value for r in await take_until(second, 4)] == [b"6", b"7", b"8", b"9"]
+    finally:
+        await second.stop()
+    assert second.records_lost == 4
+    assert f"{topic}[0]: records 2 to 5 were deleted" in caplog.text
+
+
+async def test_an_aborted_transaction_is_neither_read_nor_waited_for(broker, topic):
+    def transact(value, commit):
+        producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": topic})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(topic, value)
+        producer.flush(30)
+        (producer.commit_transaction if commit else producer.abort_transaction)(30)
+
+    for value, commit in ((b"aborted", False), (b"committed", True), (b"aborted too", False)):
+        await asyncio.to_thread(transact, value, commit)
+    assert [r.value for r in await read(broker, topic)] == [b"committed"]  # the last marker is no lag
+
+
+async def test_a_topic_that_is_not_there_is_named(broker):
+    with pytest.raises(Unavailable, match="nowhere"):
+        await read(broker, "nowhere")
