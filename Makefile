@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup check test demo bench lock
+.PHONY: setup check test demo bench figures lock
 
 setup: $(VENV)/.ready
 
@@ -32,11 +32,14 @@ check: setup
 test: setup
 	$(PY) -m pytest -q
 
-# A short set: bare engines, the pipeline and the comparison with whole models; needs Java 17 and Maven. JSON and PNG
-# in .headrace/bench.
+# A short set: bare engines, the pipeline, whole models. Needs Java 17 and Maven. Writes JSON and PNG to .headrace/bench.
 bench: setup
 	for what in engine monolith "pipeline --no-reference"; do \
 		$(PY) -m infra.cli bench $$what --short --json .headrace/bench/$${what%% *}.json || exit 1; done
+
+# Fill README.md and docs/BENCHMARKS.md from docs/benchmarks/*.json; a unit test fails where they differ.
+figures: setup
+	$(PY) -m benchmarks.figures --write
 
 demo: setup
 	$(PY) -m infra.cli demo

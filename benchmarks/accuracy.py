@@ -2,7 +2,7 @@
 
 Protocol, in words: the standard split, 4,478 utterances to train, the last 500 of `train_dev` to choose the epoch and
 to calibrate, 893 to test, which nothing but the last count sees. A compound of several intents (`flight;airfare`) is an
-intent of its own, as in the published rows: it must be answered whole, and one that never occurs in training cannot be.
+intent of its own, as in the published rows: it counts whole, and one that never occurs in training cannot be right.
 `first_label_accuracy` counts by the first part of both instead, as much of the literature does. Slot F1 is of exact
 spans (start, end, label), as conlleval counts them; a sentence is right where its intent and all of its spans are.
 Texts are the tokens joined by one blank, in lower case, as they come. The test set goes through broker, encoder worker

@@ -60,7 +60,7 @@ def tenants(count: int) -> list[str]:
 def arrivals(
     rate_per_s: float, seconds: float, names: list[str], kind: str = "uniform", seed: int = 0, repeated: float = 0.0
 ) -> list[Arrival]:
-    """An open-loop load: what comes does not depend on what was answered. Tenants by Zipf with exponent 1."""
+    """An open-loop load: arrivals do not depend on replies. Tenants by Zipf with exponent 1."""
     draw = np.random.default_rng(seed)
     count = max(1, round(rate_per_s * seconds))
     times = np.cumsum(draw.exponential(1 / rate_per_s, count))

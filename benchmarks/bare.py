@@ -12,60 +12,24 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+from benchmarks.arrivals import tenants
+from benchmarks.peers.openvino_ort import openvino_ort
+from benchmarks.shapes import encoder_directory
+from benchmarks.work import BATCH, Work, measured
+from encoder_worker.int8 import Int8Engine
+from encoder_worker.load import quantized
+from encoder_worker.tokens import Tokenizer
+from head_worker.engine import TokenVectors
+from head_worker.load import load_head
 
-from benchmarks.arrivals import tenants, texts
-
-BATCH = 16
 PROCESSES = 2
-POOL = 2_048
-
-Work = Callable[[Sequence[str], Sequence[int]], object]  # texts, and the number of each one's head
-
-
-def measured(
-    work: Work, lengths: str, seconds: float, heads: int, batch: int = BATCH, seed: int = 0
-) -> dict[str, float]:
-    """Utterances and tokens a second of `work` on batches of different texts, each with another tenant's head."""
-    said = list(islice(texts(lengths, seed), POOL))
-    chosen = np.random.default_rng(seed).integers(0, heads, POOL).tolist()
-    for at in (0, batch):
-        work(said[at : at + batch], chosen[at : at + batch])
-    done, begin, at = 0, time.perf_counter(), 0
-    while (spent := time.perf_counter() - begin) < seconds:
-        work(said[at : at + batch], chosen[at : at + batch])
-        done, at = done + batch, (at + batch) % (POOL - batch)
-    return {"utterances_per_s": done / spent, "ms": spent / done * batch * 1e3}
-
-
-def paced_ms(work: Work, rate_per_s: float, heads: int, seconds: float) -> float:
-    """Median milliseconds of `work` on one utterance at a time, with the pauses of a Poisson load between."""
-    draw = np.random.default_rng(0)
-    said = list(islice(texts("uniform", 4), max(5, int(rate_per_s * seconds))))
-    work(said[:1], [0])
-    spent: list[float] = []
-    for number, text in enumerate(said):
-        time.sleep(min(0.5, float(draw.exponential(1 / rate_per_s))))
-        begin = time.perf_counter()
-        work([text], [number % heads])
-        spent.append(time.perf_counter() - begin)
-    return float(np.median(spent)) * 1e3
 
 
 def ours(store: Path, ring: str, count: int) -> Work:
     """Our engines, called as the workers call them."""
-    from benchmarks.shapes import encoder_directory
-    from encoder_worker.int8 import Int8Engine
-    from encoder_worker.load import quantized
-    from encoder_worker.tokens import Tokenizer
-    from head_worker.engine import TokenVectors
-    from head_worker.load import load_head
-
     directory = encoder_directory()
     engine, tokenizer = Int8Engine(quantized(directory)), Tokenizer(directory, 250)
     heads = [load_head(store / ring / name / "v1") for name in tenants(count)]
@@ -118,17 +82,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    if args.engines == "ours":
-        work = ours(args.store, args.ring, args.heads)
-    else:
-        from benchmarks.peers.openvino_ort import openvino_ort
-
-        work = openvino_ort(args.heads)
+    work = ours(args.store, args.ring, args.heads) if args.engines == "ours" else openvino_ort(args.heads)
     print("ready", flush=True)
     sys.stdin.readline()
     print(json.dumps(measured(work, args.lengths, args.seconds, args.heads, args.batch, args.seed)), flush=True)
     sys.stdout.flush()
-    os._exit(0)  # engines' own threads may take long to say goodbye
+    os._exit(0)  # engines' own threads may take long to end
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from encoder_worker.engine import Engine
 from encoder_worker.load import build
 from encoder_worker.quantize import cosines
 from topology.encoders import cache_dir, space_of
+from topology.pacing import PACING
 
 BATCHES = {"cpu": (1, 4, 16, 64), "cuda": (1, 16, 64, 256, 512, 1_024, 2_048)}
 PEAK_BF16 = {  # dense, by what a card's name contains, the longer first (V100: float16)
@@ -75,8 +76,9 @@ def _timed(engine: Engine, sizes: list[int], seconds: float) -> dict[str, float]
 
 def _calls_per_s(engine: Engine, call: Callable[[], object], seconds: float) -> float:
     """Calls a second of as many threads as the engine takes at once."""
-    with ThreadPoolExecutor(engine.lanes) as threads:
-        spent = list(threads.map(lambda _: repeated(call, seconds), range(engine.lanes)))
+    count = PACING.max_on_gpu_threads if engine.on_gpu else 1
+    with ThreadPoolExecutor(count) as threads:
+        spent = list(threads.map(lambda _: repeated(call, seconds), range(count)))
     return sum(len(one) / sum(one) for one in spent)
 
 

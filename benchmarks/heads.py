@@ -1,4 +1,4 @@
-"""Heads only: embeddings are put on the cell's topic at given rates, and the head workers answer from there."""
+"""Heads only: embeddings are put on the cell's topic at given rates, and the head workers score them from there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TOP_PER_S = 1_600.0
 
 
 def run(plan: Plan) -> Result:
-    """The highest rate at which nine of ten embeddings are answered within 25 ms, by bisection."""
+    """The highest rate at which nine of ten embeddings have their reply within 25 ms, by bisection."""
     encoder, _ = prepare(plan.tenants)
     with (
         stand(plan.tenants, encoders=1, head_workers=CORES) as it,
@@ -83,7 +83,7 @@ async def drive_embeddings(
     it: Stand, client: Headrace, outbox: Outbox, records: Sequence[Vectors], space: str, plan: Sequence[Arrival],
     answered: list[tuple[str, float]] | None = None,
 ) -> Load:
-    """As `load.drive`, from the embeddings topic on. `answered`: gets (tenant, milliseconds) of each answer."""
+    """As `load.drive`, from the embeddings topic on. `answered`: gets (tenant, milliseconds) of each reply."""
     load = Load(len(plan), plan[-1].at_s)
     begin = time.perf_counter()
     topic = topics.embeddings(it.settings.prefix, RING, "a")

@@ -1,4 +1,4 @@
-"""The knee: the highest rate at which nine of ten are answered within a limit and 98 % of what was offered in time."""
+"""The knee: the highest rate at which nine of ten have their reply within a limit, and 98 % of all have one in time."""
 
 from __future__ import annotations
 

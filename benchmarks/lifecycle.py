@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks.arrivals import texts
 from benchmarks.report import Result
@@ -31,10 +30,11 @@ from topology.registry import Candidate
 from topology.settings import Settings
 from topology.stream.kafka import TopicReader
 from topology.stream.process import new_event_loop
+from topology.stream.producer import partition_of
 
 TENANTS, SHARE, SECOND = 9, 0.5, "v2"
 SHADOW, MISLABELLED = "shadow", "labels of another version"
-Expected = Callable[[str], str | None]  # id → the version that must answer, None where the tenant must be unknown
+Expected = Callable[[str], str | None]  # id → the version that must score it, None where the tenant must be unknown
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass
 class Step:
-    """One change of every tenant's head: when each was announced, and what must answer before and after."""
+    """One change of every tenant's head: when each was announced, and what must score before and after."""
 
     name: str
     before: Expected
@@ -59,7 +59,7 @@ class Step:
 
 
 def run(workers: int, rate_per_s: float, seconds: float, broker: str = "kafka") -> Result:
-    """By step, ms from announcing to the last answer of before at its caller: `applied_max_ms`, `applied_p50_ms`.
+    """By step, ms from announcing to the last reply of the version before: `applied_max_ms`, `applied_p50_ms`.
 
     `dropped`, `mislabelled` and `wrong_version` count replies of the whole run. `seconds`: of each step.
     """
@@ -176,7 +176,7 @@ async def _ask(
 
 
 def _applied(step: Step, following: Step | None, answers: Sequence[Answer]) -> dict[str, Any]:
-    """How long each tenant's answers were those of before; an answer that fits neither side is wrong."""
+    """How long each tenant's replies came from the version before; a reply that fits neither side is wrong."""
     last = dict.fromkeys(step.announced_s, 0.0)
     wrong, seen = 0, Counter[str]()
     for one in answers:
@@ -193,7 +193,7 @@ def _applied(step: Step, following: Step | None, answers: Sequence[Answer]) -> d
 
 
 def _shadowed(step: Step, following: Step, answers: Sequence[Answer], compared: set[str]) -> dict[str, Any]:
-    """How long answers were not compared with the shadow's."""
+    """How long replies were not compared with the shadow's."""
     late = [0.0]
     for one in answers:
         since = one.at_s - step.announced_s[one.tenant]
@@ -214,8 +214,7 @@ async def _compared(settings: Settings) -> set[str]:
 
 def _partitions(names: Sequence[str], count: int) -> set[int]:
     """The partitions that the tenants' embeddings lie in: there is one for each head worker."""
-    numbers = list(range(count))
-    return {DefaultPartitioner()(name.encode(), numbers, numbers) for name in names}
+    return {partition_of(name.encode(), count) for name in names}
 
 
 def plot(result: Result) -> Any:

@@ -30,7 +30,7 @@ class Load:
 
     @property
     def achieved(self) -> float:
-        """The share that was answered within the load's own time and half a second more."""
+        """The share that had its reply within the load's own time and half a second more."""
         return sum(s <= self.seconds + 0.5 for s in self.done_s) / max(1, self.offered)
 
     def percentile(self, q: float) -> float:
@@ -38,7 +38,7 @@ class Load:
         return float(np.percentile(self.latencies_ms, q)) if self.latencies_ms else float("nan")
 
     def throughput_per_s(self) -> float:
-        """Answers a second between the first and the last tenth of them."""
+        """Replies a second between the first and the last tenth of them."""
         times = sorted(self.done_s)
         if len(times) < 20:
             return 0.0
@@ -56,7 +56,7 @@ class Load:
 
 
 async def drive(client: Headrace, arrivals: Sequence[Arrival], deadline_s: float = DEADLINE_S) -> Load:
-    """Send every arrival at its time and wait for every answer."""
+    """Send every arrival at its time and wait for every reply."""
     load = Load(len(arrivals), arrivals[-1].at_s)
     begin = time.perf_counter()
 

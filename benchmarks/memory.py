@@ -1,4 +1,4 @@
-"""A thousand heads in one cell: loaded and answering through the pipeline, and what they take, read from the process.
+"""A thousand heads in one cell: loaded and scoring through the pipeline, and what they take, read from the process.
 
 The heads are different files of the reference shape (8.5 MB in int8). What a head takes is the growth of the head
 worker's resident memory from before the first was loaded, divided by their number: mapped pages, tables and Python
@@ -46,7 +46,7 @@ def run(heads: int) -> Result:
 
 
 async def _ask(it: Stand, names: list[str]) -> int:
-    """How many of these tenants answer when each is asked once."""
+    """How many of these tenants get a reply when each is asked once."""
     answered = 0
     slots = asyncio.Semaphore(AT_ONCE)
 

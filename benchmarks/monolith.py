@@ -71,7 +71,7 @@ def _whole(said: list[str], seconds: float) -> tuple[float, float]:
         encoder = AutoModel.from_pretrained(str(directory), dtype=torch.float32, add_pooling_layer=False).eval()
         for weight in encoder.parameters():  # a tenant's own fine-tuned weights share no page with another's
             weight.data = weight.data.clone()
-        head = HeadModel(768, 64, len(manifest.tags), SIZES["standard"]).eval()  # type: ignore[attr-defined]
+        head = HeadModel(768, 64, len(manifest.tags), SIZES["standard"]).eval()
         head.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
         models.append((encoder, head))
     turn = iter(range(1 << 60))

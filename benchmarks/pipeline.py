@@ -1,7 +1,7 @@
 """The whole pipeline under an open-loop load: the knee, saturation, a light load, and what each process costs.
 
-The knee is the highest rate at which nine of ten utterances are answered within 35 ms and 98 % of what was offered is
-answered in time. Bare engines are measured in the same run, before and after, on the same cores.
+The knee is the highest rate at which nine of ten utterances have their reply within 35 ms and 98 % of what was
+offered has one in time. Bare engines are measured in the same run, before and after, on the same cores.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from benchmarks.knee import Knee
 from benchmarks.load import Load, drive
 from benchmarks.report import Result
 from benchmarks.stand import ENCODERS, RING, Stand, prepare, stand, store_dir
+from benchmarks.work import paced_ms
 from producers import Headrace
 from topology import topics
 from topology.settings import Settings
@@ -75,9 +76,9 @@ def _bare(plan: Plan, engines: str, kind: str) -> float:
 
 
 def engine_alone_ms(plan: Plan) -> float:
-    """One utterance after another through tokeniser, encoder and head in one process, paced as the light load is."""
+    """One utterance after another through tokenizer, encoder and head in one process, paced as the light load is."""
     work = bare.ours(store_dir(), RING, min(plan.tenants, 8))
-    return bare.paced_ms(work, LIGHT_PER_S, min(plan.tenants, 8), plan.seconds / 2)
+    return paced_ms(work, LIGHT_PER_S, min(plan.tenants, 8), plan.seconds / 2)
 
 
 async def _measure(it: Stand, plan: Plan, kind: str, bare_per_s: float) -> Result:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import BertWordPieceTokenizer
 
 from topology.encoders import META, cache_dir
+from topology.heads import HeadManifest
 
 LAYERS, HIDDEN, FFN, ATTENTION_HEADS, WORDS, POSITIONS = 6, 768, 3_072, 12, 18_000, 512
 INTENTS, LABELS = 64, 32
@@ -59,12 +60,11 @@ def encoder_directory() -> Path:
     return place
 
 
-def head_manifest_and_weights(seed: int, size: str = "standard") -> tuple[object, dict[str, NDArray[np.float32]]]:
+def head_manifest_and_weights(seed: int, size: str = "standard") -> tuple[HeadManifest, dict[str, NDArray[np.float32]]]:
     """A random head of the reference encoder: (manifest without a tenant or space yet, float32 weights)."""
     import torch
 
     from infra.training.model import SIZES, HeadModel
-    from topology.heads import HeadManifest
 
     torch.manual_seed(seed)
     shape = SIZES[size]
@@ -82,7 +82,7 @@ def head_manifest_and_weights(seed: int, size: str = "standard") -> tuple[object
 
 def write_heads(
     store: Path, ring: str, tenants: Sequence[str], space: str, size: str = "standard", distinct: int = 1_000
-) -> list[object]:
+) -> list[HeadManifest]:
     """A head for each tenant in a head store. Returns the manifests.
 
     The first `distinct` files differ in their bytes; those of later tenants are other names (links) of the same ones,
@@ -90,12 +90,10 @@ def write_heads(
     """
     from head_worker.float32 import Float32Head
     from head_worker.int8 import tensors_of
-    from topology.heads import HeadManifest
     from topology.native.tensors import to_bytes
 
-    made: list[object] = []
+    made: list[HeadManifest] = []
     manifest, weights = head_manifest_and_weights(0, size)
-    assert isinstance(manifest, HeadManifest)
     tensors = tensors_of(Float32Head(manifest, weights))
     for number, tenant in enumerate(tenants):
         folder = store / ring / tenant / "v1"
@@ -115,6 +113,6 @@ def write_heads(
         else:
             twin = number % distinct
             os.link(store / ring / tenants[twin] / "v1" / "head.safetensors", folder / "head.safetensors")
-            made.append(replace(whose, sha256=made[twin].sha256))  # type: ignore[attr-defined]
-        (folder / "head.json").write_text(made[-1].to_json())  # type: ignore[attr-defined]
+            made.append(replace(whose, sha256=made[twin].sha256))
+        (folder / "head.json").write_text(made[-1].to_json())
     return made

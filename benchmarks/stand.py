@@ -29,7 +29,7 @@ from topology.stream.records import Output
 
 RING = "bench"
 CORES = os.cpu_count() or 1
-ENCODERS = max(1, CORES // 2)  # each computes on two
+ENCODERS = CORES  # each computes on one
 WARM_S = 40.0
 CONFIG = """\
 prefix = "bench"
@@ -74,7 +74,6 @@ class Stand:
             found[kind] = found.get(kind, 0.0) + seconds
         return found
 
-
     def stopped_stats(self, kind: str) -> dict[str, float]:
         """End the workers of a kind (`encoder`, `head`) and add up what they say they did."""
         found: dict[str, float] = {}
@@ -100,7 +99,7 @@ def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path
     if int8:
         quantized(encoder, say=print)
     manifests = write_heads(store_dir(), RING, tenants(count), space_of(encoder, 250), size)
-    return encoder, [m for m in manifests if isinstance(m, HeadManifest)]
+    return encoder, manifests
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a waking of Python costs beside an encoder: the same piece of a worker's Python every few milliseconds, by what
+"""What a wake of Python costs beside an encoder: the same piece of a worker's Python every few milliseconds, by what
 else the cores do. It is what bounds the pipeline's knee (decision 6): an event loop that wakes on a core that encodes
 finds its code and data pushed out of the caches by the weights.
 
@@ -39,7 +39,7 @@ BESIDE: dict[str, dict[str, int]] = {  # what is being measured → what runs on
 
 
 def run(seconds: float) -> Result:
-    """Microseconds of processor time of a piece, median and p90, in each company; `ratio`: encoding to spinning."""
+    """Microseconds of processor time of a piece, p50 and p90, by what runs beside it; `ratio`: encoding to spinning."""
     if not hasattr(os, "sched_setaffinity") or len(cores := sorted(os.sched_getaffinity(0))) < 2:
         raise Misconfigured("this needs Linux and two processors: it puts processes on each")
     work = _piece()

@@ -8,11 +8,11 @@ import json
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from encoder_worker.compute import Compute
 from encoder_worker.load import build as build_engine
 from encoder_worker.tokens import Tokenizer
 from encoder_worker.worker import EncoderWorker
@@ -20,25 +20,16 @@ from topology import topics
 from topology.addresses import load_running
 from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
+from topology.pacing import ENCODER_PACING
 from topology.settings import Ring, Settings
 from topology.stream import metrics, sign_on
-from topology.stream.delivery import Company
 from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
-from topology.stream.loop import Loop, Pace
+from topology.stream.loop import Loop
 from topology.stream.process import INSTANCE_HELP, announce_ready, run_process, step_back
 from topology.stream.replies import ReplyWriter
 
 log = logging.getLogger("encoder_worker")
-
-PACE = Pace(max_queued=20_000)  # utterances are small: read far ahead, so that one tenant's flood hides nobody
-# What a loop computes together with a thread goes out as it comes: a wait of 3 ms would end when the loop is free, much
-# later. Where records queue up, more share a request, so that heads find more of a tenant in one.
-SHARED_PACE = replace(PACE, outputs=Company(wait_s=0, full=48))
-# A GPU is done with a batch in a millisecond or two. What comes out of it waits no longer than that, nor does a thread
-# for the interpreter (5 ms by default).
-GPU_PACE, GPU_SWITCH_S = replace(PACE, outputs=Company(wait_s=0.002)), 0.0005
-
 
 def main() -> int:
     """Parse the command line and run until SIGTERM. Exit codes: 0 stopped, 2 misconfigured, 75 start me again."""
@@ -63,9 +54,8 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
-    pace = GPU_PACE if worker.on_gpu else SHARED_PACE if worker.has_mate else PACE
-    consumer = GroupConsumer(settings.broker, topic, group, args.instance)
-    loop = Loop(worker, consumer, Producer(settings.broker), replies, pace)
+    consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
+    loop = Loop(worker, consumer, producer, replies, ENCODER_PACING)
     loop.on_assigned = lambda count: announce_ready()
     metrics.serve(args.metrics_port, "encoder", lambda: {**worker.stats(), **loop.stats()}, {"ring": ring.name})
     await loop.run(stop)
@@ -86,17 +76,18 @@ def build(settings: Settings, ring: Ring, lane: topics.Lane) -> tuple[EncoderWor
     if settings.cache.enabled:
         version = f"{space}-{engine.precision}"
         cache = EmbeddingCache(settings.redis, settings.cache, settings.prefix, ring.name, version)
-    worker = EncoderWorker(settings, ring, engine, tokenizer, space, cache, lane)
-    worker.warm_up()
-    if engine.in_loop:
-        step_back()
+    compute = Compute(engine, ring, ENCODER_PACING)
+    compute.warm_up(tokenizer)
     if engine.on_gpu:
-        sys.setswitchinterval(GPU_SWITCH_S)
-    fixed, per_token = worker.cost.fixed_and_per_token_s
+        sys.setswitchinterval(ENCODER_PACING.gil_switch_s)
+    else:
+        step_back()
+    fixed_s, per_token_s = compute.cost.fixed_and_per_token_s
     log.info(
         "ring %s: %s in %s, space %s; a batch takes %.2f ms and %.3f ms a token", ring.name, directory.name,
-        engine.precision, space, fixed * 1e3, per_token * 1e3,
+        engine.precision, space, fixed_s * 1e3, per_token_s * 1e3,
     )
+    worker = EncoderWorker(settings, ring, compute, tokenizer, space, cache, lane)
     return worker, cache
 
 

@@ -1,85 +1,90 @@
-"""Batches being computed: one by itself, timed; those of a call from two ends, by the event loop and a thread."""
+"""What computes: the engine, its threads, and what batches have cost so far."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from encoder_worker.engine import CallForHelp, Encoded, Engine
-from encoder_worker.tokens import Row
-
-Batch = Sequence[tuple[str, Row]]
-
-
-@dataclass(frozen=True)
-class Computed:
-    """A batch and its vectors, the seconds that its thread computed, those that passed, and how many others helped."""
-
-    batch: Batch
-    encoded: Encoded
-    computed_s: float
-    passed_s: float
-    helpers: int
+from encoder_worker.batcher import pack
+from encoder_worker.cost import CostModel
+from encoder_worker.engine import Encoded, Engine
+from encoder_worker.tokens import Row, Tokenizer
+from topology.pacing import Pacing
+from topology.settings import Ring
+from topology.stream.process import step_back
 
 
-def compute(engine: Engine, batch: Batch, call_for_help: CallForHelp | None = None, helpers: int = 0) -> Computed:
-    """Encode a batch on this thread. Raises: as `Engine.encode`."""
-    # On a CPU what counts is the thread's own time: that it steps back for others is no cost of the batch.
-    clock = time.perf_counter if engine.on_gpu else time.thread_time
-    begun, begin = time.perf_counter(), clock()
-    encoded = engine.encode([row.ids for _, row in batch], call_for_help)
-    return Computed(batch, encoded, clock() - begin, time.perf_counter() - begun, helpers)
+class Compute:
+    """Cuts rows into batches and computes them, on the event loop or on a thread beside it.
 
+    On a CPU the event loop computes each batch itself, and a thread each row that takes longer than a batch may. On a
+    GPU two threads do, so that one batch is prepared while the other computes; the event loop computes short ones.
+    """
 
-class Shared:
-    """Batches that the event loop computes from the front, and `mate`, a thread, from the back."""
+    def __init__(self, engine: Engine, ring: Ring, pacing: Pacing) -> None:
+        self._engine, self._ring, self._pacing = engine, ring, pacing
+        self._max_on_threads = pacing.max_on_gpu_threads if engine.on_gpu else pacing.max_on_cpu_thread
+        threads = pacing.max_on_gpu_threads if engine.on_gpu else 1
+        self._threads = ThreadPoolExecutor(threads, "encode", initializer=step_back)
+        self._on_threads = 0  # batches that wait there or are computed
+        self._tally: Counter[str] = Counter()
+        self.cost = CostModel()
 
-    def __init__(self, batches: Sequence[Batch], compute: Callable[[Batch], Computed], mate: Executor) -> None:
-        self._left = deque(batches)
-        self._found: deque[Computed] = deque()
-        self._compute = compute
-        # The last of many is the thread's: meanwhile the loop sends results and begins its next call.
-        self._leave = len(batches) > 2
-        self._mate = mate.submit(self._from_the_back)
+    def warm_up(self, tokenizer: Tokenizer) -> None:
+        """Run a short and a long batch a few times, so that the first utterance is not the one that pays for it."""
+        short, long = tokenizer.rows(["warm up", "warm up " * 16])
+        for batch in ([short], [long] * 4):
+            self._engine.encode([row.ids for row in batch])  # the first time takes longer than any after it
+            for _ in range(3):
+                self.encode(batch)
 
-    @property
-    def more(self) -> bool:
-        """Whether there is a batch for the loop."""
-        return len(self._left) > self._leave
+    def takes_more(self) -> bool:
+        """Whether more may be begun: too much waiting for threads is better left in the queue, where it is taken in
+        turn."""
+        return self._on_threads < self._max_on_threads
 
-    def take(self) -> list[Computed]:
-        """Compute the first batch that is left; it and what the thread has computed."""
-        first = _pop(self._left.popleft)
-        return ([] if first is None else [self._compute(first)]) + self._so_far()
+    def batches(self, rows: Sequence[Row]) -> list[list[int]]:
+        """The indices of `rows` in batches, the shortest rows first."""
+        return pack([len(row.ids) for row in rows], self._max_tokens())
 
-    @property
-    def waits(self) -> bool:
-        """Whether the thread has something yet to compute or to give. Asked when there is no `more`."""
-        return bool(self._left) or not self._mate.cancel()
+    def is_for_the_loop(self, batch: Sequence[Row]) -> bool:
+        """Whether the event loop is to compute it itself."""
+        tokens = sum(len(row.ids) for row in batch)
+        if not self._engine.on_gpu:
+            return len(batch) > 1 or tokens <= self._max_tokens()
+        # A thread waits for the interpreter for longer than the loop for the GPU, unless another batch is on the GPU.
+        return not self._on_threads and tokens <= self.cost.tokens_within(self._pacing.encode_on_loop_s)
 
-    async def rest(self) -> list[Computed]:
-        """Wait for the thread. Raises: what the computation raised there."""
-        await asyncio.wrap_future(self._mate)
-        return self._so_far()
+    def encode(self, batch: Sequence[Row]) -> Encoded:
+        """Compute a batch on this thread. Raises: Unavailable."""
+        # On a CPU what counts is the thread's own time: that it yields to others is no cost of the batch.
+        clock = time.perf_counter if self._engine.on_gpu else time.thread_time
+        begun = clock()
+        encoded = self._engine.encode([row.ids for row in batch])
+        seconds = clock() - begun
+        self.cost.note(len(encoded.data), seconds)
+        self._tally.update(batches=1, rows=len(batch), tokens=len(encoded.data), computed=encoded.computed,
+                           engine_us=int(seconds * 1e6))
+        return encoded
 
-    def stop(self) -> None:
-        """Let the thread begin nothing more."""
-        self._left.clear()
+    async def encode_beside(self, batch: Sequence[Row]) -> Encoded:
+        """Compute a batch on a thread. Raises: Unavailable."""
+        self._on_threads += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self.encode, batch)
+        finally:
+            self._on_threads -= 1
 
-    def _from_the_back(self) -> None:
-        while (last := _pop(self._left.pop)) is not None:
-            self._found.append(self._compute(last))
+    def stats(self) -> dict[str, float]:
+        """Batches, rows and tokens so far, the share of padding, engine time, and the fitted cost."""
+        fixed_s, per_token_s = self.cost.fixed_and_per_token_s
+        padding = 1 - self._tally["tokens"] / max(1, self._tally["computed"])
+        return {**self._tally, "padding_share": padding, "fixed_us": fixed_s * 1e6, "per_token_us": per_token_s * 1e6}
 
-    def _so_far(self) -> list[Computed]:
-        return [self._found.popleft() for _ in range(len(self._found))]
-
-
-def _pop(pop: Callable[[], Batch]) -> Batch | None:
-    try:
-        return pop()
-    except IndexError:  # the other one has taken the last
-        return None
+    def _max_tokens(self) -> int:
+        """Tokens of a batch: on a CPU no more than `latency_ms` allows."""
+        most = self._ring.max_batch_tokens
+        return most if self._engine.on_gpu else min(most, self.cost.tokens_within(self._ring.latency_ms / 1e3))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = Sequence[Sequence[int]]
-CallForHelp = Callable[[Callable[[], None]], None]  # runs a function on idle threads, sooner or later
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,13 @@ class Encoded:
 
 
 class Engine(Protocol):
-    """What runs an encoder. A vector depends on the row alone, not on its batch mates (unless one of theirs overflows,
-    which its scale tells)."""
+    """What runs an encoder, from any thread. A vector depends on the row alone, not on the others of its batch (unless
+    one of theirs overflows, which its scale tells)."""
 
     hidden: int
     precision: str
     on_gpu: bool
-    in_loop: bool  # whether the event loop itself makes all calls but the longest: they take milliseconds
-    lanes: int  # threads that compute: `in_loop`, on one long row, the loop's among them; else on a call each
 
-    def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
-        """Token vectors of rows of token ids. Raises: Unavailable (full device).
-
-        `call_for_help`: runs a function on idle threads, which compute parts of it; the vectors are the same, and none
-        is waited for.
-        """
+    def encode(self, rows: Rows) -> Encoded:
+        """Token vectors of rows of token ids. Raises: Unavailable (full device)."""
         ...

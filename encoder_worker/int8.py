@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from encoder_worker.engine import CallForHelp, Encoded, Rows
+from encoder_worker.engine import Encoded, Rows
 from topology.encoders import cache_dir, fused_layers, weights_sha256
 from topology.errors import Misconfigured
-from topology.native.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, Team, kernels
+from topology.native.kernels import WIDTHS_OF, EncoderStruct, LayerStruct, PackedLinear, kernels
 from topology.native.tensors import Tensors, open_mapped
 
 RECIPE = 1  # raised whenever the same weights would give another file
 LINEARS = ("qkv", "out", "up", "down")
 
-Ints = NDArray[np.int32]
-Outputs = tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]
-
 
 class Int8Engine:
-    """No padding: rows lie side by side and attention runs row by row. A call computes on its own thread and on
-    those that help."""
+    """No padding: rows lie side by side and attention runs row by row. A call computes on its own thread."""
 
-    precision, on_gpu, in_loop = "int8", False, True
+    precision, on_gpu = "int8", False
 
-    def __init__(self, place: Path, lanes: int = 1, fused: Sequence[int] = ()) -> None:
+    def __init__(self, place: Path, fused: Sequence[int] = ()) -> None:
         """`fused`: the layers whose outputs are averaged, as `EncoderMeta.layers` has them."""
-        self.lanes = lanes
         found = kernels()
         if found is None:
             raise Misconfigured(NO_KERNELS)
@@ -46,24 +39,14 @@ class Int8Engine:
             raise Misconfigured(f"{place}: no int8 encoder ({error}); delete it and it is made anew") from error
         self.hidden = int(self._sizes["hidden"])
 
-    def encode(self, rows: Rows, call_for_help: CallForHelp | None = None) -> Encoded:
+    def encode(self, rows: Rows) -> Encoded:
         """As `Engine.encode`."""
         lengths = np.array([len(row) for row in rows], np.int32)
         ids = np.fromiter(chain.from_iterable(rows), np.int32)
         ends = lengths.cumsum()
         spans = list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
-        vectors, data, scales = self._run(ids, lengths, call_for_help)
+        vectors, data, scales = self._kernels.encode(self._struct, ids, lengths)
         return Encoded(data, scales, spans, len(ids), lambda: vectors)
-
-    def _run(self, ids: Ints, lengths: Ints, call_for_help: CallForHelp | None) -> Outputs:
-        if call_for_help is None:
-            return self._kernels.encode(self._struct, ids, lengths)
-        team = Team()
-        call_for_help(functools.partial(self._kernels.assist, team))
-        try:
-            return self._kernels.encode(self._struct, ids, lengths, team)
-        finally:
-            team.over = 1  # also where it failed before it began: a helper would wait for ever
 
     @property
     def nbytes(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,15 +10,12 @@ from encoder_worker.int8 import Int8Engine, place_of
 from topology.encoders import read_meta
 from topology.errors import Misconfigured
 
-MOST_LANES = 8  # on one call: more wait for each other
-
 
 def build(directory: Path, device: str = "auto", precision: str = "auto", threads: int = 1) -> Engine:
     """The engine of `device` and `precision` for a Hugging Face directory. Raises: Misconfigured.
 
-    `threads`: of torch on a CPU (0: one); of int8: two share what is at hand, all help with one long
-    text (0: one a processor, at most 8).
-    `auto` precision: float16 on CUDA, bfloat16 on a CPU that multiplies it, else float32. int8 is for CPUs.
+    `threads`: of torch on a CPU; int8 computes a batch on one. `auto` precision: float16 on CUDA, bfloat16 on a CPU
+    that multiplies it, else float32. int8 is for CPUs.
     """
     if precision != "int8":
         # Here, not above: an int8 worker spares itself torch, 3 s of import and 300 MB of memory.
@@ -28,11 +24,7 @@ def build(directory: Path, device: str = "auto", precision: str = "auto", thread
         return TorchEngine(directory, device, precision, threads)
     if device == "cuda":
         raise Misconfigured('precision = "int8" is for CPUs: set device = "cpu", or precision = "auto" on a GPU')
-    return Int8Engine(quantized(directory), threads or min(MOST_LANES, _processors()), read_meta(directory).layers)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Int8Engine(quantized(directory), read_meta(directory).layers)
 
 
 def quantized(directory: Path, say: Callable[[str], None] = lambda line: None, texts: Sequence[str] = ()) -> Path:

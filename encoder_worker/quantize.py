@@ -26,6 +26,7 @@ from encoder_worker.packed import packed
 from encoder_worker.tokens import Tokenizer
 from topology.encoders import read_meta
 from topology.errors import Misconfigured
+from topology.native import int8
 from topology.native.kernels import PackedLinear
 from topology.native.tensors import to_bytes
 
@@ -122,9 +123,9 @@ def _vectors(model: PackedEncoder, rows: Rows) -> NDArray[np.float32]:
 
 def _tensors(model: PackedEncoder, reach: dict[str, Tensor]) -> dict[str, NDArray[np.generic]]:
     words = model.word.weight.detach().numpy()
-    scale = np.maximum(np.abs(words).max(axis=1) / 127.0, 1e-12).astype(np.float32)
+    word, scale = int8.quantize(words)
     found: dict[str, NDArray[np.generic]] = {
-        "word": np.rint(words / scale[:, None]).astype(np.int8), "word_scale": scale,
+        "word": word, "word_scale": scale,
         "place": model.place.weight.detach().numpy(),
         "norm_weight": model.norm.weight.detach().numpy(), "norm_bias": model.norm.bias.detach().numpy(),
     }

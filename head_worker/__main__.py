@@ -16,19 +16,16 @@ from head_worker.worker import HeadWorker
 from topology import topics
 from topology.addresses import load_running
 from topology.errors import Misconfigured
+from topology.pacing import PACING
 from topology.settings import Settings
 from topology.stream import metrics, sign_on
-from topology.stream.delivery import Company
 from topology.stream.kafka import GroupConsumer, Producer
-from topology.stream.loop import Loop, Pace
+from topology.stream.loop import Loop
 from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
 from topology.stream.registry import RegistryFollower
 from topology.stream.replies import ReplyWriter
 
 log = logging.getLogger("head_worker")
-
-# Callers have their replies meanwhile, so the result topic's records may gather for longer.
-PACE = Pace(outputs=Company(wait_s=0.008, full=64, hurried=False))  # callers have results as replies already
 
 
 def main() -> int:
@@ -58,7 +55,8 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     group = topics.head_group(settings.prefix, args.ring, args.cell, args.lane)
     worker = HeadWorker(settings, args.ring, args.cell, heads, args.lane)
     consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
-    loop = Loop(worker, consumer, producer, replies, PACE)
+    # Callers have results as replies already, so predictions linger.
+    loop = Loop(worker, consumer, producer, replies, linger_s=PACING.prediction_linger_s)
     loop.on_assigned = lambda count: announce_ready()
     labels = {"ring": args.ring, "cell": args.cell}
     metrics.serve(args.metrics_port, "head", lambda: {**worker.stats(), **loop.stats()}, labels)

@@ -9,41 +9,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from head_worker.engine import Head
+from head_worker.entities import left_out
 from head_worker.load import load_head
+from head_worker.loaders import Loaders
 from head_worker.store import HeadStore
-from topology.errors import BadHead, UnknownTenant
+from topology.errors import BadHead, BadRecord, HeadUnavailable, Unavailable, UnknownTenant
+from topology.pacing import PACING, Pacing
 from topology.registry import HeadRecord
-from topology.stream.process import step_back
 
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # tenant, version
 LOOKED_AT = 8  # least recently used heads among which the one that is asked for least may have to go
 GUESTS = 32  # heads that were loaded for what waits and may not stay
-REFUSED_S = 5.0  # a head that could not be loaded is not tried again for so long
 
 
 class HeadCache:
     """The heads of one ring, at the versions that the registry announces."""
 
-    def __init__(self, ring: str, store: HeadStore, budget_bytes: int, pinned: Collection[str] = ()) -> None:
+    def __init__(
+        self, ring: str, store: HeadStore, budget_bytes: int, pinned: Collection[str] = (), pacing: Pacing = PACING
+    ) -> None:
         self._ring, self._store, self._budget, self._pinned = ring, store, budget_bytes, frozenset(pinned)
+        self._pacing = pacing
         self._announced: dict[str, HeadRecord] = {}
         self._serving: dict[str, HeadRecord] = {}
         self._former: dict[str, HeadRecord] = {}
         self._loaded: OrderedDict[Key, Head] = OrderedDict()
         self._guests: OrderedDict[Key, Head] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[Head]] = {}
-        self._failed: dict[Key, tuple[float, Exception]] = {}
+        self._failed: OrderedDict[Key, tuple[float, BadRecord]] = OrderedDict()
         self._asked: Counter[str] = Counter()
-        self._thread = ThreadPoolExecutor(1, "head-loader", initializer=step_back)  # loading yields to scoring
+        self._asked_in_all = 0
+        self._loaders: Loaders[Head] = Loaders(pacing)
         self.nbytes = 0
         self.counts: Counter[str] = Counter()
 
@@ -54,8 +59,9 @@ class HeadCache:
         if record is None:
             for records in (self._announced, self._serving, self._former):
                 records.pop(tenant, None)
-            for key in [key for key in self._loaded if key[0] == tenant]:
+            for key in [key for key in (*self._loaded, *self._guests) if key[0] == tenant]:
                 self._drop(key)
+                self._guests.pop(key, None)
             return
         self._announced[tenant] = record
         served = self._serving.get(tenant)
@@ -92,21 +98,38 @@ class HeadCache:
         return record
 
     def resident(self, tenant: str, version: str) -> Head | None:
-        """A version if it is in memory. Raises: BadHead where it could not be loaded a moment ago."""
+        """A version if it is in memory.
+
+        Raises: BadHead, HeadUnavailable where it could not be loaded a moment ago.
+        """
         key = (tenant, version)
         self._note(tenant)
         if key in self._loaded:
             self._loaded.move_to_end(key)
             self.counts["hits"] += 1
+            self._try_successor(tenant)
             return self._loaded[key]
         if key in self._guests:
             head = self._guests[key]
             if self._admits(head, tenant):
                 self._keep(key, head)
             return head
-        if key in self._failed and time.monotonic() - self._failed[key][0] < REFUSED_S:
-            raise self._failed[key][1]
+        if (refused := self._refused(key)) is not None:
+            raise refused
         return None
+
+    def _refused(self, key: Key) -> BadRecord | None:
+        """Why a version is not tried again yet."""
+        at_s, error = self._failed.get(key, (-math.inf, None))
+        return error if time.monotonic() - at_s < self._pacing.head_refused_s else None
+
+    def _try_successor(self, tenant: str) -> None:
+        """A successor that could not be loaded is tried again: its store may be back."""
+        announced, served = self._announced.get(tenant), self._serving.get(tenant)
+        if announced is None or served is None or announced.version == served.version:
+            return
+        if self._refused((tenant, announced.version)) is None:
+            self._begin(tenant, announced.version, announced.sha256)
 
     def load(self, tenant: str, version: str, sha256: str) -> asyncio.Future[Head]:
         """The loading of a version; callers at the same time share one."""
@@ -114,8 +137,10 @@ class HeadCache:
 
     def _note(self, tenant: str) -> None:
         self._asked[tenant] += 1
-        if self._asked.total() > 16 * max(64, len(self._loaded)):  # what was asked long ago counts half
+        self._asked_in_all += 1
+        if self._asked_in_all > 16 * max(64, len(self._loaded)):  # what was asked long ago counts half
             self._asked = Counter({name: count // 2 for name, count in self._asked.items() if count > 1})
+            self._asked_in_all = self._asked.total()
 
     def _begin(self, tenant: str, version: str, sha256: str) -> asyncio.Task[Head]:
         key = (tenant, version)
@@ -127,14 +152,18 @@ class HeadCache:
 
     def _ended(self, key: Key, task: asyncio.Task[Head]) -> None:
         self._loading.pop(key, None)
-        if not task.cancelled() and (error := task.exception()):
-            self.counts["failed"] += 1
-            self._failed[key] = (time.monotonic(), error if isinstance(error, BadHead) else BadHead(str(error)))
-            log.error("head %s version %s was not loaded: %s", *key, error)
+        self._failed.pop(key, None)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self.counts["failed"] += 1
+        self._failed[key] = (time.monotonic(), error if isinstance(error, BadRecord) else BadHead(str(error)))
+        if len(self._failed) > self._pacing.max_refused_heads:
+            self._failed.popitem(last=False)
+        log.error("%s (cause: %r)", error, error.__cause__)  # paths and addresses stand in the cause, for the log alone
 
     async def _load(self, key: Key, sha256: str) -> Head:
         tenant, version = key
-        head = await asyncio.get_running_loop().run_in_executor(self._thread, self._read, key, sha256)
+        head = await self._read(key, sha256)
         self.counts["loads"] += 1
         if tenant not in self._announced:
             return head
@@ -152,11 +181,29 @@ class HeadCache:
                 self._guests.popitem(last=False)
         return head
 
-    def _read(self, key: Key, sha256: str) -> Head:
+    async def _read(self, key: Key, sha256: str) -> Head:
+        """Raises: BadHead, HeadUnavailable, whose texts callers get: a tenant and a version, no path of this server."""
+        what = f"head of tenant {key[0]!r}, version {key[1]!r}"
+        try:
+            return await self._loaders.run(key, lambda: self._read_now(key, sha256))
+        except BadHead as error:
+            raise BadHead(f"{what}: {error}") from error
+        except HeadUnavailable as error:
+            raise HeadUnavailable(f"{what}: {error}") from error
+        except (Unavailable, OSError) as error:
+            raise HeadUnavailable(f"{what}: the head store does not answer; try again") from error
+        except Exception as error:
+            raise BadHead(f"{what}: it cannot be loaded ({type(error).__name__})") from error
+
+    def _read_now(self, key: Key, sha256: str) -> Head:
         folder = self._store.folder(self._ring, *key)
-        head = load_head(folder)
-        if head.manifest.sha256 != sha256:
-            raise BadHead(f"{folder}: its sha256 is not the announced one; publish the head again")
+        try:
+            head = load_head(folder)
+            if head.manifest.sha256 != sha256:
+                raise BadHead("its sha256 is not the announced one; publish the head again")
+        except BadHead:
+            self._store.forget(self._ring, *key)  # of the store's file, not of its copy, is what comes next
+            raise
         return head
 
     def _admits(self, head: Head, tenant: str) -> bool:
@@ -189,6 +236,8 @@ class HeadCache:
             self.nbytes -= head.nbytes
 
     def stats(self) -> dict[str, int]:
-        """Hits, loads, evictions and failures so far; heads and bytes in memory now."""
+        """Hits, loads, evictions and failures so far; heads and bytes in memory and loads
+        that are stuck now; texts that had to do without system entities."""
         counts = {name: self.counts[name] for name in ("hits", "loads", "evictions", "failed", "wrong_space")}
-        return {**counts, "heads": len(self._loaded), "bytes": self.nbytes}
+        return {**counts, "heads": len(self._loaded), "bytes": self.nbytes, "stuck_loads": self._loaders.stuck,
+                "entities_left_out": left_out()}

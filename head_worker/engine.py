@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from head_worker.decode import best_path, is_legal, legal_transitions, path_with_transitions, spans_of, words_of
-from head_worker.system import SystemEntity, check_available, find
-from topology.errors import BadHead
+from head_worker.entities import entity_process, prepare
+from head_worker.system import SystemEntity
+from topology.errors import BadHead, MalformedRecord
 from topology.heads import HeadManifest
 from topology.native.int8 import quantized
 from topology.wire import Embedding
@@ -37,9 +38,16 @@ class TokenVectors:
 
     @classmethod
     def of(cls, record: Embedding) -> TokenVectors:
-        """The vectors of a record, whose sizes were checked when it was decoded."""
+        """The vectors of a record, whose sizes were checked when it was decoded.
+
+        Raises: MalformedRecord where its offsets point out of its text or its scales are not finite.
+        """
         data, scales = quantized(record)
         offsets = np.frombuffer(record.offsets, dtype="<i4").reshape(record.tokens, 2)
+        if offsets.min() < 0 or offsets.max() > len(record.text):
+            raise MalformedRecord("Embedding.offsets: they point out of its text")
+        if not np.isfinite(scales).all():
+            raise MalformedRecord("Embedding.scales: not all finite")
         return cls(record.text, data, scales, offsets, record.lang, record.submitted_us)
 
     @property
@@ -87,7 +95,7 @@ class Head(ABC):
     def __init__(self, manifest: HeadManifest, transitions: Array | None = None) -> None:
         """`transitions`: float32[tags + 1, tags], what a tag adds to the log chance of the next (the last row: what the
         beginning adds to the first). Raises: ValueError where they are of another shape or not finite."""
-        check_available(manifest.system_entities)
+        prepare(manifest.system_entities)
         self.manifest = manifest
         self._transitions: Array | None = None
         if transitions is not None:
@@ -101,11 +109,16 @@ class Head(ABC):
         """(float32[rows, intents], float32[tokens of all rows, tags])."""
 
     def predict(self, rows: Sequence[TokenVectors]) -> list[Scored]:
-        """A prediction for each row. Raises: BadHead where a row's width is not the head's."""
+        """A prediction for each row.
+
+        Raises: BadHead where a row's width is not the head's, or the scores are not finite.
+        """
         for row in rows:
             if row.data.shape[1] != self.manifest.hidden:
                 raise BadHead(f"the head reads vectors of {self.manifest.hidden}, these have {row.data.shape[1]}")
         intents, tags = self.logits(rows)
+        if not (np.isfinite(intents).all() and np.isfinite(tags).all()):
+            raise BadHead("its scores are not finite: its weights are too large for these vectors")
         chances = softmax(intents / np.float32(self.manifest.temperature))
         scored, at = [], 0
         for i, row in enumerate(rows):
@@ -166,10 +179,10 @@ def resolved(spans: tuple[Span, ...], row: TokenVectors, manifest: HeadManifest)
 
 
 def system_entities(row: TokenVectors, manifest: HeadManifest) -> list[SystemEntity]:
-    """Those that the head asks for."""
+    """Those that the head asks for; none where they would take too long (`entities.EntityProcess` counts that)."""
     if not manifest.system_entities:
         return []
-    return find(row.text, row.lang, row.submitted_us, manifest.system_entities)
+    return entity_process().find(row.text, row.lang, row.submitted_us, manifest.system_entities) or []
 
 
 def _value(span: Span, manifest: HeadManifest, system: list[SystemEntity]) -> str | float | None:

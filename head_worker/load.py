@@ -3,54 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from head_worker.engine import Head
+from head_worker.files import FILES, open_regular
 from head_worker.float32 import Float32Head
 from head_worker.int8 import Int8Head, as_float32
-from topology.errors import BadHead
+from head_worker.store import read_manifest
+from topology.errors import BadHead, BadRecord
 from topology.heads import HeadManifest
 from topology.native.kernels import kernels
-from topology.native.tensors import open_mapped
+from topology.native.tensors import map_file, parse
 
-log = logging.getLogger(__name__)
+_, WEIGHTS = FILES
 
 
 def load_head(directory: Path) -> Head:
-    """The head in a directory. Raises: BadHead, naming the file and what is wrong."""
-    place = directory / "head.safetensors"
+    """The head in a directory, checked whole.
+
+    Raises: BadHead, naming the file and what is wrong, and nothing else; never the path: it may reach a caller.
+    """
     try:
-        manifest = HeadManifest.from_json((directory / "head.json").read_text())
-        if manifest.precision == "int8":
-            return _int8(place, manifest)
-        body = place.read_bytes()
-        _check_hash(place, body, manifest)
-        weights = {name: np.asarray(array, np.float32) for name, array in load_safetensors(body).items()}
-        return Float32Head(manifest, weights)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadHead(f"{directory}: cannot be read: {error}") from error
-    except BadHead as error:
-        raise BadHead(f"{directory}: {error}") from error
-    except (SafetensorError, ValueError) as error:
-        raise BadHead(f"{place}: {error}") from error
+        manifest = read_manifest(directory)
+        with open_regular(directory / WEIGHTS) as file:
+            return _int8(file, manifest) if manifest.precision == "int8" else _float32(file, manifest)
+    except BadRecord:
+        raise
+    except OSError as error:
+        raise BadHead(f"{WEIGHTS} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadHead(f"{WEIGHTS}: {str(error)[:300]}") from error
+    except Exception as error:  # a file from elsewhere: whatever its reading raises is the file's fault
+        raise BadHead(f"{WEIGHTS} cannot be read: {type(error).__name__}") from error
 
 
-def _int8(place: Path, manifest: HeadManifest) -> Head:
-    tensors, _, body = open_mapped(place)
-    _check_hash(place, body, manifest)
+def _float32(file: BinaryIO, manifest: HeadManifest) -> Head:
+    body = file.read()
+    _check_hash(body, manifest)
+    weights = {name: np.asarray(array, np.float32) for name, array in load_safetensors(body).items()}
+    return Float32Head(manifest, weights)
+
+
+def _int8(file: BinaryIO, manifest: HeadManifest) -> Head:
+    body = map_file(file)
+    _check_hash(body, manifest)
+    tensors, _ = parse(body)
     found = kernels()
-    if found is None:
-        return as_float32(manifest, tensors)
-    return Int8Head(manifest, tensors, found)
+    return as_float32(manifest, tensors) if found is None else Int8Head(manifest, tensors, found)
 
 
-def _check_hash(place: Path, body: bytes | memoryview, manifest: HeadManifest) -> None:
+def _check_hash(body: bytes | memoryview, manifest: HeadManifest) -> None:
     if hashlib.sha256(body).hexdigest() != manifest.sha256:
-        raise BadHead(f"{place.name}: its sha256 is not the one in head.json; the copy is damaged, publish it again")
-
-
+        raise BadHead(f"{WEIGHTS}: its sha256 is not the one in head.json; the copy is damaged, publish it again")

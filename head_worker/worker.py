@@ -13,13 +13,13 @@ from head_worker.shadow import comparison
 from topology import topics, wire
 from topology.errors import BadRecord, DeadlineExceeded
 from topology.heads import check_space
+from topology.pacing import PACING
 from topology.settings import Settings
-from topology.stream.process import REPLY_TURNS, loop_turns, now_us
-from topology.stream.records import Outcome, Output, Record, Reply
+from topology.stream.outcomes import Outcome, Parked, Step
+from topology.stream.process import now_us
+from topology.stream.records import Output, Record, Reply
 from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
-
-CHUNK = 4  # utterances that are scored before the first of them is answered
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class HeadWorker:
         self._quotas = settings.quotas
         self._tally: Counter[str] = Counter()
 
-    async def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
-        """Tenants whose head is in memory are answered at once; the others come again when it is."""
+    async def process(self, records: Sequence[Record]) -> AsyncIterator[Step]:
+        """Score for the tenants whose head is in memory; the others' records come again when it is."""
         by_version: dict[tuple[str, str, str], list[Asked]] = {}
         for record in records:
             try:
@@ -68,12 +68,10 @@ class HeadWorker:
                 yield _together([self.refuse(one.record, error) for one in asked])
                 continue
             if head is None:
-                loading = self._heads.load(tenant, version, sha256)
-                yield Outcome((), later=[one.record for one in asked], until=loading)
+                yield Parked([one.record for one in asked], self._heads.load(tenant, version, sha256))
             else:
                 warm.append(self._with_shadow(head, tenant, asked))
         for some in _chunks(warm):
-            await loop_turns(REPLY_TURNS)  # what came out before leaves first
             yield self._score(some)
 
     def _version(self, embedding: wire.Embedding) -> tuple[str, str]:
@@ -107,16 +105,16 @@ class HeadWorker:
         """The error reply and dead letter of a record that cannot be scored."""
         return refusal(record, asker_of(record.value), error, self._ring, self._results, self._dead_letters)
 
-    def calls(self, waiting: int) -> int:
-        """As `Worker.calls`."""
-        return 1
+    def takes_more(self) -> bool:
+        """As `Worker.takes_more`."""
+        return True
 
     def tenant(self, record: Record) -> str:
         """As `Worker.tenant`: the topic is keyed by it."""
         return (record.key or b"").decode(errors="replace")
 
-    def most_waiting(self, tenant: str) -> int:
-        """As `Worker.most_waiting`. Replays wait as long as they must."""
+    def max_queued(self, tenant: str) -> int:
+        """As `Worker.max_queued`. Replays wait as long as they must."""
         quota = self._quotas.tenants.get(tenant, self._quotas.default)
         return quota.queue if self._lane == "live" else 1 << 30
 
@@ -145,14 +143,14 @@ class HeadWorker:
         rows = [TokenVectors.of(one.embedding) for one in fitting]
         scored = group.head.predict(rows) if rows else []
         self._tally.update(utterances=len(rows), calls=bool(rows))
-        answers = [self._answer(a.embedding, s, group.head) for a, s in zip(fitting, scored, strict=True)]
-        outputs = [output for output, _ in answers] + self._compared(group, fitting, rows, scored)
-        return _together([Outcome([a.record for a in fitting], outputs, [reply for _, reply in answers]), *refused])
+        results = [self._result(a, s, group.head) for a, s in zip(fitting, scored, strict=True)]
+        outputs = [output for output, _ in results] + self._compared(group, fitting, rows, scored)
+        return _together([Outcome([a.record for a in fitting], outputs, [reply for _, reply in results]), *refused])
 
     def _compared(
         self, group: Group, fitting: list[Asked], rows: list[TokenVectors], scored: list[Scored]
     ) -> list[Output]:
-        """What the shadow would have said, beside what was answered, for the topic of comparisons."""
+        """What the shadow scored, beside what was replied, for the topic of comparisons."""
         shadow = group.shadow
         if shadow is None:
             return []
@@ -165,7 +163,8 @@ class HeadWorker:
             for i, other in zip(chosen, others, strict=True)
         ]
 
-    def _answer(self, embedding: wire.Embedding, scored: Scored, head: Head) -> tuple[Output, Reply]:
+    def _result(self, asked: Asked, scored: Scored, head: Head) -> tuple[Output, Reply]:
+        embedding = asked.embedding
         prediction = wire.Prediction(
             id=embedding.id, tenant=embedding.tenant, ring=self._ring, lang=embedding.lang, text=embedding.text,
             intent=scored.intent, confidence=float(scored.confidence), out_of_scope=bool(scored.out_of_scope),
@@ -174,7 +173,7 @@ class HeadWorker:
         )
         value = wire.encode(prediction)
         reply = Reply(embedding.reply_to, embedding.id, value, ok=True)
-        return Output(self._results, embedding.tenant.encode(), value), reply
+        return Output(self._results, embedding.tenant.encode(), value, cause=asked.record), reply
 
 
 def _heard(loading: asyncio.Future[Head]) -> None:
@@ -192,14 +191,15 @@ def _together(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _chunks(groups: list[Group]) -> Iterator[list[Group]]:
-    """`groups` in parts of about CHUNK utterances; one tenant's stay together up to as many."""
+    """`groups` in parts of about `score_batch` utterances; one tenant's stay together up to as many."""
     part: list[Group] = []
     count = 0
     for group in groups:
-        for at in range(0, len(group.asked), CHUNK):
-            part.append(Group(group.head, group.asked[at : at + CHUNK], group.shadow, group.shadowed))
-            count += len(part[-1].asked)
-            if count >= CHUNK:
+        for at in range(0, len(group.asked), PACING.score_batch):
+            some = group.asked[at : at + PACING.score_batch]
+            part.append(Group(group.head, some, group.shadow, group.shadowed))
+            count += len(some)
+            if count >= PACING.score_batch:
                 yield part
                 part, count = [], 0
     if part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from head_worker.load import load_head
 from head_worker.store import HeadStore, open_store
 from topology import topics
 from topology.encoders import find_encoder, space_of
-from topology.errors import Misconfigured
+from topology.errors import BadHead, MalformedRecord, Misconfigured
 from topology.heads import HeadManifest, check_space
-from topology.registry import Candidate, HeadRecord, parse_key, parse_record, registry_key
+from topology.registry import Candidate, HeadRecord, parse_record, registry_key
 from topology.settings import Settings
 from topology.stream.kafka import Producer, TopicReader
 from topology.stream.records import Output
@@ -23,7 +24,7 @@ def store_of(settings: Settings) -> HeadStore:
 
 
 async def announce(settings: Settings, manifest: HeadManifest) -> None:
-    """Put a stored version on the registry topic: from now on workers answer with it, and a trial is over."""
+    """Put a stored version on the registry topic: from now on workers score with it, and a trial is over."""
     record = HeadRecord(manifest.tenant, manifest.ring, manifest.version, manifest.space, manifest.sha256)
     await _send(settings, record.key, record.to_bytes())
 
@@ -42,14 +43,15 @@ async def announce_candidate(settings: Settings, manifest: HeadManifest, mode: s
 
 
 async def announced(settings: Settings, ring: str, tenant: str) -> HeadRecord | None:
-    """What the registry says of a tenant now."""
+    """What the registry says of a tenant now; records that are none are skipped, as workers skip them."""
     reader = TopicReader(settings.broker, topics.heads(settings.prefix))
     await reader.start()
     found: HeadRecord | None = None
     try:
         for record in await reader.read_to_end():
-            if parse_key(record.key) == (ring, tenant):
-                found = parse_record(record.key, record.value) if record.value is not None else None
+            if record.key == registry_key(ring, tenant):
+                with contextlib.suppress(MalformedRecord):
+                    found = parse_record(record.key, record.value) if record.value is not None else None
     finally:
         await reader.stop()
     return found
@@ -76,7 +78,10 @@ def stored(settings: Settings, directory: Path) -> HeadManifest:
     Raises: BadHead, WrongSpace.
     """
     if (directory / "head.json").is_file():
-        manifest = load_head(directory).manifest
+        try:
+            manifest = load_head(directory).manifest
+        except BadHead as error:
+            raise BadHead(f"{directory}: {error}") from error
         ring = settings.rings.get(manifest.ring)
         encoder = find_encoder(ring.encoder) if ring else None
         if encoder is not None:

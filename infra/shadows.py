@@ -1,4 +1,4 @@
-"""Reads the comparisons of versions in the shadow with what was answered, and says how far they agree."""
+"""Reads the comparisons of versions in the shadow with the predictions that were given, and says how far they agree."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@
     │  ├─ UnknownLanguage   no ring speaks it
     │  ├─ UnknownTenant     no head is registered for the tenant in its ring
     │  ├─ BadHead           a head directory that is corrupt, truncated or contradictory
+    │  ├─ HeadUnavailable   a head whose files do not come now: kept in the dead letters, may be sent again
     │  ├─ WrongSpace        head and embedding come from different encoders
     │  └─ OutputRefused     what came of it is refused by the broker for good: too large for its topic
     ├─ DeadlineExceeded     too late to matter: tell the caller, compute nothing
@@ -68,6 +69,13 @@ class BadHead(BadRecord, ValueError):
     """A head directory is corrupt, truncated, or contradicts itself."""
 
     code = "bad_head"
+
+
+class HeadUnavailable(BadRecord):
+    """A head's files do not come: its store is away, slow or stuck. The worker goes on with other heads and tries this
+    one again in a while; the same request may succeed then."""
+
+    code = "head_unavailable"
 
 
 class WrongSpace(BadRecord, ValueError):

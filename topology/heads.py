@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from topology.errors import BadHead, WrongSpace
+from topology.json_map import parse_json_map, shown
+from topology.names import fault_of_name
 
 FORMAT = 1
+MAX_BYTES = 16 << 20  # of head.json: a head with 10,000 synonyms has 1 MB
+MAX_LABEL_CHARS = 256
+MAX_WIDTH = 65_536
 SYSTEM_ENTITIES = ("number", "amount", "duration", "date", "time", "email")
 
 
@@ -40,60 +45,68 @@ class HeadManifest:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> HeadManifest:
-        """The manifest in the text. Raises: BadHead, naming the field."""
+    def from_json(cls, text: str | bytes) -> HeadManifest:
+        """The manifest in the text. Raises: BadHead, naming the field, and nothing else."""
         try:
-            body = json.loads(text)
+            body = parse_json_map(text, MAX_BYTES)
         except ValueError as error:
-            raise BadHead(f"head.json is not JSON: {error}") from error
-        if not isinstance(body, dict):
-            raise BadHead("head.json is not a JSON map")
+            raise BadHead(f"head.json is not JSON: {str(error)[:200]}") from error
         known = {f.name: f for f in dataclasses.fields(cls)}
-        if body.get("format") != FORMAT:
-            raise BadHead(f"head.json has format {body.get('format')!r}; this Headrace reads format {FORMAT}")
+        if type(body.get("format")) is not int or body["format"] != FORMAT:
+            raise BadHead(f"head.json has format {shown(body.get('format'))}; this Headrace reads format {FORMAT}")
         if unknown := sorted(set(body) - set(known)):
-            raise BadHead(f"head.json has unknown fields: {', '.join(unknown)}")
+            raise BadHead(f"head.json has unknown fields: {shown(unknown)}")
         unset = dataclasses.MISSING
         required = [n for n, f in known.items() if f.default is unset and f.default_factory is unset]
         if missing := [name for name in required if name not in body]:
             raise BadHead(f"head.json lacks {', '.join(missing)}")
-        for name in ("intents", "tags"):
-            if not isinstance(body[name], list) or not all(isinstance(item, str) for item in body[name]):
-                raise BadHead(f"head.json: {name} must be a list of strings")
-            body[name] = tuple(body[name])
-        body["system_entities"] = tuple(body.get("system_entities", ()))
+        for name in ("intents", "tags", "system_entities"):
+            value = body.get(name, [])
+            if not isinstance(value, list) or not all(_is_label(item) for item in value):
+                raise BadHead(f"head.json: {name} must be a list of strings of 1 to {MAX_LABEL_CHARS} characters")
+            body[name] = tuple(value)
         manifest = cls(**body)
         manifest._check()
         return manifest
 
     def _check(self) -> None:
-        for name in ("tenant", "ring", "version", "space", "sha256"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value:
-                raise BadHead(f"head.json: {name} must be a string that is not empty, not {value!r}")
-        for name in ("hidden", "attention_heads"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise BadHead(f"head.json: {name} must be a whole number from 1, not {value!r}")
-        if not isinstance(self.temperature, int | float) or not self.temperature > 0:
-            raise BadHead(f"head.json: temperature must be above 0, not {self.temperature!r}")
-        if not isinstance(self.out_of_scope_threshold, int | float) or not 0 <= self.out_of_scope_threshold <= 1:
-            raise BadHead(f"head.json: out_of_scope_threshold must be in 0..1, not {self.out_of_scope_threshold!r}")
+        for name in ("tenant", "ring", "version"):
+            if fault := fault_of_name(getattr(self, name)):
+                raise BadHead(f"head.json: {name}: {fault}")
+        for name in ("space", "sha256"):
+            if not _is_label(value := getattr(self, name)):
+                raise BadHead(f"head.json: {name} must be a string that is not empty, not {shown(value)}")
+        self._check_numbers()
         if self.precision not in ("float32", "int8"):
-            raise BadHead(f"head.json: precision must be float32 or int8, not {self.precision!r}")
+            raise BadHead(f"head.json: precision must be float32 or int8, not {shown(self.precision)}")
         if unknown := [kind for kind in self.system_entities if kind not in SYSTEM_ENTITIES]:
-            raise BadHead(f"head.json: system_entities {unknown}; known: {', '.join(SYSTEM_ENTITIES)}")
+            raise BadHead(f"head.json: system_entities {shown(unknown)}; known: {', '.join(SYSTEM_ENTITIES)}")
         if not _are_synonyms(self.synonyms):
             raise BadHead("head.json: synonyms must map a label to a map of a value to the list of ways to say it")
+        if not isinstance(self.created, str) or not isinstance(self.metrics, dict):
+            raise BadHead("head.json: created must be a string and metrics a map")
         if not self.intents:
             raise BadHead("head.json: intents is empty")
-        for name, part in (("tenant", self.tenant), ("ring", self.ring), ("version", self.version)):
-            if "/" in part or part in (".", ".."):
-                raise BadHead(f"head.json: {name} {part!r} cannot name a directory")
         labels = {tag[2:] for tag in self.tags[1:] if tag[:2] in ("B-", "I-")}
         wanted = {"O", *(f"{kind}-{label}" for label in labels for kind in "BI")}
         if self.tags[:1] != ("O",) or set(self.tags) != wanted or len(self.tags) != len(wanted):
             raise BadHead("head.json: tags must be O, then B- and I- of every label, each once")
+
+    def _check_numbers(self) -> None:
+        for name in ("hidden", "attention_heads"):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= MAX_WIDTH:
+                raise BadHead(f"head.json: {name} must be a whole number from 1 to {MAX_WIDTH}, not {shown(value)}")
+        # In float32 a score divided by less, or more, is infinite or nothing; calibration gives 0.2 to 5.
+        for name, least, most in (("temperature", 1e-3, 1e3), ("out_of_scope_threshold", 0, 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                raise BadHead(f"head.json: {name} must be a number in {least:g}..{most:g}, not {shown(value)}")
+
+
+def _is_label(value: Any) -> bool:
+    """Whether clients can read it: `wire` takes labels of so many characters."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_LABEL_CHARS
 
 
 def _are_synonyms(value: Any) -> bool:

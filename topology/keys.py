@@ -26,3 +26,8 @@ def embedding_cache(prefix: str, ring: str, version: str) -> str:
 def reply_stream(prefix: str, client_id: str) -> str:
     """One client's own stream of replies: entries with `id` and `value` (as at the reply key)."""
     return f"{prefix}:replies:{client_id}"
+
+
+def status(prefix: str) -> str:
+    """Written and forgotten by `headrace status`, to see whether Redis takes writes."""
+    return f"{prefix}:status"

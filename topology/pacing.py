@@ -6,7 +6,7 @@ Each line has its unit in the name and says what it trades. What an operator sho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,30 @@ class Pacing:
     token_s: float = 10.0  # that the token provider may take: a slow identity server against a stuck hook
     token_margin_s: float = 30.0  # before it expires a token is replaced: more tokens against one that dies on its way
 
+    # Worker: records in
+    max_poll_records: int = 64  # in one call of `process`: fewer share batches, more wait for each other
+    max_queued: int = 2_000  # records read ahead; above it reading pauses: memory against seeing every tenant's records
+    fetch_gather_s: float = 0.05  # that a busy worker leaves records to gather: a fetch costs as much for one as for 50
+
+    # Worker: computing
+    encode_on_loop_s: float = 0.002  # longest batch of a GPU that the loop waits for itself: a thread waits for the GIL
+    max_on_cpu_thread: int = 4  # long rows that wait for a CPU's thread: above it no other records are taken
+    max_on_gpu_threads: int = 2  # batches: one is prepared and copied while the other computes
+    gil_switch_s: float = 0.0005  # that a thread keeps the interpreter from a GPU's loop, whose batches take 1 ms
+    score_batch: int = 8  # utterances scored before the first of them is answered: fewer wake the loop more often
+    nice: int = 10  # of threads that compute: they yield to those that move messages (nice(2))
+
+    # Worker: outputs and replies
+    left_wait_s: float = 0.002  # a computation waits so long for what came out before to leave: latency against idling
+    prediction_linger_s: float = 0.03  # results that callers have as replies already wait for a batch
+    prediction_batch: int = 64  # records that go before their linger is over
+    max_undelivered: int = 512  # records computed and not acknowledged; above it nothing new is computed
+    commit_interval_s: float = 1.0  # a crash repeats so much work; each commit is a request
+
+    # Worker: giving up
+    stuck_after_s: float = 120.0  # no record finished for so long while some wait: the process ends and starts anew
+    watch_interval_s: float = 5.0  # between two looks at that
+
     # Client: requests out
     request_linger_s: float = 0.001  # before a request, for each reply awaited: more a request, later each one
     max_request_linger_s: float = 0.012  # the most of it: what a caller in a busy service waits to share a request
@@ -31,6 +55,11 @@ class Pacing:
     last_look_s: float = 0.05  # before a deadline the reply key is read once, in case the stream was late
     reply_kept_s: float = 120.0  # a reply that nobody asks for is forgotten after so long: memory against late askers
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
+
+    # `headrace status`
+    status_s: float = 4.0  # that a broker or Redis may take to answer it: longer, and nobody waits for the answer
+    status_apart_s: float = 2.5  # between two readings of the lag: of commits each second, at least two lie between
+    status_read_s: float = 1.0  # to read on over transaction markers: what takes longer counts as lag
 
     # Kafka: clients
     metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
@@ -47,5 +76,26 @@ class Pacing:
     max_batch_bytes: int = 32 << 20  # that a fetched batch may unpack to: a small batch of zeros unpacks to gigabytes
     max_record_bytes: int = 4 << 20  # of a record's value; no record of ours has 1 MiB, a larger one is refused unread
 
+    # Quotas
+    max_buckets: int = 8_192  # tenants below their full quota that a worker remembers, 0.3 KB each
+
+    # Heads: loading
+    head_load_s: float = 5.0  # that a head's files may take to come; longer holds callers, shorter fails slow stores
+    head_loaders: int = 4  # heads that are loaded at once: cold heads sooner, against time for scoring
+    max_stuck_loads: int = 16  # threads given up to files that do not come; then cold heads are refused at once
+    head_refused_s: float = 5.0  # a head that could not be loaded is not tried again for so long
+    max_refused_heads: int = 1_024  # of which that is remembered
+    max_head_mb: int = 512  # of one head's file: memory that a single head can take
+
+    # Heads: system entities
+    entity_cpu_s: float = 0.05  # processor time for one text; above it they are left out: 2 to 13 ms are usual
+    entity_wait_s: float = 0.15  # that a text waits for them by the clock, the event loop with it
+    entity_first_wait_s: float = 2.0  # the same for the first text of a language, whose tables are loaded then
+    entity_start_s: float = 4.0  # that a head being loaded waits for their process; then it answers without
+    entity_restart_s: float = 5.0  # between two starts of their process
+    entity_log_s: float = 10.0  # between two log lines about texts that were left out
+
 
 PACING = Pacing()
+# Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.
+ENCODER_PACING = replace(PACING, max_queued=20_000)

@@ -8,8 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from topology.errors import MalformedRecord
+from topology.json_map import parse_json_map, shown
+from topology.names import fault_of_name
 
 MODES = ("canary", "shadow")
+MAX_RECORD_BYTES = 64 << 10  # of one registry record; a real one has some 300
+MAX_FIELD_CHARS = 256
 
 
 @dataclass(frozen=True)
@@ -56,37 +60,54 @@ def registry_key(ring: str, tenant: str) -> bytes:
 
 
 def parse_key(key: bytes | None) -> tuple[str, str]:
-    """(ring, tenant) of a registry key.
+    """(ring, tenant) of a registry key, both of them names.
 
     Raises: MalformedRecord.
     """
-    ring, slash, tenant = (key or b"").decode(errors="replace").partition("/")
-    if not (ring and slash and tenant):
-        raise MalformedRecord(f"registry key {key!r}: 'ring/tenant' is wanted")
+    try:
+        ring, slash, tenant = (key or b"").decode().partition("/")
+    except UnicodeDecodeError as error:
+        raise MalformedRecord(f"registry key {shown(key)}: not UTF-8") from error
+    if not slash:
+        raise MalformedRecord(f"registry key {shown(key)}: 'ring/tenant' is wanted")
+    for what, name in (("ring", ring), ("tenant", tenant)):
+        if fault := fault_of_name(name):
+            raise MalformedRecord(f"registry key {shown(key)}: {what}: {fault}")
     return ring, tenant
 
 
 def parse_record(key: bytes | None, value: bytes) -> HeadRecord:
     """The head record of one registry message; a tombstone (no value) is the caller's to handle.
 
-    Raises: MalformedRecord.
+    Raises: MalformedRecord, and nothing else.
     """
     ring, tenant = parse_key(key)
     try:
-        body = json.loads(value)
-        candidate = _candidate(body["candidate"]) if body.get("candidate") else None
-        version, space, sha256 = (str(body[name]) for name in ("version", "space", "sha256"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MalformedRecord(f"registry record of {ring}/{tenant}: {type(error).__name__}: {error}") from error
-    for name in (version, candidate.version if candidate else "v"):
-        if not name or "/" in name or name.startswith("."):
-            raise MalformedRecord(f"registry record of {ring}/{tenant}: {name!r} is no version name")
+        body = parse_json_map(value, MAX_RECORD_BYTES)
+        version, space, sha256 = _identity(body)
+        candidate = None if body.get("candidate") is None else _candidate(body["candidate"])
+    except ValueError as error:
+        raise MalformedRecord(f"registry record of {ring}/{tenant}: {str(error)[:200]}") from error
     return HeadRecord(tenant, ring, version, space, sha256, candidate)
 
 
-def _candidate(body: dict[str, Any]) -> Candidate:
-    version, space, sha256, mode = (str(body[name]) for name in ("version", "space", "sha256", "mode"))
-    found = Candidate(version, space, sha256, mode, float(body.get("share", 1.0)))
-    if found.mode not in MODES or not 0 <= found.share <= 1:
-        raise ValueError(f"candidate: mode {found.mode!r} of {MODES} and share {found.share} in 0..1 are wanted")
-    return found
+def _identity(body: dict[str, Any]) -> tuple[str, str, str]:
+    """(version, space, sha256). Raises: ValueError, naming the field."""
+    if fault := fault_of_name(body.get("version")):
+        raise ValueError(f"version: {fault}")
+    for name in ("space", "sha256"):
+        value = body.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_FIELD_CHARS or not value.isprintable():
+            raise ValueError(f"{name}: 1 to {MAX_FIELD_CHARS} printable characters are wanted, not {shown(value)}")
+    return body["version"], body["space"], body["sha256"]
+
+
+def _candidate(body: Any) -> Candidate:
+    if not isinstance(body, dict):
+        raise ValueError(f"candidate: a map is wanted, not {shown(body)}")
+    mode, share = body.get("mode"), body.get("share", 1.0)
+    if mode not in MODES:
+        raise ValueError(f"candidate: mode is one of {', '.join(MODES)}, not {shown(mode)}")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ValueError(f"candidate: share is a number in 0..1, not {shown(share)}")
+    return Candidate(*_identity(body), mode, float(share))

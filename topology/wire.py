@@ -22,6 +22,9 @@ from topology.errors import MalformedRecord
 MAX_RECORD_BYTES = 4 << 20
 MAX_TEXT_CHARS = 65_536
 MAX_NAME_CHARS = 256
+MAX_STAGES = 64
+MAX_ITEMS = 65_536  # of one array or map: checked before memory is taken for them
+LAST_US = 253_402_300_799_000_000  # the end of the year 9999, the last that a datetime holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def decode(kind: type[RecordT], data: bytes | None) -> RecordT:
 
     Raises: MalformedRecord, naming the field at fault.
     """
-    body = _unpack(kind, data)
+    body = unpack_map(kind.__name__, data)
     values = []
     for name, expected, limit, default in _fields(kind):  # type: ignore[arg-type]  # classes do hash
         value: Any = body.get(name, _ABSENT)
@@ -117,21 +120,28 @@ def decode(kind: type[RecordT], data: bytes | None) -> RecordT:
             value = _checked(kind, name, expected, limit, value, default)
         values.append(value)
     record = kind(*values)
+    if isinstance(record, Prediction):
+        _check_prediction(record)
+    else:
+        _check_times(record)
     if isinstance(record, Embedding):
         _check_embedding(record)
     return record
 
 
-def _unpack(kind: type, data: bytes | None) -> dict[str, Any]:
+def unpack_map(what: str, data: bytes | None) -> dict[str, Any]:
+    """The msgpack map in `data`, its fields unchecked. `what` begins the error. Raises: MalformedRecord."""
     if data is None or len(data) > MAX_RECORD_BYTES:
         size = "empty" if data is None else f"{len(data)} bytes, the limit is {MAX_RECORD_BYTES}"
-        raise MalformedRecord(f"{kind.__name__}: the record is {size}")
+        raise MalformedRecord(f"{what}: the record is {size}")
     try:
-        body = msgpack.unpackb(data, raw=False, strict_map_key=True)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise MalformedRecord(f"{kind.__name__}: not msgpack ({type(error).__name__}: {error})") from error
+        body = msgpack.unpackb(
+            data, raw=False, strict_map_key=True, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, max_ext_len=64
+        )
+    except Exception as error:  # a decoder of foreign bytes: whatever it raises is their fault
+        raise MalformedRecord(f"{what}: not msgpack ({type(error).__name__}: {str(error)[:200]})") from error
     if not isinstance(body, dict):
-        raise MalformedRecord(f"{kind.__name__}: a map is wanted, this is {type(body).__name__}")
+        raise MalformedRecord(f"{what}: a map is wanted, this is {type(body).__name__}")
     return body
 
 
@@ -172,7 +182,7 @@ def _checked(
             raise MalformedRecord(f"{kind.__name__}: the field {name!r} is missing")
         return default()
     if expected is float and value.__class__ is int:
-        value = float(value)
+        value = float(value)  # msgpack's have 64 bits
     right = value.__class__ is expected
     if not right:
         raise MalformedRecord(
@@ -188,11 +198,31 @@ def _checked(
 ITEM_BYTES = {"int8": 1, "float16": 2, "float32": 4}
 
 
+def _check_times(record: Utterance | Embedding) -> None:
+    """Dates count from these: what no datetime holds would fail far from here."""
+    for name in ("submitted_us", "deadline_us"):
+        if not 0 <= getattr(record, name) <= LAST_US:
+            raise MalformedRecord(f"{type(record).__name__}.{name}: microseconds of the years 1970 to 9999 are wanted")
+
+
+def _check_stages(kind: str, stages: dict[str, int]) -> None:
+    """Stages travel on into the next record, which must be encodable."""
+    if len(stages) > MAX_STAGES or not all(k.__class__ is str and v.__class__ is int for k, v in stages.items()):
+        raise MalformedRecord(f"{kind}.stages: at most {MAX_STAGES} names, each with a whole number, are wanted")
+
+
+def _check_prediction(record: Prediction) -> None:
+    _check_stages("Prediction", record.stages)
+    if not all(one.__class__ is dict for one in record.entities):
+        raise MalformedRecord("Prediction.entities: a list of maps is wanted")
+
+
 def _check_embedding(record: Embedding) -> None:
     if record.dtype not in ITEM_BYTES:
         raise MalformedRecord(f"Embedding.dtype: {record.dtype!r} is none of {', '.join(ITEM_BYTES)}")
     if record.tokens < 1 or record.hidden < 1:
         raise MalformedRecord(f"Embedding: {record.tokens} tokens of {record.hidden} values")
+    _check_stages("Embedding", record.stages)
     wanted = {
         "data": record.tokens * record.hidden * ITEM_BYTES[record.dtype],
         "scales": record.tokens * 4 if record.dtype == "int8" else 0,

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arrivals import texts
-from benchmarks.bare import Work
 from benchmarks.shapes import HIDDEN, encoder_directory, head_manifest_and_weights
+from benchmarks.work import Work
 from encoder_worker.packed import Packed, packed
 from encoder_worker.tokens import Tokenizer
 from topology.encoders import cache_dir, weights_sha256
@@ -114,7 +114,7 @@ def _head() -> Path:
     from infra.training.model import SIZES, HeadModel
 
     manifest, weights = head_manifest_and_weights(0)
-    model = HeadModel(HIDDEN, 64, len(manifest.tags), SIZES["standard"]).eval()  # type: ignore[attr-defined]
+    model = HeadModel(HIDDEN, 64, len(manifest.tags), SIZES["standard"]).eval()
     model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
 
     class Alone(torch.nn.Module):

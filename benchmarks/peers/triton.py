@@ -4,7 +4,7 @@ Rules that keep it fair:
 - the `nvidia-pytriton` wheel carries the real tritonserver; nothing of it is changed;
 - tuned as its users would: two one-thread instances of one Python model, a maximum batch of 4, no queue delay, response
   cache off, gRPC; the engines are the fastest that its users would take (OpenVINO int8 by NNCF, ONNX Runtime int8);
-- its answers are an intent and its confidence: it is spared finding entities, a log, and replies that survive a crash;
+- its replies are an intent and its confidence: it is spared finding entities, a log, and replies that survive a crash;
 - the load comes from one asyncio process, as ours does, and is the same list of arrivals.
 """
 
@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,14 +26,13 @@ from benchmarks import bare
 from benchmarks.arrivals import Arrival, arrivals, tenants
 from benchmarks.knee import Knee
 from benchmarks.load import Load
+from benchmarks.pipeline import LIGHT_PER_S, Plan
 from benchmarks.report import Result
+from benchmarks.stand import RING, store_dir
 from infra.stack.embedded import free_port, listens
 from infra.stack.supervise import Supervisor
 from topology.encoders import cache_dir
 from topology.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from benchmarks.pipeline import Plan
 
 PACKAGES = (
     "nvidia-pytriton>=0.7,<0.8", "openvino>=2026.0,<2027", "onnxruntime>=1.22,<2", "tokenizers>=0.22", "numpy<2"
@@ -57,9 +55,6 @@ parameters {{ key: "heads" value {{ string_value: "{heads}" }} }}
 
 def run(plan: Plan) -> Result:
     """Knee, saturation and light load of Triton, by kind of length, with the same seeds as the pipeline's."""
-    from benchmarks.pipeline import LIGHT_PER_S
-    from benchmarks.stand import RING, store_dir
-
     result: Result = {}
     with server(plan.tenants) as python_and_port:
         python, port = python_and_port
@@ -158,5 +153,3 @@ def _wait_until_answering(python: Path, port: int) -> None:
     while subprocess.run([str(python), "-c", code], capture_output=True, check=False).returncode:
         if time.monotonic() > end:
             raise Misconfigured("tritonserver started but its model did not become ready in 120 s")
-
-

@@ -17,7 +17,7 @@ TIMEOUT_S = 120.0
 
 
 async def drive(port: int, given: str, found: str) -> None:
-    """Every arrival at its time; latencies are from then to the answer."""
+    """Every arrival at its time; latencies are from then to the reply."""
     body = np.load(given)
     at, heads, texts = body["at"].tolist(), body["heads"].tolist(), body["texts"].tolist()
     latencies_ms: list[float] = []

@@ -1,4 +1,4 @@
-"""The Python model that Triton serves: tokeniser, OpenVINO int8 encoder, ONNX Runtime int8 heads, one thread each."""
+"""The Python model that Triton serves: tokenizer, OpenVINO int8 encoder, ONNX Runtime int8 heads, one thread each."""
 
 from __future__ import annotations
 

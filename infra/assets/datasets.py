@@ -1,7 +1,7 @@
 """Utterances with intents and entities, from Python packages: ATIS, and smart homes in several languages.
 
 Both packages hold data; neither's code is run. The homes are drawn from the sentence templates that Home
-Assistant recognises, filled with the rooms and devices of `datasets_homes`.
+Assistant recognizes, filled with the rooms and devices of `datasets_homes`.
 """
 
 import importlib.util

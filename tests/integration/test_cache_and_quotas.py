@@ -53,7 +53,7 @@ def cached(settings):
         return {slot: value for name in names for slot, value in store.hgetall(name).items()}
 
 
-async def test_the_int8_engine_answers_and_what_was_asked_before_comes_from_the_cache(running):
+async def test_the_int8_engine_encodes_and_what_was_asked_before_comes_from_the_cache(running):
     settings = running[0]
     async with Headrace(settings) as client:
         await answered(client)

@@ -123,7 +123,7 @@ def versions_of(client, count=60):
     return Counter(reply.head_version for reply in replies)
 
 
-def test_a_canary_answers_its_share_and_promoting_it_gives_it_the_rest(running, tmp_path):
+def test_a_canary_scores_its_share_and_promoting_it_gives_it_the_rest(running, tmp_path):
     settings, _, out = running
     config = Path(settings.state_dir).parent / "headrace.toml"
     first = json.loads((out / "head.json").read_text())["version"]
@@ -145,7 +145,7 @@ def test_a_canary_answers_its_share_and_promoting_it_gives_it_the_rest(running, 
         until(client, first)
 
 
-def test_a_shadow_answers_nothing_and_is_compared(running, tmp_path):
+def test_a_shadow_replies_to_nobody_and_is_compared(running, tmp_path):
     settings, _, out = running
     config = Path(settings.state_dir).parent / "headrace.toml"
     first = json.loads((out / "head.json").read_text())["version"]
@@ -161,7 +161,7 @@ def test_a_shadow_answers_nothing_and_is_compared(running, tmp_path):
         assert headrace(config, "head", "rollback", "acme").returncode == 0
 
 
-def test_a_damaged_head_is_refused_by_the_command_and_the_old_one_answers_on(running, tmp_path):
+def test_a_damaged_head_is_refused_by_the_command_and_the_old_one_scores_on(running, tmp_path):
     settings, _, out = running
     config = Path(settings.state_dir).parent / "headrace.toml"
     first = json.loads((out / "head.json").read_text())["version"]

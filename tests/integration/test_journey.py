@@ -58,7 +58,7 @@ async def test_predict_many_keeps_order_and_one_bad_text_costs_only_itself(runni
     assert [r.text for r in replies] == [t for t in texts if len(t) < 200]
 
 
-async def test_a_text_that_overflows_in_the_encoder_is_refused_and_costs_its_batch_mates_nothing(running):
+async def test_a_text_that_overflows_in_the_encoder_is_refused_and_costs_its_neighbors_nothing(running):
     settings, _, _ = running
     said = [example(n).text for n in range(7)] + ["turn on the light in the garage"]
     async with Headrace(settings) as client:
@@ -67,7 +67,7 @@ async def test_a_text_that_overflows_in_the_encoder_is_refused_and_costs_its_bat
     assert isinstance(replies[-1], BadRecord) and "no finite vectors" in str(replies[-1])
 
 
-async def test_a_text_over_the_token_limit_is_answered_and_says_that_it_was_cut(running):
+async def test_a_text_over_the_token_limit_gets_its_reply_which_says_that_it_was_cut(running):
     async with Headrace(running[0]) as client:
         await answered(client)
         assert (await client.predict("acme", "on " * 60, lang="en")).truncated

@@ -102,7 +102,7 @@ def test_a_head_that_is_cut_short_in_the_bucket_is_refused_by_name(running, buck
     store._files.pipe_file(
         store._at("en", "acme", manifest.version, "head.safetensors"), (out / "head.safetensors").read_bytes()[:-9]
     )
-    with pytest.raises(BadHead, match="acme"):
+    with pytest.raises(BadHead, match="sha256"):
         load_head(open_store(Heads(store=bucket), tmp_path / "two").folder("en", "acme", manifest.version))
 
 
@@ -116,9 +116,11 @@ def test_a_bucket_that_does_not_answer_is_a_named_error(bucket, tmp_path, monkey
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     store = open_store(Heads(store=bucket), tmp_path / "one")
-    with pytest.raises(BadHead, match="tenants/heads/en/acme/v"):
-        store.folder("en", "acme", "v")
-    for ask in (lambda: store.manifest("en", "acme", "v"), lambda: store.versions("en", "acme")):
+    asks = (
+        lambda: store.folder("en", "acme", "v"), lambda: store.manifest("en", "acme", "v"),
+        lambda: store.versions("en", "acme"),
+    )
+    for ask in asks:
         with pytest.raises(Unavailable, match="tenants/heads/en/acme"):
             ask()
     s3fs.S3FileSystem.clear_instance_cache()

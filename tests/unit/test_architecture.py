@@ -6,28 +6,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("topology", "producers", "encoder_worker", "head_worker", "infra")
-FILES = sorted(place for folder in FOLDERS for place in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("topology", "producers", "encoder_worker", "head_worker", "infra", "benchmarks")
+FILES = sorted([ROOT / "headrace.py", *(place for folder in FOLDERS for place in (ROOT / folder).rglob("*.py"))])
 ALLOWED = {
     "topology": {"topology"},
     "producers": {"topology", "producers"},
     "encoder_worker": {"topology", "encoder_worker"},
     "head_worker": {"topology", "head_worker"},
-    "infra": set(FOLDERS),
+    "infra": {"topology", "producers", "encoder_worker", "head_worker", "infra"},
+    "benchmarks": set(FOLDERS),
+    "headrace.py": {"producers"},
 }
 DOORS = {
     "redis": {
-        "topology/stream/replies.py", "topology/stream/embedding_cache.py", "topology/stream/security.py",
-        "topology/stream/sign_on.py",
+        "topology/stream/replies.py", "topology/stream/embedding_cache.py", "topology/stream/redis_state.py",
+        "topology/stream/security.py", "topology/stream/sign_on.py",
     },
     "aiokafka": {
         "topology/stream/kafka.py", "topology/stream/producer.py", "topology/stream/connection.py",
         "topology/stream/codes.py", "topology/stream/fetched.py", "topology/stream/admin.py",
-        "topology/stream/security.py", "topology/stream/sign_on.py",
+        "topology/stream/groups.py", "topology/stream/recent.py", "topology/stream/security.py",
+        "topology/stream/sign_on.py",
     },
     "py3langid": {"producers/language.py"},
 }
-MAX_LINES, MAX_FUNCTION_LINES = 300, 50
+MAX_LINES, MAX_FUNCTION_LINES = 300, 40
 
 
 def imported(place):
@@ -65,7 +68,7 @@ def test_a_file_and_its_functions_stay_readable(place):
     assert len(text.splitlines()) <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
+            assert node.end_lineno - node.lineno + 1 <= MAX_FUNCTION_LINES, node.name
 
 
 def test_no_module_imports_itself_by_a_detour():

@@ -1,4 +1,4 @@
-/* What Python hands to the kernels: an int8 linear layer, an encoder, a head. `topology/kernels/__init__.py` has the twins.
+/* What Python hands to the kernels: an int8 linear layer, an encoder, a head. `topology/native/kernels.py` has the twins.
  *
  * Weights are int8 in panels of 16 outputs by 4 inputs, [ceil(n/16)][ceil(k/4)][16][4], one float32 scale an output,
  * so that the file a head is stored in is mapped and multiplied as it is. Activations are int8 with one scale a token,

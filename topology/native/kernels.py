@@ -1,5 +1,4 @@
-"""int8 forward passes of encoders and heads in C, for CPUs: one call, the interpreter lock released, one thread and
-whoever assists it.
+"""int8 forward passes of encoders and heads in C, for CPUs: one call, one thread, the interpreter lock released.
 
 Both workers compute with them, so they stand here. Weights are int8 with a scale an output, activations int8 with a
 scale a token made on the fly: a token's result depends on its own row only, alone and in any batch (ZeroQuant, Yao et
@@ -19,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from topology.native.int8 import quantize
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +73,6 @@ class HeadStruct(ctypes.Structure):
     )
 
 
-class Team(ctypes.Structure):
-    """`Team` of team.h: who may help with one call of `encode`."""
-
-    _fields_ = (
-        ("turn", ctypes.c_uint64), *((n, ctypes.c_int32) for n in ("unfinished", "helpers", "over")),
-        ("part", ctypes.c_void_p), ("job", ctypes.c_void_p),
-    )
-
-
 @dataclass(frozen=True)
 class PackedLinear:
     """An int8 linear layer as the kernels read it.
@@ -103,8 +95,7 @@ class PackedLinear:
         and multiplies the activations."""
         n, k = weight.shape
         even = weight if smooth is None else weight / smooth
-        scale = np.maximum(np.abs(even).max(axis=1) / 127.0, 1e-12).astype(np.float32)
-        whole = np.rint(even / scale[:, None]).astype(np.int8)
+        whole, scale = quantize(even)
         wide = np.zeros((-(-n // PANEL) * PANEL, -(-k // QUAD) * QUAD), np.int8)
         wide[:n, :k] = whole
         panels = wide.reshape(wide.shape[0] // PANEL, PANEL, wide.shape[1] // QUAD, QUAD).transpose(0, 2, 1, 3)
@@ -167,25 +158,20 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
         self.name = name
-        self._encode, self._assist, self._predict, self._linear = (
-            getattr(library, f"headrace_{name}_{call}") for call in ("encode", "assist", "predict", "apply_linear")
+        self._encode, self._predict, self._linear = (
+            getattr(library, f"headrace_{name}_{call}") for call in ("encode", "predict", "apply_linear")
         )
 
     def encode(
-        self, encoder: EncoderStruct, ids: NDArray[np.int32], lengths: NDArray[np.int32], team: Team | None = None
+        self, encoder: EncoderStruct, ids: NDArray[np.int32], lengths: NDArray[np.int32]
     ) -> tuple[Floats, NDArray[np.int8], Floats]:
         """Token vectors of packed rows: float32[tokens, hidden], and as the wire has them, int8[tokens, hidden] with
-        scales float32[tokens]. `ids` is int32[tokens], `lengths` int32[rows] sums to tokens. `team`: a new one, with
-        which other threads may `assist` this call."""
+        scales float32[tokens]. `ids` is int32[tokens], `lengths` int32[rows] sums to tokens."""
         out = np.empty((len(ids), encoder.hidden), np.float32)
         data, scales = np.empty(out.shape, np.int8), np.empty(len(ids), np.float32)
-        arrays = (_at(out), _at(data), _at(scales), None if team is None else ctypes.byref(team))
+        arrays = (_at(out), _at(data), _at(scales))
         _done(self._encode(ctypes.byref(encoder), _at(ids), _at(lengths), len(lengths), *arrays))
         return out, data, scales
-
-    def assist(self, team: Team) -> None:
-        """Compute parts of the call of `encode` that has this team, until it is through. Early and late are welcome."""
-        self._assist(ctypes.byref(team))
 
     def predict(
         self, head: HeadStruct, data: NDArray[np.int8], scales: Floats, lengths: NDArray[np.int32]

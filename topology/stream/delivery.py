@@ -1,56 +1,21 @@
-"""What came out of a worker on its way: outputs to Kafka, replies to Redis, each sharing requests.
+"""Outcomes on their way: outputs to Kafka and replies to Redis, each in batches, with one request in flight.
 
-A request costs far more than the records in it. So where more is being computed, what came out waits a moment for
-company; where nothing is, it goes at once. Replies and outputs go their own ways: a caller waits for the reply only.
-What nobody hurries for (results that callers have as replies, refusals of a tenant's flood) waits in any case.
+A request costs far more than the records in it. So while a request to a destination is in flight, what comes meanwhile
+waits, and goes together in the next (as in Kafka's own producer with one request in flight). A kind of output that no
+caller waits for lingers besides, for a batch.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
+from topology.errors import HeadraceError
 from topology.stream.kafka import Producer
-from topology.stream.records import Outcome
+from topology.stream.outcomes import Outcome
+from topology.stream.records import Record
 from topology.stream.replies import ReplyWriter
-
-UNHURRIED_S = 0.03  # that what nobody hurries for waits at most for something that is hurried
-
-
-@dataclass(frozen=True)
-class Company:
-    """How long what came out waits for company, while more is being computed.
-
-    `hurried`: whether it goes at once where nothing is.
-    """
-
-    wait_s: float
-    full: int = 16  # records that are worth a request by themselves
-    hurried: bool = True
-
-
-@dataclass
-class _Due:
-    outcome: Outcome
-    left: int  # of its outputs and replies, what has not arrived
-    hurried: bool
-
-
-@dataclass
-class _Box:
-    company: Company
-    due: list[_Due] = field(default_factory=list)
-    sent: list[_Due] = field(default_factory=list)
-
-    @property
-    def full(self) -> bool:
-        return sum(len(due.outcome.done) for due in self.due) >= self.company.full
-
-    @property
-    def hurried(self) -> bool:
-        """Whether something is in it that goes as soon as nothing more is being computed."""
-        return self.full or (self.company.hurried and any(due.hurried for due in self.due))
 
 
 class Progress:
@@ -85,63 +50,110 @@ class Progress:
             timer.cancel()
 
 
+@dataclass
+class _Entry:
+    outcome: Outcome
+    left: int  # of its outputs and replies, how many kinds are not acknowledged
+
+
+class _Destination:
+    """One place that outcomes go to. `linger_s`: how long a batch waits for `batch` records before it goes."""
+
+    def __init__(self, linger_s: float, batch: int, progress: Progress) -> None:
+        self._linger_s, self._batch, self._progress = linger_s, batch, progress
+        self._pending: list[_Entry] = []
+        self._in_socket = True  # what was taken for a request has been written to its socket
+
+    def add(self, entry: _Entry) -> None:
+        self._pending.append(entry)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether nothing waits here that should go at once."""
+        return self._in_socket and (bool(self._linger_s) or not self._pending)
+
+    def note_in_socket(self) -> None:
+        self._in_socket = True
+        self._progress.made()
+
+    async def send_batches(self, send: Callable[[Sequence[_Entry]], Awaitable[None]]) -> None:
+        """A request after the other, until cancelled. Raises: whatever `send` raises."""
+        while True:
+            await self._progress.reaches(lambda: bool(self._pending))
+            if self._linger_s:
+                await self._progress.reaches(lambda: len(self._pending) >= self._batch, self._linger_s)
+            batch, self._pending, self._in_socket = self._pending, [], False
+            await send(batch)
+            self.note_in_socket()
+
+
 class Delivery:
     """Delivers outcomes. `on_done` hears of each whose outputs are acknowledged and whose replies are written.
 
-    `busy`: whether more is being computed. `linger_s`: seconds that requests wait to be full, where records queue up.
+    `refuse`: the outcome of a record whose output the broker will never take. `linger_s`, `batch`: of outputs to Kafka;
+    replies do not linger.
     """
 
     def __init__(
-        self, producer: Producer, replies: ReplyWriter, outputs: Company, answers: Company, progress: Progress,
-        busy: Callable[[], bool], linger_s: Callable[[], float], on_done: Callable[[Outcome], None],
+        self, producer: Producer, replies: ReplyWriter, linger_s: float, batch: int, progress: Progress,
+        refuse: Callable[[Record, HeadraceError], Outcome], on_done: Callable[[Outcome], None],
     ) -> None:
-        self._producer, self._replies, self._progress = producer, replies, progress
-        self._busy, self._linger_s, self._on_done = busy, linger_s, on_done
-        self._outputs, self._answers = _Box(outputs), _Box(answers)
+        self._producer, self._writer, self._progress = producer, replies, progress
+        self._refuse, self._on_done = refuse, on_done
+        self._outputs, self._replies = _Destination(linger_s, batch, progress), _Destination(0.0, 1, progress)
+        producer.on_request_left = self._outputs.note_in_socket
         self.undelivered = 0  # records
         self.requests = 0
 
     def add(self, outcome: Outcome) -> None:
-        """What came out just now."""
-        due = _Due(outcome, bool(outcome.outputs) + bool(outcome.replies), outcome.hurried)
+        """Deliver an outcome, soon."""
+        entry = _Entry(outcome, bool(outcome.outputs) + bool(outcome.replies))
         self.undelivered += len(outcome.done)
         if outcome.outputs:
-            self._outputs.due.append(due)
+            self._outputs.add(entry)
         if outcome.replies:
-            self._answers.due.append(due)
-        if not due.left:
-            self._arrived(due)
+            self._replies.add(entry)
+        if not entry.left:
+            self._finish(entry)
         self._progress.made()
 
-    async def send_often(self) -> None:
+    async def left(self, within_s: float) -> None:
+        """Until what should go at once is in its socket; at most `within_s`, where a request before it is not
+        acknowledged yet."""
+        await self._progress.reaches(lambda: self._outputs.has_left and self._replies.has_left, within_s)
+
+    async def send_outputs(self) -> None:
         """Write outputs to Kafka until cancelled. Raises: Unavailable."""
-        while True:
-            outcomes = await self._worth_a_request(self._outputs)
-            await self._producer.send([output for outcome in outcomes for output in outcome.outputs])
-            self.requests += 1
-            self._written(self._outputs)
+        await self._outputs.send_batches(self._send)
 
-    async def answer_often(self) -> None:
+    async def send_replies(self) -> None:
         """Write replies to Redis until cancelled. Raises: Unavailable."""
-        while True:
-            outcomes = await self._worth_a_request(self._answers)
-            await self._replies.write([reply for outcome in outcomes for reply in outcome.replies])
-            self._written(self._answers)
+        await self._replies.send_batches(self._write)
 
-    async def _worth_a_request(self, box: _Box) -> list[Outcome]:
-        await self._progress.reaches(lambda: bool(box.due))
-        await self._progress.reaches(lambda: box.hurried, UNHURRIED_S)
-        await self._progress.reaches(lambda: not self._busy() or box.full, self._linger_s() or box.company.wait_s)
-        box.sent, box.due = box.due, []
-        return [due.outcome for due in box.sent]
+    async def _send(self, batch: Sequence[_Entry]) -> None:
+        refused = await self._producer.send([output for entry in batch for output in entry.outcome.outputs])
+        self.requests += 1
+        for one in refused:
+            if one.output.cause is not None:
+                # Its dead letter fits always. It is acknowledged before the record is finished.
+                instead = self._refuse(one.output.cause, one.error)
+                await self._producer.send(instead.outputs)
+                await self._writer.write(instead.replies)
+        self._acknowledge(batch)
 
-    def _written(self, box: _Box) -> None:
-        for due in box.sent:
-            due.left -= 1
-            if not due.left:
-                self._arrived(due)
+    async def _write(self, batch: Sequence[_Entry]) -> None:
+        # The call below writes to its socket before it first waits, and what is called soon runs when it waits.
+        asyncio.get_running_loop().call_soon(self._replies.note_in_socket)
+        await self._writer.write([reply for entry in batch for reply in entry.outcome.replies])
+        self._acknowledge(batch)
+
+    def _acknowledge(self, batch: Sequence[_Entry]) -> None:
+        for entry in batch:
+            entry.left -= 1
+            if not entry.left:
+                self._finish(entry)
         self._progress.made()
 
-    def _arrived(self, due: _Due) -> None:
-        self.undelivered -= len(due.outcome.done)
-        self._on_done(due.outcome)
+    def _finish(self, entry: _Entry) -> None:
+        self.undelivered -= len(entry.outcome.done)
+        self._on_done(entry.outcome)

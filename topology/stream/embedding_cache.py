@@ -44,6 +44,18 @@ class CachedEmbedding:
     truncated: bool
 
 
+def _cached(data: bytes | str) -> CachedEmbedding | None:
+    """What `put` wrote; None for anything else, which counts as not there."""
+    try:
+        found = CachedEmbedding(*msgpack.unpackb(data))
+        sizes = found.tokens * found.hidden, found.tokens * 4, found.tokens * 8
+        whole = found.tokens > 0 and sizes == (len(found.data), len(found.scales), len(found.offsets))
+        parts = (found.data, found.scales, found.offsets)
+    except Exception:  # foreign bytes: whatever their decoding raises
+        return None
+    return found if whole and all(part.__class__ is bytes for part in parts) else None
+
+
 class EmbeddingCache:
     """One ring's cache. It never fails and never waits long: a Redis that is slow or away counts as a miss."""
 
@@ -75,8 +87,8 @@ class EmbeddingCache:
         self._slow = 0
         found = {}
         for text, digest, value in zip(texts, digests, values, strict=True):
-            if value is not None and value[:DIGEST] == digest:
-                found[text] = CachedEmbedding(*msgpack.unpackb(value[DIGEST:]))
+            if value is not None and value[:DIGEST] == digest and (kept := _cached(value[DIGEST:])) is not None:
+                found[text] = kept
         self.hits += len(found)
         self.misses += len(texts) - len(found)
         return found

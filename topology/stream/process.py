@@ -23,9 +23,6 @@ EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
 EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
 INSTANCE_HELP = "this process's own name in its consumer group, the same after a restart, such as its pod's or host's \
 name (default: $HEADRACE_INSTANCE, else none): a restart then moves no partition"
-# Turns of the loop, task by task: from a result to its reply in the socket; through aiokafka from an acknowledgement in
-# the socket to the next request in it.
-REPLY_TURNS, REQUEST_TURNS = 10, 30
 
 
 def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
@@ -96,7 +93,7 @@ async def _until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> 
         await running
 
 
-def step_back(steps: int = 10) -> None:
+def step_back(steps: int = PACING.nice) -> None:
     """Let this thread compute when others of its session do not (nice(2); on Linux a thread has a value of its own,
     which threads that it starts inherit).
 
@@ -105,13 +102,6 @@ def step_back(steps: int = 10) -> None:
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), steps)
-
-
-async def loop_turns(turns: int) -> None:
-    """Give the event loop its turns before a computation that keeps it busy: replies and requests that are ready leave,
-    what arrived is read."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
 
 
 def announce_ready() -> None:

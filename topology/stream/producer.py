@@ -6,12 +6,13 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from aiokafka.protocol.produce import ProduceRequest
 
 from topology.errors import HeadraceError, OutputRefused, Unavailable
 from topology.pacing import PACING
@@ -41,13 +42,14 @@ class Producer:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self.on_request_left: Callable[[], None] = lambda: None  # a request with outputs is in its socket
         self._producer = self._new(broker.idempotence and broker.kind != "embedded")
         self._turn = random.randrange(1 << 16)
         self._batch_bytes: dict[str, int] = {}
         self.lost = 0  # optional outputs (dead letters, error results) that the broker refused for good
 
     def _new(self, idempotent: bool) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             bootstrap_servers=self._broker.bootstrap,
             **kafka_security(self._broker),
             acks="all",
@@ -57,6 +59,19 @@ class Producer:
             metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
             linger_ms=0,
         )
+        producer.client.send = self._noting(producer.client.send)
+        return producer
+
+    def _noting(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """aiokafka's `client.send`, which also says when a request with outputs has left."""
+
+        async def noted(node: int, request: Any, **options: Any) -> Any:
+            if isinstance(request, ProduceRequest):
+                # On an open connection it writes before it first waits, and what is called soon runs when it waits.
+                asyncio.get_running_loop().call_soon(lambda: self.on_request_left())
+            return await send(node, request, **options)
+
+        return noted
 
     async def start(self) -> None:
         """Connect. Raises: Unavailable after 30 s."""
@@ -226,6 +241,11 @@ def _origin(letter: Output) -> str:
     return "{topic}[{partition}]@{offset}".format(
         **{name: where.get(f"__connect.errors.{name}", "?") for name in ("topic", "partition", "offset")}
     )
+
+
+def partition_of(key: bytes, count: int) -> int:
+    """The partition of a keyed record on a topic of `count`, as Java's client has it."""
+    return _hash(key) % count
 
 
 @functools.lru_cache(65_536)  # murmur2 in Python takes 2 to 5 µs for a tenant's name

@@ -1,11 +1,9 @@
-"""What goes through the loop: records in, outcomes out. No client library's types pass this line."""
+"""What goes through the loop: records in, outputs and replies out. No client library's types pass this line."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from topology.errors import HeadraceError
 from topology.pacing import PACING
@@ -35,7 +33,7 @@ class Output:
     """One message to write.
 
     `shorter`: what to write where the broker refuses this one for good. `optional`: refused for good, it is logged and
-    counted; there is nobody to tell.
+    counted; there is nobody to tell. `cause`: the record that it came of, which is refused where this one is.
     """
 
     topic: str
@@ -44,6 +42,7 @@ class Output:
     headers: tuple[tuple[str, bytes], ...] = ()
     shorter: Output | None = None
     optional: bool = False
+    cause: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,51 +61,6 @@ class Reply:
     request_id: str
     value: bytes
     ok: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Records that are finished once `outputs` are acknowledged and `replies` written.
-
-    `later`: records that cannot be processed yet; they come again, before others, when `until` is done. What is not
-    `hurried` may wait a moment longer for others to share a request with.
-    """
-
-    done: Sequence[Record]
-    outputs: Sequence[Output] = ()
-    replies: Sequence[Reply] = ()
-    later: Sequence[Record] = ()
-    until: Awaitable[object] | None = None
-    hurried: bool = True
-
-
-class Worker(Protocol):
-    """What the loop drives."""
-
-    def process(self, records: Sequence[Record]) -> AsyncIterator[Outcome]:
-        """Yield outcomes that together finish every record, in any order. One of no records says that `calls` has
-        grown: this call waits for threads, and the loop has time for another.
-
-        An Unavailable raised here ends the process without a commit; any other error is bisected to the
-        record at fault.
-        """
-        ...
-
-    def calls(self, waiting: int) -> int:
-        """How many calls of `process` may run at once where `waiting` records are queued."""
-        ...
-
-    def tenant(self, record: Record) -> str:
-        """Whose record it is, as far as it tells: records of different tenants are taken in turn."""
-        ...
-
-    def most_waiting(self, tenant: str) -> int:
-        """How many records of a tenant may wait here; those beyond are refused as overloaded."""
-        ...
-
-    def refuse(self, record: Record, error: Exception) -> Outcome:
-        """The outcome for a record that `process` failed on: its dead letter and its caller's error reply."""
-        ...
 
 
 def dead_letter(topic: str, record: Record, error: Exception) -> Output:

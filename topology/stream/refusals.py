@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgpack
-
 from topology import wire
-from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, Overloaded
-from topology.stream.records import Outcome, Output, Record, Reply, dead_letter
+from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, MalformedRecord, Overloaded
+from topology.stream.outcomes import Outcome
+from topology.stream.records import Output, Record, Reply, dead_letter
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,8 @@ class Asker:
 def asker_of(value: bytes | None) -> Asker:
     """Whatever a record, even a malformed one, says about its caller."""
     try:
-        body = msgpack.unpackb(value or b"", raw=False)
-    except Exception:  # whatever a decoder raises, the record is to be refused and nothing else
-        return Asker()
-    if not isinstance(body, dict):
+        body = wire.unpack_map("record", value)
+    except MalformedRecord:
         return Asker()
     texts = {name: body.get(name) for name in ("id", "tenant", "lang", "reply_to")}
     return Asker(**{n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS})
@@ -54,5 +51,4 @@ def refusal(record: Record, asker: Asker, error: Exception, ring: str, results: 
         )
     )
     outputs.append(Output(results, asker.tenant.encode(), answer, optional=True))  # the reply tells the caller too
-    flood = isinstance(error, Overloaded)
-    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)], hurried=not flood)
+    return Outcome([record], outputs, [Reply(asker.reply_to, asker.id, answer, ok=False)])

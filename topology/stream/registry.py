@@ -38,13 +38,15 @@ class RegistryFollower:
                 self._note(record)
 
     def _note(self, record: Record) -> None:
+        """Apply one record. A bad one is logged and skipped, whatever it raises: it must not end all tenants' heads."""
         try:
             ring, tenant = parse_key(record.key)
             head = parse_record(record.key, record.value) if record.value is not None else None
+            self._apply(ring, tenant, head)
         except MalformedRecord as error:
             log.error("registry record at offset %d ignored: %s", record.offset, error)
-            return
-        self._apply(ring, tenant, head)
+        except Exception:
+            log.exception("registry record at offset %d, key %.80r, ignored", record.offset, record.key)
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -17,14 +16,14 @@ from encoder_worker.load import build
 from encoder_worker.model import load_packed
 from encoder_worker.quantize import _reach, _sizes, _tensors
 from encoder_worker.torch_engine import TorchEngine
-from tests.built import needs_kernels
+from tests.built import HERE, needs_kernels
 from tests.families import FAMILIES, ROWS, SIZE, saved, wanted
 from topology.encoders import read_meta, space_of
 from topology.errors import Misconfigured
-from topology.native.kernels import SETS, Team, kernels
+from topology.native.kernels import kernels
 from topology.native.tensors import to_bytes
 
-MOST_IN_TEAM = 8  # as team.h has it: who comes after them goes home
+PACKED = [family for family in FAMILIES if family != "albert"]  # which has no packed form, so no int8 one
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -32,6 +31,21 @@ def encoder(request, tmp_path_factory):
     """(directory, transformers' own model) of each family."""
     folder = tmp_path_factory.mktemp(request.param)
     return folder, saved(request.param, folder)
+
+
+def int8_form(folder, place):
+    """The int8 form of an encoder directory, at `place`."""
+    model = load_packed(folder)
+    place.write_bytes(to_bytes(_tensors(model, _reach(model, ROWS)), {"encoder": json.dumps(_sizes(model))}))
+    return place
+
+
+@pytest.fixture(scope="module", params=PACKED)
+def quantized(request, tmp_path_factory):
+    """(directory, the place of its int8 form) of each family that has one."""
+    folder = tmp_path_factory.mktemp(request.param)
+    saved(request.param, folder)
+    return folder, int8_form(folder, folder / "int8.safetensors")
 
 
 def test_packed_rows_give_what_transformers_gives(encoder):
@@ -52,16 +66,22 @@ def test_named_layers_are_averaged_in_every_engine_and_make_another_space(encode
         given = [model(input_ids=torch.tensor([row]), output_hidden_states=True).hidden_states for row in ROWS]
     means = np.concatenate([((states[1] + states[2]) / 2)[0].numpy() for states in given])
     np.testing.assert_allclose(build(fused, "cpu", "float32").encode(ROWS).vectors, means, atol=1e-4)
-    if model.config.model_type == "albert" or kernels() is None:
-        return
-    packed_model = load_packed(fused)
-    place = tmp_path / "int8.safetensors"
-    reach = _reach(packed_model, ROWS)
-    place.write_bytes(to_bytes(_tensors(packed_model, reach), {"encoder": json.dumps(_sizes(packed_model))}))
-    encoded = Int8Engine(place, fused=read_meta(fused).layers).encode(ROWS)
-    cosine = (means * encoded.vectors).sum(1) / np.linalg.norm(means, axis=1) / np.linalg.norm(encoded.vectors, axis=1)
-    assert cosine.min() > 0.98
+
+
+@needs_kernels
+def test_named_layers_are_averaged_in_int8_too(quantized, tmp_path):
+    folder, _ = quantized
+    fused = tmp_path / "fused"
+    shutil.copytree(folder, fused)
+    (fused / "headrace.json").write_text('{"layers": [2, 1]}')
+    exact = build(fused, "cpu", "float32").encode(ROWS).vectors
+    encoded = Int8Engine(int8_form(fused, tmp_path / "fused.safetensors"), read_meta(fused).layers).encode(ROWS)
+    assert cosines(exact, encoded.vectors).min() > 0.98
     np.testing.assert_allclose(encoded.data * encoded.scales[:, None], encoded.vectors, atol=0.03)
+
+
+def cosines(a, b):
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 @pytest.mark.parametrize("layers,named", [("[3]", "names layers \\[3\\], but it has 2"), ("2", "not a JSON map")])
@@ -75,15 +95,21 @@ def test_a_layer_that_the_encoder_has_not_is_refused_by_name(encoder, tmp_path, 
 
 
 @needs_kernels
-def test_int8_vectors_are_close_and_bitwise_the_same_in_any_batch(encoder, tmp_path):
-    folder, _ = encoder
+def test_int8_vectors_are_close_to_float32(quantized):
+    folder, place = quantized
+    exact = build(folder, "cpu", "float32").encode(ROWS).vectors
+    assert cosines(exact, Int8Engine(place).encode(ROWS).vectors).min() > 0.98
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", HERE)
+def test_int8_vectors_are_bitwise_the_same_alone_and_in_any_batch(quantized, name, monkeypatch):
+    monkeypatch.setenv("HEADRACE_KERNELS", name)
+    kernels.cache_clear()
     try:
-        model = load_packed(folder)
-    except Misconfigured:
-        return  # no packed form of this family, so no int8 one: tested below
-    place = tmp_path / "int8.safetensors"
-    place.write_bytes(to_bytes(_tensors(model, _reach(model, ROWS)), {"encoder": json.dumps(_sizes(model))}))
-    engine = Int8Engine(place)
+        engine = Int8Engine(quantized[1])
+    finally:
+        kernels.cache_clear()
     random = np.random.default_rng(0)
     for _ in range(10):
         order = random.permutation(len(ROWS)).tolist()
@@ -92,75 +118,6 @@ def test_int8_vectors_are_close_and_bitwise_the_same_in_any_batch(encoder, tmp_p
             alone = engine.encode([ROWS[i]])
             np.testing.assert_array_equal(encoded.vectors[start:end], alone.vectors)
             np.testing.assert_array_equal(encoded.data[start:end], alone.data)
-    exact = build(folder, "cpu", "float32").encode(ROWS).vectors
-    found = engine.encode(ROWS).vectors
-    cosine = (exact * found).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
-    assert cosine.min() > 0.98
-
-
-def helped_by(count):
-    """(threads, what calls so many to help and returns when they are about to)."""
-    threads, there = [], threading.Semaphore(0)
-
-    def call_for_help(assist):
-        def help_it():
-            there.release()
-            assist()
-
-        threads.extend(threading.Thread(target=help_it, daemon=True) for _ in range(count))
-        for thread in threads:
-            thread.start()
-        assert all(there.acquire(timeout=10) for _ in threads)
-
-    return threads, call_for_help
-
-
-def all_gone(threads):
-    for thread in threads:
-        thread.join(10)
-    return not any(thread.is_alive() for thread in threads)
-
-
-@needs_kernels
-@pytest.mark.parametrize("name", SETS)
-def test_int8_vectors_are_bitwise_the_same_whoever_helps(encoder, tmp_path, name, monkeypatch):
-    folder, _ = encoder
-    monkeypatch.setenv("HEADRACE_KERNELS", name)
-    kernels.cache_clear()
-    try:
-        model = load_packed(folder)
-        place = tmp_path / "int8.safetensors"
-        place.write_bytes(to_bytes(_tensors(model, _reach(model, ROWS)), {"encoder": json.dumps(_sizes(model))}))
-        engine = Int8Engine(place)
-    except Misconfigured:
-        return  # no packed form of this family, or no such processor
-    finally:
-        kernels.cache_clear()
-    for rows in (ROWS, [[7]], [list(range(1, 65))] * 3):
-        alone = engine.encode(rows)
-        for count in (1, 3, MOST_IN_TEAM + 2):
-            threads, call_for_help = helped_by(count)
-            helped = engine.encode(rows, call_for_help)
-            np.testing.assert_array_equal(helped.vectors, alone.vectors)
-            np.testing.assert_array_equal(helped.data, alone.data)
-            assert len(threads) == count and all_gone(threads)
-
-    def failing(*_):
-        raise MemoryError
-
-    threads, call_for_help = helped_by(2)
-    monkeypatch.setattr(engine._kernels, "encode", failing)
-    with pytest.raises(MemoryError):
-        engine.encode(ROWS, call_for_help)
-    assert all_gone(threads)  # a call that fails before it begins keeps no helper
-
-
-@needs_kernels
-def test_who_comes_to_help_too_late_leaves_at_once():
-    team = Team()
-    team.over = 1
-    kernels().assist(team)
-    assert team.helpers == 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -194,8 +151,6 @@ def test_a_checkpoint_without_all_of_its_weights_is_refused_by_their_names(tmp_p
 ])
 def test_widths_that_the_kernels_do_not_take_are_refused_by_name(tmp_path, sizes, named):
     BertModel(BertConfig(**{**SIZE, **sizes})).save_pretrained(tmp_path)
-    model = load_packed(tmp_path)
-    place = tmp_path / "int8.safetensors"
-    place.write_bytes(to_bytes(_tensors(model, _reach(model, ROWS)), {"encoder": json.dumps(_sizes(model))}))
+    place = int8_form(tmp_path, tmp_path / "int8.safetensors")
     with pytest.raises(Misconfigured, match=named):
         Int8Engine(place)

@@ -118,7 +118,7 @@ async def test_a_retracted_head_is_an_unknown_tenant(tmp_path):
         cache.record("a")
 
 
-async def test_the_old_version_answers_until_the_new_one_is_loaded(tmp_path):
+async def test_the_old_version_scores_until_the_new_one_is_loaded(tmp_path):
     cache = cache_with(tmp_path, ["a"])
     await ask(cache, "a")
     cache.apply("en", "a", put(tmp_path, "a", "v2"))
@@ -129,7 +129,7 @@ async def test_the_old_version_answers_until_the_new_one_is_loaded(tmp_path):
     assert len(cache._loaded) == 1
 
 
-async def test_a_damaged_successor_leaves_the_old_version_answering(tmp_path):
+async def test_a_damaged_successor_leaves_the_old_version_scoring(tmp_path):
     cache = cache_with(tmp_path, ["a"])
     await ask(cache, "a")
     record = put(tmp_path, "a", "v2")
@@ -172,17 +172,17 @@ def test_a_remote_store_fetches_what_is_asked_for_and_bounds_its_local_copies(tm
     assert store.versions("en", "nobody") == []
     reader = open_store(Heads(store=url, disk_mb=1), tmp_path / "other")
     size = sum(f.stat().st_size for f in reader.folder("en", "a", "v1").iterdir())
-    reader._disk_bytes = 2 * size
+    reader._copies._disk_bytes = 2 * size
     for tenant in "bc":
         assert load_head(reader.folder("en", tenant, "v1")).manifest.tenant == tenant
     assert sorted(p.parent.parent.name for p in (tmp_path / "other").rglob("head.json")) == ["b", "c"]
-    with pytest.raises(BadHead, match="cannot be fetched"):
+    with pytest.raises(BadHead, match="not in the head store"):
         reader.folder("en", "nobody", "v1")
     reader.delete("en", "a")
     assert store.versions("en", "a") == []
 
 
-async def test_the_way_back_from_a_head_of_another_space_leaves_no_moment_without_an_answer(tmp_path):
+async def test_the_way_back_from_a_head_of_another_space_leaves_no_moment_without_a_prediction(tmp_path):
     first, again, strange = put(tmp_path, "a"), put(tmp_path, "a", "v2"), put(tmp_path, "a", "v3", "elsewhere")
     cache = HeadCache("en", HeadStore(tmp_path), 1 << 20)
     for record in (first, again, strange, first):

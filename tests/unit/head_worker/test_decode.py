@@ -73,7 +73,7 @@ def test_a_transition_decides_between_tags_that_are_nearly_as_likely():
     assert path_with_transitions(scores, legal_transitions(rather, TAGS), TAGS) == [3]
 
 
-def test_where_nothing_near_is_legal_the_best_legal_path_is_the_answer():
+def test_where_nothing_near_is_legal_the_best_legal_path_is_taken():
     scores = np.array([[0, -20, -20, -20, -20], [-20, -30, 0, -30, -30]], np.float32)
     path = path_with_transitions(scores, legal_transitions(np.zeros((6, 5), np.float32), TAGS), TAGS)
     assert path == best_path(scores, TAGS) and is_legal(path, TAGS)

@@ -2,6 +2,7 @@
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ pytest.importorskip("dateparser")
 pytest.importorskip("quantulum3")
 
 from head_worker.engine import Span, TokenVectors, resolved
+from head_worker.entities import EntityProcess
 from head_worker.system import find
 from topology.errors import BadHead
 from topology.heads import SYSTEM_ENTITIES, HeadManifest
+from topology.pacing import PACING
 
 WEDNESDAY_US = 1_795_000_000_000_000  # 2026-11-18 08:26:40 UTC
 
@@ -50,10 +53,14 @@ def row(text):
     return TokenVectors(text, none, np.ones(1, np.float32), np.zeros((1, 2), np.int32), "en", WEDNESDAY_US)
 
 
-def test_the_tenants_own_span_wins_and_takes_the_value_that_lies_in_it():
+def test_the_tenants_own_span_wins_and_takes_the_value_that_lies_in_it(monkeypatch):
+    process = EntityProcess(replace(PACING, entity_first_wait_s=60.0, entity_start_s=120.0))
+    monkeypatch.setattr("head_worker.engine.entity_process", lambda: process)
+    process.start()
     text = "meet in 2 hours in the lounge"
     own = (Span(5, 15, "when", "in 2 hours", 0.9),)
     found = resolved(own, row(text), manifest(system_entities=("number", "duration")))
+    process.stop()
     assert [(e.label, e.value) for e in found] == [("when", 7200.0)]
 
 

@@ -1,8 +1,15 @@
 """`--help` of every command can be printed: argparse formats the texts, and a bare per cent sign breaks them."""
 
 import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
 
-from infra.cli import _parser
+import pytest
+
+from infra.cli.main import make_parser
 
 
 def parsers(parser):
@@ -14,8 +21,60 @@ def parsers(parser):
 
 
 def test_every_command_explains_itself():
-    found = list(parsers(_parser()))
+    found = list(parsers(make_parser()))
     assert len(found) > 25
     for parser in found:
         text = parser.format_help()
         assert "'metavar'" not in text and parser.prog in text
+
+
+def test_every_group_gives_an_example_that_its_own_commands_accept():
+    parser = make_parser()
+    groups = [one for one in parsers(parser) if re.fullmatch(r"headrace (?!$)\w+", one.prog)]
+    examples = [line.strip() for one in groups for line in (one.epilog or "").splitlines()[1:]]
+    assert len(examples) >= 8
+    for one in groups:
+        if one._subparsers:
+            assert one.epilog, one.prog
+    for line in examples:
+        words = shlex.split(re.sub(r"   .*|[<|].*", "", line))
+        assert words[0] == "headrace"
+        parser.parse_args(words[1:])
+
+
+@pytest.fixture
+def headrace(tmp_path):
+    """Runs `headrace` where another package brings commands: some of them cannot be loaded."""
+    package = tmp_path / "other-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1\n")
+    (package / "entry_points.txt").write_text(
+        "[headrace.commands]\nmissing = nowhere.to_be:found\nbroken = broken_commands:add_commands\n"
+        "exits = exits_at_import:add_commands\nhead = good_commands:add_commands\ngood = good_commands:add_commands\n"
+    )
+    (tmp_path / "broken_commands.py").write_text("def add_commands(commands):\n    1 / 0\n")
+    (tmp_path / "exits_at_import.py").write_text("raise SystemExit(9)\n")
+    (tmp_path / "good_commands.py").write_text(
+        "from infra.cli.command import add_command\n"
+        "def add_commands(commands):\n    add_command(commands, 'good', lambda args: print('it runs'), 'is well')\n"
+    )
+
+    def run(*args):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-m", "infra.cli", *args], env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    return run
+
+
+def test_another_package_brings_its_own_commands(headrace):
+    assert headrace("good").stdout == "it runs\n"
+
+
+@pytest.mark.parametrize("name", ["missing", "broken", "exits"])
+def test_commands_that_cannot_be_loaded_say_why_and_break_no_others(headrace, name):
+    done = headrace(name)
+    assert (done.returncode, "cannot be loaded" in done.stderr) == (2, True), done.stderr
+    assert headrace("--help").returncode == 0
+    assert headrace("head", "--help").stdout.startswith("usage: headrace head")  # ours, not the other package's

@@ -39,7 +39,7 @@ def test_nothing_held_is_a_knee_of_nothing_with_the_first_load():
     assert knee.per_s == 0.0 and knee.load.percentile(90) == 90.0
 
 
-def test_answers_that_fail_or_come_late_do_not_hold():
+def test_replies_that_fail_or_come_late_do_not_hold():
     for load in (load_of(10.0, {"internal": 1}), Load(100, 1.0, [10.0] * 90, [0.5] * 90)):
         knee = Knee("test", 800.0, 1, 35.0)
         for rate, _ in knee:

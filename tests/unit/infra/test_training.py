@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_entities_are_learnt_and_answered_as_the_served_head_would(tmp_path):
+def test_entities_are_learned_and_predicted_as_the_served_head_would(tmp_path):
     def with_room(number):
         one = labelled(("on", "off")[number % 2], number)
         if number % 3 == 0:

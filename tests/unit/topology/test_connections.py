@@ -1,5 +1,6 @@
 """What `[broker]` and `[redis]` say of TLS, SASL and secrets: mistakes by line, and secrets that nothing shows."""
 
+import ast
 import asyncio
 import dataclasses
 import json
@@ -169,6 +170,16 @@ def test_a_certificate_that_does_not_open_names_its_setting_and_asks_no_terminal
         tls_context(dataclasses.replace(opens, certificate=str(ca)), "redis.tls")
     with pytest.raises(Misconfigured, match=r"broker\.tls\.ca: .*PEM"):
         tls_context(dataclasses.replace(opens, ca=key), "broker.tls")
+
+
+def test_every_client_of_kafka_and_redis_signs_on():
+    for place in (Path(__file__).parents[3] / "topology").rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(place.read_text())) if isinstance(node, ast.Call)):
+            given = ast.unparse(call)
+            if any(word.arg == "bootstrap_servers" for word in call.keywords):
+                assert "**kafka_security(" in given, (place, given)
+            if ast.unparse(call.func).endswith(".from_url"):
+                assert "**redis_security(" in given, (place, given)
 
 
 def test_the_client_library_writes_no_password_to_its_log(monkeypatch, caplog):

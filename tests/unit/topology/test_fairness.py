@@ -45,6 +45,24 @@ def test_a_quota_is_a_rate_and_a_burst_and_says_when_to_come_again():
     meter.charge("a", now_s=0.102)
 
 
+@pytest.mark.parametrize("apart_s", [0.0, 1e-5], ids=["at once", "over 3 s"])
+def test_a_flood_of_unknown_names_takes_bounded_memory_and_gives_no_tenant_its_burst_again(apart_s):
+    meter = Meter(Quotas(Quota(per_s=10, burst_s=5), {"slow": Quota(per_s=1, burst_s=60)}))
+    for tenant in ("slow", "real"):
+        for _ in range(60 if tenant == "slow" else 50):
+            meter.charge(tenant, now_s=0.0)
+    for number in range(300_000):
+        meter.charge(f"nobody-{number}", now_s=number * apart_s)
+    assert len(meter._buckets) <= meter.max_buckets
+    meter.charge("slow", now_s=3.0)  # what came back meanwhile: 3 of 60, 30 of 50
+    with pytest.raises(Overloaded):
+        for _ in range(4):
+            meter.charge("slow", now_s=3.0)
+    with pytest.raises(Overloaded):
+        for _ in range(31):
+            meter.charge("real", now_s=3.0)
+
+
 def test_workers_of_a_ring_share_a_quota():
     meter = Meter(Quotas(Quota(per_s=10, burst_s=1)), workers=2)
     for _ in range(5):

@@ -6,14 +6,13 @@ import importlib.util
 import numpy as np
 import pytest
 
-from tests.built import NO_COMPILER
-from topology.native.kernels import NEEDS, SETS, Kernels, PackedLinear, computes_rightly, kernels
+from tests.built import HERE, NO_COMPILER
+from topology.native.kernels import Kernels, PackedLinear, computes_rightly, kernels
 
 if NO_COMPILER:
     pytest.skip("left out: no C compiler built the kernels here", allow_module_level=True)
 assert kernels() is not None, "a C compiler is here and the kernels are not built: see what the installation printed"
 LIBRARY = ctypes.CDLL(importlib.util.find_spec("topology.native._native").origin)
-HERE = [name for name in SETS if LIBRARY.headrace_processor() & NEEDS[name] == NEEDS[name]]
 
 
 def layer(n, k, smooth=False, seed=0):

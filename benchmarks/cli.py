@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from infra.cli.command import Run, add_command, add_group
 
 PIPELINE = """\
 Starts a real Apache Kafka and Redis and the workers, and sends utterances by Poisson arrivals over 64 tenants (Zipf).
@@ -23,32 +24,32 @@ The whole pipeline at given rates, asked by several processes: for machines of m
 machine of 16 cores: headrace bench rates --device cuda --head-workers 8 --callers 4 500 1000 2000 4000"""
 
 
-def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Put `bench` and its subcommands among `commands`; `add(commands, name, function, text)` makes one."""
-    bench = commands.add_parser("bench", help="measure speed on this machine").add_subparsers(
-        required=True, metavar="COMMAND"
+def add_commands(commands: Any) -> None:
+    """Put `bench` among the commands of `headrace`, which finds this function by its entry point."""
+    bench = add_group(
+        commands, "bench", "measure speed on this machine", "headrace bench pipeline --short --json pipeline.json"
     )
-    engine = _add(bench, add, "engine", _engine, ENGINE)
+    engine = _add(bench, "engine", _engine, ENGINE)
     engine.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     engine.add_argument("--precision", help="int8, bfloat16, float32, float16 (default: int8 on cpu, float16 on cuda)")
-    pipeline = _add(bench, add, "pipeline", _pipeline, PIPELINE)
+    pipeline = _add(bench, "pipeline", _pipeline, PIPELINE)
     pipeline.add_argument("--lengths", choices=("uniform", "mix"), help="only one of the two")
     pipeline.add_argument("--repeated", type=float, default=0.0, help="share of texts said before, with the cache on")
-    pipeline.add_argument("--encoders", type=int, help="encoder workers (default: one for two cores)")
+    pipeline.add_argument("--encoders", type=int, help="encoder workers (default: one a core)")
     pipeline.add_argument("--head-workers", type=int, default=1, help="head workers (default: 1)")
     pipeline.add_argument("--p90-ms", type=float, default=35.0, help="the knee's latency limit (default: 35)")
     pipeline.add_argument("--no-reference", action="store_true", help="leave out OpenVINO and ONNX Runtime")
     pipeline.add_argument("--engine-bound", action="store_true", help="only saturation, as a share of the bare engines")
     pipeline.add_argument("--triton", action="store_true", help="NVIDIA Triton on the same work, in the same run")
-    _add_rates(bench, add)
-    _add(bench, add, "heads", _heads, "heads only, from embeddings already on the topic")
-    _add_heads(bench, add)
-    _add(bench, add, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
-    _add(bench, add, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
+    _add_rates(bench)
+    _add(bench, "heads", _heads, "heads only, from embeddings already on the topic")
+    _add_heads(bench)
+    _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
+    _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
 
-def _add_rates(bench: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
-    rates = _add(bench, add, "rates", _rates, RATES)
+def _add_rates(bench: Any) -> None:
+    rates = _add(bench, "rates", _rates, RATES)
     rates.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     rates.add_argument("--precision", help="the encoder's (default: int8 on cpu, float16 on cuda)")
     rates.add_argument("--encoders", type=int, default=1, help="encoder workers (default: 1)")
@@ -58,21 +59,21 @@ def _add_rates(bench: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
     rates.add_argument("rates", type=float, nargs="+", metavar="RATE", help="utterances a second, one after another")
 
 
-def _add_heads(bench: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_heads(bench: Any) -> None:
     """What measures many heads, and how good they are."""
-    memory = _add(bench, add, "memory", _memory, "what heads take in one cell, read from the process")
+    memory = _add(bench, "memory", _memory, "what heads take in one cell, read from the process")
     memory.add_argument("--heads", type=int, default=1_000, help="how many (default: 1000, 8.5 GB of files)")
-    cliff = _add(bench, add, "cliff", _cliff, "ten times as many tenants as there is room for (6 minutes)")
+    cliff = _add(bench, "cliff", _cliff, "ten times as many tenants as there is room for (6 minutes)")
     cliff.add_argument("--room", type=int, default=1_000, help="heads that there is room for (default: 1000)")
     cliff.add_argument("--tenants", type=int, default=10_000, help="tenants that ask (default: 10000, in 1000 files)")
     cliff.add_argument("--rate", type=float, default=60.0, help="warm utterances a second (default: 60)")
     cliff.add_argument("--cold-rate", type=float, default=10.0, help="cold utterances a second (default: 10)")
-    fairness = _add(bench, add, "fairness", _fairness, "one tenant floods its cell at ten times its share")
+    fairness = _add(bench, "fairness", _fairness, "one tenant floods its cell at ten times its share")
     fairness.add_argument("--rate", type=float, default=30.0, help="of ten tenants together, before (default: 30)")
-    lifecycle = _add(bench, add, "lifecycle", _lifecycle, "a head's whole life on several workers, under traffic")
+    lifecycle = _add(bench, "lifecycle", _lifecycle, "a head's whole life on several workers, under traffic")
     lifecycle.add_argument("--workers", type=int, default=3, help="head workers (default: 3)")
     lifecycle.add_argument("--rate", type=float, default=60.0, help="utterances a second (default: 60)")
-    accuracy = _add(bench, add, "accuracy", _accuracy, "ATIS through the pipeline, three seeds (about 10 minutes)")
+    accuracy = _add(bench, "accuracy", _accuracy, "ATIS through the pipeline, three seeds (about 10 minutes)")
     accuracy.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     accuracy.add_argument("--size", choices=("compact", "standard"), default="standard")
     accuracy.add_argument("--encoder", default="mpnet-6", help="the frozen encoder (default: mpnet-6)")
@@ -83,8 +84,8 @@ def _add_heads(bench: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
     accuracy.add_argument("--rate", type=float, default=5e-4)
 
 
-def _add(bench: Any, add: Callable[..., argparse.ArgumentParser], name: str, function: Any, text: str) -> Any:
-    parser = add(bench, name, function, text)
+def _add(bench: Any, name: str, run: Run, text: str) -> argparse.ArgumentParser:
+    parser = add_command(bench, name, run, text)
     parser.add_argument("--json", type=Path, help="write the result here, and a PNG beside it")
     parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each measurement (default: 10)")
     parser.add_argument("--short", action="store_true", help="a coarser result, sooner")

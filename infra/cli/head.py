@@ -1,29 +1,35 @@
-"""`headrace head ...`: publishing, trying and taking back tenants' heads. Training stands in `cli_train`."""
+"""`headrace head ...`: publishing, trying and taking back tenants' heads. Training stands in `train`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra import cli_train
-from infra.cli_train import print_manifest, ring_of
+from infra.cli import train
+from infra.cli.command import add_command, add_group
+from infra.cli.train import print_manifest, ring_of
+from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
 
 
-def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Put `head` and its subcommands among `commands`; `add(commands, name, function, text)` makes one."""
-    head = commands.add_parser("head", help="tenants' heads").add_subparsers(required=True, metavar="COMMAND")
-    cli_train.add_command(head, add)
-    publish = add(head, "publish", _head_publish, "store a head directory and announce it: it answers from now on")
+def add_commands(commands: Any) -> None:
+    """Put `head` among `commands`."""
+    head = add_group(
+        commands, "head", "train, publish, try and take back tenants' heads",
+        "headrace head train acme examples.jsonl\nheadrace head publish acme-head\nheadrace head rollback acme",
+    )
+    train.add_commands(head)
+    publish = add_command(
+        head, "publish", _head_publish, "store a head directory and announce it: it answers from now on"
+    )
     publish.add_argument("directory", type=Path)
     for mode, text in (
         ("canary", "let another version answer a share of a tenant's utterances"),
         ("shadow", "let another version score beside the current one, which answers, and compare the two"),
     ):
-        trial = add(head, mode, _head_trial, text)
+        trial = add_command(head, mode, _head_trial, text)
         trial.set_defaults(mode=mode)
         trial.add_argument("directory", type=Path, help="the head directory to try")
         trial.add_argument("--share", type=float, default=0.1 if mode == "canary" else 1.0, help="0..1 of them")
@@ -34,7 +40,7 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
         ("rollback", _head_rollback, "announce an earlier version; ends a trial"),
         ("delete", _head_delete, "retract the head and remove its versions"),
     ):
-        command = add(head, name, function, text)
+        command = add_command(head, name, function, text)
         command.add_argument("tenant")
         command.add_argument("--ring", help="the ring (default: the only one)")
         if name == "rollback":
@@ -43,7 +49,6 @@ def add_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> 
 
 def _head_publish(args: argparse.Namespace) -> None:
     from infra.announce import publish
-    from topology.addresses import load_running
 
     manifest = asyncio.run(publish(load_running(args.config), args.directory))
     print(f"announced {manifest.ring}/{manifest.tenant} {manifest.version}")
@@ -51,7 +56,6 @@ def _head_publish(args: argparse.Namespace) -> None:
 
 def _head_trial(args: argparse.Namespace) -> None:
     from infra.announce import announce_candidate, stored
-    from topology.addresses import load_running
 
     if not 0 <= args.share <= 1:
         raise Misconfigured(f"--share {args.share}: 0 to 1 is wanted")
@@ -76,7 +80,6 @@ def _head_promote(args: argparse.Namespace) -> None:
 
 def _head_report(args: argparse.Namespace) -> None:
     from infra.shadows import report
-    from topology.addresses import load_running
 
     settings = load_running(args.config)
     print(asyncio.run(report(settings, args.tenant)))
@@ -84,7 +87,6 @@ def _head_report(args: argparse.Namespace) -> None:
 
 def _stored(args: argparse.Namespace, running: bool = False) -> tuple[Any, Any, str, list[str]]:
     from infra.announce import store_of
-    from topology.addresses import load_placed, load_running
 
     settings = (load_running if running else load_placed)(args.config)
     store, ring = store_of(settings), ring_of(settings, args.ring).name

@@ -6,11 +6,12 @@ import argparse
 import asyncio
 import json
 import tomllib
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.cli.command import add_command
+from topology.addresses import load_placed, load_running
 from topology.errors import HeadraceError, Misconfigured
 from topology.heads import SYSTEM_ENTITIES
 
@@ -23,9 +24,9 @@ columns text, intent and entities (a JSON list). Examples of the intent out_of_s
 intent. `headrace head train DIRECTORY` trains every TENANT.jsonl and TENANT.csv in it."""
 
 
-def add_command(head: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Put `train` among the subcommands of `head`."""
-    train = add(head, "train", _train, TRAIN)
+def add_commands(head: Any) -> None:
+    """Put `train` among the commands of `head`."""
+    train = add_command(head, "train", _train, TRAIN)
     train.add_argument("tenant", help="whose head; or the directory of many tenants' data")
     train.add_argument("data", type=Path, nargs="?", help="examples, .jsonl or .csv")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
@@ -95,7 +96,6 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from infra import heads
     from infra.training.examples import read_examples, read_topic
     from infra.training.report import write_report
-    from topology.addresses import load_placed, load_running
 
     settings = (load_running if data is None else load_placed)(args.config)
     ring = ring_of(settings, args.ring)

@@ -1,0 +1,81 @@
+"""The `headrace` command's parser and exit status; the commands themselves stand beside it, a file a group."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any
+
+from infra.cli import config, encoder, head, predict, stack, status
+from infra.cli.command import add_command
+from topology.errors import HeadraceError, Misconfigured
+
+INSTALLED = "headrace.commands"  # entry points: name = "module:function", called with where commands are added
+ABOUT = """\
+One shared encoder, a small head for each tenant, over Kafka.
+
+  a first look         headrace demo
+  a stack of your own  headrace init, encoder fetch, up; then head train, head publish, predict
+  something is wrong   headrace status"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Exit status: 0 done, 1 failed, 2 misconfigured, 130 interrupted."""
+    args = make_parser().parse_args(argv)
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+        return int(code or 0)
+    except BrokenPipeError:  # `headrace ... | head` closed the pipe: nobody reads on, which is no mistake
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Misconfigured as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return 2
+    except HeadraceError as error:
+        print(f"headrace: {error.code}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"headrace: {error.name} is not installed; pip install 'headrace[demo]' brings it", file=sys.stderr)
+        return 2
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command, those that other packages bring included."""
+    parser = argparse.ArgumentParser(
+        prog="headrace", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
+    parser.add_argument("--version", action="version", version=f"headrace {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for group in (config, encoder, stack, status, predict, head):
+        group.add_commands(commands)
+    for point in entry_points(group=INSTALLED):
+        if point.name not in commands.choices:
+            _add_installed(commands, point)
+    return parser
+
+
+def _add_installed(commands: Any, point: EntryPoint) -> None:
+    """A command of another package; one that cannot be loaded says so when it is called, and breaks no other."""
+    try:
+        point.load()(commands)
+    except (Exception, SystemExit) as error:
+        reason = f"{point.value} cannot be loaded: {type(error).__name__}: {error}"
+        commands.choices.pop(point.name, None)
+
+        def fail(args: argparse.Namespace) -> None:
+            raise Misconfigured(reason)
+
+        add_command(commands, point.name, fail, reason)
+
+
+def _version() -> str:
+    try:
+        return version("headrace")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,51 @@
+"""`headrace up` and `headrace demo`: a whole stack on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from infra.cli.command import add_command
+
+if TYPE_CHECKING:
+    from infra.stack.supervise import Supervisor
+
+
+def add_commands(commands: Any) -> None:
+    """Put `up` and `demo` among `commands`."""
+    add_command(commands, "up", _up, "start the whole stack of headrace.toml; Ctrl-C stops it",
+                'headrace up\nheadrace predict acme "turn on the light"   (in another terminal)')
+    demo = add_command(commands, "demo", _demo, "six tenants in five languages, end to end, on this machine")
+    demo.add_argument("--serve", action="store_true", help="leave it running and say how to send to it")
+
+
+def _up(args: argparse.Namespace) -> None:
+    from infra.stack.up import stack
+
+    with stack(args.config) as (_, supervisor):
+        print('up. Ask it with: headrace predict TENANT "text". Ctrl-C stops it.', flush=True)
+        _wait_for_signal(supervisor)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from infra import demo
+
+    with demo.running() as (config, settings, supervisor):
+        asyncio.run(demo.show(settings))
+        if args.serve:
+            print(f'\nTry: headrace --config {config} predict airline "flights from boston to denver"   (Ctrl-C stops)')
+            _wait_for_signal(supervisor)
+
+
+def _wait_for_signal(supervisor: Supervisor) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    while True:
+        time.sleep(0.5)
+        for name in supervisor.restart_ended():
+            print(f"restarted: {name}", flush=True)

@@ -1,0 +1,87 @@
+"""`headrace status`: what runs, how far it is, and what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from infra.cli.command import add_command
+from topology.addresses import load_running
+from topology.errors import Misconfigured
+from topology.pacing import PACING
+
+if TYPE_CHECKING:
+    from infra.status import Seen
+    from topology.settings import Settings
+
+ABOUT = """\
+Says what runs, how far it is, and what is wrong: consumer groups with their members and lag, heads by ring, Redis, and
+the processes of `headrace up` on this machine. Exit status: 0 all is well, 1 something is wrong, 2 misconfigured."""
+EXAMPLES = """
+headrace status
+headrace status --watch 5
+headrace status --json | jq .troubles"""
+
+
+def add_commands(commands: Any) -> None:
+    """Put `status` among `commands`."""
+    status = add_command(commands, "status", _status, ABOUT, EXAMPLES)
+    status.add_argument("--json", action="store_true", help="one JSON object a look")
+    status.add_argument("--watch", type=float, metavar="SECONDS", help="look again so often, until Ctrl-C")
+
+
+def _status(args: argparse.Namespace) -> int:
+    if args.watch is not None and not args.watch > 0:
+        raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is away is said once, below
+    return asyncio.run(_looks(args, load_running(args.config)))
+
+
+async def _looks(args: argparse.Namespace, settings: Settings) -> int:
+    from infra.observe import observe
+    from infra.status import troubles
+
+    before, seen = None, await observe(settings)
+    while True:
+        if before is None and any(group.lag for group in seen.groups):  # does it move?
+            await asyncio.sleep(PACING.status_apart_s)
+            before, seen = seen, await observe(settings)
+        found = troubles(settings, seen, before)
+        print(_json(seen, found) if args.json else _text(seen, found), flush=True)
+        if args.watch is None:
+            return int(bool(found))
+        await asyncio.sleep(args.watch)
+        before, seen = seen, await observe(settings)
+
+
+def _json(seen: Seen, found: list[str]) -> str:
+    body = asdict(seen) | {"troubles": found}
+    for group, told in zip(seen.groups, body["groups"], strict=True):
+        told["lag"] = group.lag
+        for one, partition in zip(group.partitions, told["partitions"], strict=True):
+            partition["lag"] = one.lag
+    for process, told in zip(seen.processes, body["processes"], strict=True):
+        told["running"] = process.running
+    return json.dumps(body, ensure_ascii=False)
+
+
+def _text(seen: Seen, found: list[str]) -> str:
+    lines = [time.strftime("%H:%M:%S", time.localtime(seen.at_s))]
+    for group in seen.groups:
+        if group.members or group.lag or not group.name.endswith(".backfill"):
+            lags = " ".join(f"{one.number}:{one.lag}" for one in group.partitions)
+            lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} ({lags})")
+    lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
+    if seen.redis is not None:
+        limit = f"{seen.redis.max_bytes / 1e6:.0f} MB" if seen.redis.max_bytes else "no limit"
+        lines.append(f"redis    {seen.redis.version}: {seen.redis.used_bytes / 1e6:.0f} MB of {limit}, "
+                     f"{seen.redis.policy}")
+    for one in seen.processes:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.started_s))
+        lines.append(f"process  {one.name}: {one.pid}, up since {since}, restarts {one.restarts}")
+    return "\n".join([*lines, *(f"WRONG    {one}" for one in found or ())] + ([] if found else ["all is well"]))

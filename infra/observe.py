@@ -1,0 +1,90 @@
+"""Reads the world for `headrace status`: groups, topics, heads, dead letters, Redis and processes, each bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+
+from infra.stack.supervise import processes_of
+from infra.status import DeadLetters, Seen, groups_of
+from topology import topics
+from topology.errors import Unavailable
+from topology.registry import HeadRecord
+from topology.settings import Settings
+from topology.stream.admin import TopicReport, apply_topics
+from topology.stream.groups import GroupState, asking, read_groups
+from topology.stream.recent import recent
+from topology.stream.records import Record
+from topology.stream.redis_state import RedisState, read_redis
+from topology.stream.registry import RegistryFollower
+
+HOUR_S = 3_600
+MOST_LETTERS = 1_000  # that are read: more of them are said to be so many or more
+
+
+async def observe(settings: Settings) -> Seen:
+    """What can be read of the system now; what does not answer in time stands in `Seen.away`."""
+    away: dict[str, str] = {}
+    (groups, reports, heads, letters), redis = await asyncio.gather(_broker(settings, away), _redis(settings, away))
+    return Seen(
+        time.time(), tuple(groups), tuple(reports), heads, letters, redis,
+        tuple(processes_of(Path(settings.state_dir))), away,
+    )
+
+
+async def _redis(settings: Settings, away: dict[str, str]) -> RedisState | None:
+    try:
+        return await read_redis(settings.redis, settings.prefix)
+    except Unavailable as error:
+        away["redis"] = str(error)
+        return None
+
+
+async def _broker(
+    settings: Settings, away: dict[str, str]
+) -> tuple[list[GroupState], list[TopicReport], dict[str, int], DeadLetters]:
+    groups: list[GroupState] = []
+    reports: list[TopicReport] = []
+    heads: dict[str, int] = {}
+    letters = DeadLetters()
+    try:
+        groups = await read_groups(settings.broker, {one.name: one.topic for one in groups_of(settings)})
+        async with asking(settings.broker):
+            reports = await apply_topics(settings, topics.wanted(settings), create=False)
+        missing = {report.name for report in reports if "missing" in report.differences}
+        if topics.heads(settings.prefix) not in missing:
+            heads = await _heads(settings)
+        if topics.dead_letters(settings.prefix) not in missing:
+            letters = await _dead_letters(settings)
+    except Unavailable as error:
+        away["broker"] = str(error)
+    return groups, reports, heads, letters
+
+
+async def _heads(settings: Settings) -> dict[str, int]:
+    """Ring → how many tenants have a head."""
+    known: set[tuple[str, str]] = set()
+
+    def apply(ring: str, tenant: str, record: HeadRecord | None) -> None:
+        (known.discard if record is None else known.add)((ring, tenant))
+
+    follower = RegistryFollower(settings.broker, topics.heads(settings.prefix), apply)
+    async with asking(settings.broker):
+        await follower.start()
+        await follower.stop()
+    return dict(Counter(ring for ring, _ in known))
+
+
+async def _dead_letters(settings: Settings) -> DeadLetters:
+    since_ms = int((time.time() - HOUR_S) * 1_000)
+    found = await recent(settings.broker, topics.dead_letters(settings.prefix), since_ms, MOST_LETTERS)
+    codes = Counter(_header(record, "stage") for record in found)
+    newest = _header(found[-1], "exception.message") if found else ""
+    return DeadLetters(dict(codes), newest, len(found) >= MOST_LETTERS)
+
+
+def _header(record: Record, name: str) -> str:
+    told = [value for key, value in record.headers if key == f"__connect.errors.{name}"]
+    return told[-1].decode(errors="replace") if told else "unknown"

@@ -1,0 +1,96 @@
+"""What `headrace status` calls wrong, and what it says to do: decided from what was seen alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from infra.stack.supervise import ProcessState
+from infra.status import DeadLetters, Seen, groups_of, troubles
+from topology.settings import parse
+from topology.stream.admin import TopicReport
+from topology.stream.groups import GroupState, PartitionState
+from topology.stream.redis_state import RedisState
+
+SETTINGS = parse('[rings.en]\nlanguages = ["en"]\nencoder = "x"\n[rings.en.cells.a]\n')
+ENCODER, HEAD = (one.name for one in groups_of(SETTINGS) if one.live)
+REDIS = RedisState("7.2", 1_000, 10_000, "noeviction")
+
+
+def group(name=ENCODER, committed=10, end=10, state="Stable", members=1, **more):
+    topic = next(one.topic for one in groups_of(SETTINGS) if one.name == name)
+    partition = PartitionState(0, committed, **{"start": 0, "owned": True, **more}, end=end)
+    return GroupState(name, topic, state, members, (partition,))
+
+
+def seen(*groups, at_s=100.0, **more):
+    named = {one.name: one for one in (group(ENCODER), group(HEAD), *groups)}
+    return Seen(**{"at_s": at_s, "groups": tuple(named.values()), "heads": {"en": 3}, "redis": REDIS, **more})
+
+
+WELL = seen()
+
+
+def test_nothing_is_said_where_all_is_well():
+    assert troubles(SETTINGS, WELL) == troubles(SETTINGS, replace(WELL, at_s=103.0), WELL) == []
+
+
+@pytest.mark.parametrize(("what", "words"), [
+    (seen(group(members=0, state="Empty", end=15)), ["headrace.en.utterances", "5 records wait", "encoder_worker"]),
+    (seen(group(HEAD, members=0)), ["headrace.en.a.embeddings", "head_worker --ring en --cell a"]),
+    (seen(group(owned=False)), ["no member", "partition 0"]),
+    (seen(group(committed=50)), ["beyond the end", "restart"]),
+    (seen(group(start=12, end=20)), ["2 records were deleted before", "retention"]),
+    (seen(heads={}), ["ring en has no heads", "head publish"]),
+    (seen(heads={"en": 1, "fr": 2}), ["2 heads", "ring fr"]),
+    (seen(redis=None, away={"redis": "Redis does not answer: refused"}), ["Redis does not answer", "[redis]"]),
+    (seen(redis=replace(REDIS, refusal="OOM command not allowed")), ["takes no write", "OOM", "maxmemory"]),
+    (seen(redis=replace(REDIS, used_bytes=9_500)), ["95% full", "noeviction"]),
+    (seen(topics=(TopicReport("t", False, ("missing",)),)), ["t is missing", "headrace topics apply"]),
+    (seen(topics=(TopicReport("t", False, ("partitions: 2, wanted 4",)),)), ["partitions: 2, wanted 4"]),
+    (seen(letters=DeadLetters({"bad_head": 2, "internal": 3}, "broken", True)),
+     ["5 or more dead letters", "3 internal, 2 bad_head", "broken", "headrace.dead-letters"]),
+    (seen(processes=(ProcessState("head-en-a-0", 1 << 30, 1.0, 0, "x.log"),)), ["head-en-a-0", "has ended", "x.log"]),
+    (seen(processes=(ProcessState("redis", 1, 90.0, 2, "x.log"),)), ["restarted 2 times", "10 s ago"]),
+])
+def test_each_trouble_is_one_sentence_with_its_mend(what, words):
+    (sentence,) = troubles(SETTINGS, what)
+    assert [word for word in words if word not in sentence] == [], sentence
+    assert "\n" not in sentence
+
+
+def test_a_broker_that_is_away_is_said_once_and_nothing_is_made_up_about_what_it_would_know():
+    away = Seen(100.0, redis=REDIS, away={"broker": "the broker at x:1 did not answer in 4 s"})
+    (sentence,) = troubles(SETTINGS, away)
+    assert "the broker at x:1" in sentence and "[broker]" in sentence
+
+
+def test_a_lag_is_told_where_callers_wait_longer_than_their_deadline_for_it():
+    before = seen(group(committed=100, end=5_000))
+    slow = seen(group(committed=110, end=5_100), at_s=102.0)  # 4990 wait, 5 a second
+    (sentence,) = troubles(SETTINGS, slow, before)
+    assert "4990 records wait and 5 are read a second" in sentence and "998 s" in sentence
+    fast = seen(group(committed=3_000, end=5_100), at_s=102.0)
+    assert troubles(SETTINGS, fast, before) == []
+
+
+def test_a_position_that_stands_still_while_records_wait_is_told():
+    before = seen(group(committed=10, end=12))
+    (sentence,) = troubles(SETTINGS, seen(group(committed=10, end=15), at_s=102.5), before)
+    assert "does not advance on partition 0" in sentence and "5 records wait" in sentence
+
+
+def test_records_that_came_since_the_first_look_are_no_trouble_yet():
+    assert troubles(SETTINGS, seen(group(committed=10, end=15), at_s=102.5), seen(group(committed=10, end=10))) == []
+
+
+def test_transaction_markers_and_deleted_records_are_no_lag():
+    assert PartitionState(0, 10, 0, 11, read=True).lag == 0
+    assert PartitionState(0, 10, 40, 50).lag == 10
+    assert PartitionState(0, None, 40, 50).lag == 10
+
+
+def test_a_rebalance_is_a_trouble_only_where_it_lasts():
+    moving = seen(group(state="PreparingRebalance"))
+    assert troubles(SETTINGS, moving) == []
+    (sentence,) = troubles(SETTINGS, replace(moving, at_s=103.0), moving)
+    assert "rebalancing" in sentence
