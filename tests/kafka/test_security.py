@@ -68,7 +68,8 @@ def test_an_utterance_passes_through_every_process_and_no_secret_is_told(servers
         config = tmp_path / "headrace.toml"
         reply = asyncio.run(predicted(config))
         assert reply.intent == example(0).intent
-        for command in (("topics", "apply"), ("predict", "acme", example(1).text, "--lang", "en"), ("config", "check")):
+        for command in (("topics", "apply"), ("predict", "acme", example(1).text, "--lang", "en"), ("config", "check"),
+                        ("status",)):
             done = headrace(config, "-m", "infra.cli", *command)
             assert (done.returncode, done.stderr) == (0, ""), done
             told += [done.stdout]
