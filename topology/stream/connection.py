@@ -30,8 +30,10 @@ async def patiently(start: Callable[[], Awaitable[Any]], what: str, broker: Brok
             await check_token(broker)
             await start()
             return
-        except KafkaConnectionError as error:
+        except KafkaError as error:
             why = await sign_on_or_wait(broker) or error
+            if not isinstance(error, KafkaConnectionError):
+                raise told(error, f"no {what} could connect to the broker") from error
             if asyncio.get_running_loop().time() > deadline:
                 message = f"no {what} could connect to the broker within {PACING.connect_s:.0f} s: {why}"
                 raise Unavailable(message) from error
@@ -61,7 +63,5 @@ def told(error: KafkaError, what: str) -> HeadraceError:
             f"the broker refuses this machine's time, {now}: it differs from the broker's by more than the topic's "
             "message.timestamp.after.max.ms (1 h by default) or message.timestamp.before.max.ms; set the clock"
         )
-    because = f"{type(error).__name__}: {error}"
-    if fate_of(error) is Fate.CONFIGURATION:
-        return Misconfigured(f"the broker refuses this client: {because}")
-    return Unavailable(f"{what}: {because}")
+    because = f"{what}: {type(error).__name__}: {error}"
+    return (Misconfigured if fate_of(error) is Fate.CONFIGURATION else Unavailable)(because)
