@@ -18,8 +18,8 @@ def _token(good_s):
 
 
 def short():
-    """Good for two seconds: Kafka ends the connection then."""
-    return _token(2)
+    """Good for four seconds: Kafka ends the connection then."""
+    return _token(4)
 
 
 async def long():
