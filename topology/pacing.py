@@ -57,9 +57,11 @@ class Pacing:
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
 
     # `headrace status`
-    status_s: float = 4.0  # that a broker or Redis may take to answer it: longer, and nobody waits for the answer
+    status_s: float = 6.0  # that a broker or Redis may take to answer it: longer, and nobody waits for the answer
     status_apart_s: float = 2.5  # between two readings of the lag: of commits each second, at least two lie between
     status_read_s: float = 1.0  # to read on over transaction markers: what takes longer counts as lag
+    status_fetch_ms: int = 20  # that a fetch at the end of a log waits: longer, and the answer comes so much later
+    status_close_s: float = 1.0  # to part from a broker that may be away: longer, and the answer comes so much later
 
     # Kafka: clients
     admin_connect_s: float = 60.0  # that a cluster may take to accept who creates its topics: it may just be starting

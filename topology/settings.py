@@ -23,7 +23,8 @@ from topology.toml_lines import Mistakes, line_numbers
 class Heads:
     """Where heads live, and how much of them one head worker keeps in memory. `pinned` tenants' never leave it.
 
-    `store`: a directory, or a URL that fsspec knows (s3://bucket/path, gs://, …), of which `disk_mb` are kept locally.
+    `store`: a directory, or a URL that fsspec knows (s3://bucket/path, gs://, …). Of what is used, copies of `disk_mb`
+    are kept under `state_dir`: workers map those, never the store's files.
     """
 
     store: str = ".headrace/heads"

@@ -63,5 +63,5 @@ def told(error: KafkaError, what: str) -> HeadraceError:
             f"the broker refuses this machine's time, {now}: it differs from the broker's by more than the topic's "
             "message.timestamp.after.max.ms (1 h by default) or message.timestamp.before.max.ms; set the clock"
         )
-    because = f"{what}: {type(error).__name__}: {error}"
+    because = f"{what}: {error}"  # it begins with the name of its class
     return (Misconfigured if fate_of(error) is Fate.CONFIGURATION else Unavailable)(because)
