@@ -22,7 +22,7 @@ from topology.encoders import find_encoder, read_meta, space_of
 from topology.errors import Misconfigured
 from topology.pacing import ENCODER_PACING
 from topology.settings import Ring, Settings
-from topology.stream import metrics
+from topology.stream import metrics, sign_on
 from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop
@@ -46,6 +46,7 @@ def main() -> int:
 async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Load the encoder, then encode until `stop`."""
     settings = load_running(args.config)
+    await sign_on.check(settings)
     ring = settings.rings.get(args.ring)
     if ring is None:
         raise Misconfigured(f"there is no ring {args.ring!r} in headrace.toml; known: {', '.join(settings.rings)}")

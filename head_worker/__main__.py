@@ -19,7 +19,7 @@ from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.pacing import PACING
 from topology.settings import Settings
-from topology.stream import metrics
+from topology.stream import metrics, sign_on
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop
 from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
@@ -45,6 +45,7 @@ def main() -> int:
 async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Read the registry to its end, then score until `stop`."""
     settings = load_running(args.config)
+    await sign_on.check(settings)
     _check(settings, args.ring, args.cell)
     store = open_store(settings.heads, Path(settings.state_dir) / "heads-cache")
     heads = HeadCache(args.ring, store, settings.heads.memory_mb << 20, settings.heads.pinned)

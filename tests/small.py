@@ -14,8 +14,7 @@ from infra.training.fit import Recipe
 WORDS = ("turn", "switch", "on", "off", "light", "kitchen", "bathroom", "the", "in")
 CONFIG = """
 state_dir = "state"
-[broker]
-kind = "{kind}"
+{connections}
 [heads]
 store = "{store}"
 [limits]
@@ -44,9 +43,11 @@ def example(number):
 
 
 @contextmanager
-def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=()):
+def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=(),
+                connections=None, say=print):
     """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file.
-    `overflows`: words more, whose vectors are not finite."""
+    `connections`: its sections `broker` and `redis`, instead of `kind`. `overflows`: words more, whose vectors are not
+    finite."""
     encoder = home / "encoder"
     torch.manual_seed(0)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *overflows]
@@ -61,9 +62,10 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", store="he
     model.save_pretrained(encoder)
     config = home / "headrace.toml"
     config.write_text(CONFIG.format(
-        encoder=encoder, kind=kind, workers=workers, precision=precision, store=store, extra=extra
+        encoder=encoder, workers=workers, precision=precision, store=store, extra=extra,
+        connections=connections or f'[broker]\nkind = "{kind}"',
     ))
-    with stack(config) as (settings, supervisor):
+    with stack(config, say) as (settings, supervisor):
         out = home / "acme"
         examples = [example(i) for i in range(80)]
         heads.train(settings, settings.rings["en"], "acme", examples, None, out, Recipe(epochs=15))

@@ -10,17 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from topology.errors import Misconfigured
-from topology.settings import Settings, load, settings_path
+from topology.settings import Settings, load, missing, settings_path
 
 FILE = "addresses.json"
 
 
 def write(settings: Settings, bootstrap: str, redis_url: str) -> None:
-    """Tell later commands where this stack listens."""
+    """Tell later commands where this stack listens. What is `external` stands in headrace.toml and not here."""
     target = Path(settings.state_dir) / FILE
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps({"bootstrap": bootstrap, "redis": redis_url}))
+    given = {
+        "bootstrap": "" if settings.broker.kind == "external" else bootstrap,
+        "redis": "" if settings.redis.kind == "external" else redis_url,
+    }
+    partial.write_text(json.dumps(given))
     partial.rename(target)
 
 
@@ -34,7 +38,8 @@ def placed(settings: Settings, folder: Path) -> Settings:
     state = (folder / settings.state_dir).resolve()
     store = settings.heads.store
     heads = replace(settings.heads, store=store if "://" in store else str((folder / store).resolve()))
-    return replace(settings, state_dir=str(state), heads=heads)
+    broker, redis = settings.broker.placed(folder), settings.redis.placed(folder)
+    return replace(settings, state_dir=str(state), heads=heads, broker=broker, redis=redis)
 
 
 def load_placed(path: str | Path | None = None) -> Settings:
@@ -42,12 +47,24 @@ def load_placed(path: str | Path | None = None) -> Settings:
     return placed(load(path), settings_path(path).resolve().parent)
 
 
+def load_present(path: str | Path | None = None) -> Settings:
+    """As `load_placed`, with every file and secret there that a process needs to sign on.
+
+    Raises: Misconfigured with a line for each that is not.
+    """
+    settings = load_placed(path)
+    if lacking := missing(settings, path):
+        raise Misconfigured("\n".join(lacking))
+    return settings
+
+
 def load_running(path: str | Path | None = None) -> Settings:
     """The settings of headrace.toml with the addresses to connect to.
 
-    Raises: Misconfigured where the file leaves an address to `headrace up` and nothing is up.
+    Raises: Misconfigured where the file leaves an address to `headrace up` and nothing is up, or refers to a file or a
+    secret that is not there.
     """
-    settings = load_placed(path)
+    settings = load_present(path)
     if settings.broker.kind == "external" and settings.redis.kind == "external":
         return settings
     try:

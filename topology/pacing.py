@@ -15,6 +15,11 @@ class Pacing:
 
     # Connecting
     connect_s: float = 30.0  # that a broker may take to accept a first connection; longer hides an outage
+    sign_on_s: float = 10.0  # that one try to sign on may take: a slow network against a frozen one
+    sign_on_tries: int = 3  # after so many refusals in a row the settings are wrong, and not a broker that just starts
+    sign_on_pause_s: float = 0.5  # between two of them
+    token_s: float = 10.0  # that the token provider may take: a slow identity server against a stuck hook
+    token_margin_s: float = 30.0  # before it expires a token is replaced: more tokens against one that dies on its way
 
     # Worker: records in
     max_poll_records: int = 64  # in one call of `process`: fewer share batches, more wait for each other

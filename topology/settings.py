@@ -7,34 +7,16 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from topology.connections import Broker as Broker
+from topology.connections import Redis as Redis
+from topology.connections import absent, check_broker, check_redis, has_password, in_the_clear
 from topology.errors import Misconfigured
 from topology.toml_lines import Mistakes, line_numbers
-
-
-@dataclass(frozen=True)
-class Broker:
-    """Where Kafka is. `embedded` and `kafka` are started by `headrace up`; `external` is yours."""
-
-    kind: str = "embedded"
-    bootstrap: str = ""
-    brokers: int = 1
-    idempotence: bool = True
-    fetch_max_wait_ms: int = 500
-    session_timeout_ms: int = 6_000  # a killed worker's partitions stand still so long; brokers allow no less than 6 s
-    rebalance_timeout_ms: int = 30_000
-
-
-@dataclass(frozen=True)
-class Redis:
-    """Where the reply cache is. `embedded` and `local` are started by `headrace up`."""
-
-    kind: str = "embedded"
-    url: str = ""
-    reply_ttl_s: int = 3_600
 
 
 @dataclass(frozen=True)
@@ -145,8 +127,8 @@ class Settings:
 
     prefix: str = "headrace"
     state_dir: str = ".headrace"
-    broker: Broker = Broker()
-    redis: Redis = Redis()
+    broker: Broker = field(default_factory=Broker)
+    redis: Redis = field(default_factory=Redis)
     heads: Heads = Heads()
     limits: Limits = Limits()
     cache: Cache = Cache()
@@ -161,8 +143,6 @@ class Settings:
 
 
 CHOICES = {
-    "broker.kind": ("embedded", "kafka", "external"),
-    "redis.kind": ("embedded", "local", "external"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("auto", "float32", "bfloat16", "float16", "int8"),
 }
@@ -187,6 +167,27 @@ def load(path: str | Path | None = None) -> Settings:
             f"{where}: cannot be read ({error}). Give a path, set HEADRACE_CONFIG, or run `headrace init`."
         ) from error
     return parse(text, str(where))
+
+
+def missing(settings: Settings, path: str | Path | None = None) -> list[str]:
+    """A line for each file or secret of `settings` that this process cannot read: it could not sign on."""
+    return _told(absent(settings.broker, settings.redis), path)
+
+
+def advice(settings: Settings, path: str | Path | None = None) -> list[str]:
+    """A line for each thing that works, and that a person should know of."""
+    return _told(in_the_clear(settings.broker, settings.redis), path)
+
+
+def _told(found: Iterable[tuple[str, str]], path: str | Path | None) -> list[str]:
+    places = list(found)
+    if not places:
+        return []
+    where = settings_path(path)
+    mistakes = Mistakes(str(where), line_numbers(where.read_text(encoding="utf-8")))
+    for place, what in places:
+        mistakes.add(place, what)
+    return [message for _, message in sorted(mistakes.found)]
 
 
 def parse(text: str, where: str = "headrace.toml") -> Settings:
@@ -241,14 +242,11 @@ def _ring(name: str, table: Any, mistakes: Mistakes) -> Ring:
 
 
 def _check(settings: Settings, rings: dict[str, Ring], mistakes: Mistakes) -> None:
-    mistakes.choice("broker.kind", settings.broker.kind, CHOICES["broker.kind"])
-    mistakes.choice("redis.kind", settings.redis.kind, CHOICES["redis.kind"])
-    if settings.broker.kind == "external" and not settings.broker.bootstrap:
-        mistakes.add("broker.bootstrap", 'kind = "external" needs bootstrap = "host:port"')
-    if settings.broker.kind == "kafka" and settings.broker.brokers not in (1, 3):
-        mistakes.add("broker.brokers", "a local Apache Kafka has 1 or 3 brokers")
-    if settings.redis.kind == "external" and not settings.redis.url:
-        mistakes.add("redis.url", 'kind = "external" needs url = "redis://host:port/0"')
+    check_broker(settings.broker, mistakes)
+    check_redis(settings.redis, mistakes)
+    if has_password(settings.heads.store):
+        mistakes.add("heads.store", "a password does not stand in this file: give the store's library its credentials "
+                     "as it takes them from the environment")
     _check_name("prefix", settings.prefix, mistakes, NAME_LETTERS | {"."})
     if settings.topics.min_insync_replicas > settings.topics.replication:
         mistakes.add("topics.min_insync_replicas", "more than topics.replication: every write would be refused")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from topology.errors import Misconfigured
+from topology.secrets import Secret, wrong_reference
 
 _TABLE = re.compile(r"^\s*\[+\s*([^\[\]]+?)\s*\]+\s*(?:#.*)?$")
 _KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
@@ -85,6 +86,8 @@ class Mistakes:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
                 self.add(at, f"unknown setting{hint}")
+            elif (table_of := _table_of(hints[name])) is not None:
+                values[name] = self.build(table_of, self.table(value, at), at)
             elif (wrong := _wrong(hints[name], value)) is not None:
                 self.add(at, wrong)
             else:
@@ -92,21 +95,36 @@ class Mistakes:
         return kind(**values)
 
 
+def _table_of(hint: Any) -> Any:
+    """The dataclass that a table of its own becomes (`Tls | None`); None for a plain value."""
+    return next((kind for kind in get_args(hint) if dataclasses.is_dataclass(kind)), None)
+
+
 def _wrong(hint: Any, value: Any) -> str | None:
+    if hint is Secret:
+        return wrong_reference(value)
     if hint is str and not isinstance(value, str):
-        return f"text in quotes is wanted, this is {value!r}"
+        return f"text in quotes is wanted, this is {_shown(value)}"
     if hint is bool and not isinstance(value, bool):
-        return f"true or false is wanted, this is {value!r}"
+        return f"true or false is wanted, this is {_shown(value)}"
     if hint is int and (type(value) is not int or value < 1):
-        return f"a whole number of at least 1 is wanted, this is {value!r}"
+        return f"a whole number of at least 1 is wanted, this is {_shown(value)}"
     if hint is float and (type(value) not in (int, float) or not 0 < value < 1e12):
-        return f"a number above 0 is wanted, this is {value!r}"
+        return f"a number above 0 is wanted, this is {_shown(value)}"
     if hint == tuple[str, ...] and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-        return f"a list of texts is wanted, this is {value!r}"
+        return f"a list of texts is wanted, this is {_shown(value)}"
     return None
+
+
+def _shown(value: Any) -> str:
+    """A value that is not what was wanted; not an address or a list of them, which may hold a password."""
+    plain = isinstance(value, int | float) or (isinstance(value, str) and "@" not in value)
+    return repr(value) if plain else type(value).__name__
 
 
 def _as(hint: Any, value: Any) -> Any:
     if hint is float:
         return float(value)
+    if hint is Secret:
+        return Secret(value)
     return tuple(value) if hint == tuple[str, ...] else value

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
 from infra.cli.command import add_command, add_group
-from topology.addresses import load_running
+from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
-from topology.settings import load, settings_path
+from topology.settings import advice, missing, settings_path
 from topology.topics import wanted
 
 STARTER = """\
@@ -40,7 +41,11 @@ def _init(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    settings = load(args.config)
+    settings = load_placed(args.config)
+    for line in missing(settings, args.config):  # the machine that checks need not be the one that has them
+        print(f"warning: {line}; a process here would not start", file=sys.stderr)
+    for line in advice(settings, args.config):
+        print(f"warning: {line}", file=sys.stderr)
     cells = sum(len(ring.cells) for ring in settings.rings.values())
     print(f"{settings_path(args.config)}: {len(settings.rings)} rings, {cells} cells, no mistakes")
 

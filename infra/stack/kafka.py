@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.stack.embedded import free_port, listens
@@ -24,6 +25,16 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0
 <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>
 </dependencies></project>
 """
+
+
+@dataclass(frozen=True)
+class Listener:
+    """How clients reach a broker: its security protocol, the lines of server.properties that it needs, and arguments to
+    Kafka's format tool (`--add-scram`, …)."""
+
+    protocol: str = "PLAINTEXT"
+    properties: tuple[str, ...] = ()
+    format: tuple[str, ...] = ()
 
 
 def available() -> bool:
@@ -68,7 +79,7 @@ def cluster_id() -> str:
     return found
 
 
-def start_brokers(supervisor: Supervisor, state: Path, count: int) -> str:
+def start_brokers(supervisor: Supervisor, state: Path, count: int, listener: Listener = Listener()) -> str:
     """Format and start `count` combined broker-controllers. Returns the bootstrap addresses."""
     classpath = f"{jars() / 'jars'}/*"
     cluster = cluster_id()
@@ -80,10 +91,10 @@ def start_brokers(supervisor: Supervisor, state: Path, count: int) -> str:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         properties = folder / "server.properties"
-        properties.write_text(_properties(number, port, controller, voters, folder, count))
+        properties.write_text(_properties(number, port, controller, voters, folder, count, listener))
         java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", classpath]  # one machine: no threads beside to collect
         done = subprocess.run(
-            [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
+            [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), *listener.format],
             capture_output=True, text=True, timeout=START_S,
         )
         if done.returncode:
@@ -94,14 +105,20 @@ def start_brokers(supervisor: Supervisor, state: Path, count: int) -> str:
     return ",".join(f"127.0.0.1:{port}" for port, _ in ports)
 
 
-def _properties(number: int, port: int, controller: int, voters: str, folder: Path, count: int) -> str:
-    replicas = min(3, count)
+def _properties(
+    number: int, port: int, controller: int, voters: str, folder: Path, count: int, listener: Listener
+) -> str:
+    replicas, protocol, beside = min(3, count), listener.protocol, ""
+    if protocol != "PLAINTEXT":  # brokers among themselves need no certificates on one machine
+        beside = f",INTERNAL://127.0.0.1:{free_port()}"
     return "\n".join([
         "process.roles=broker,controller", f"node.id={number}", f"controller.quorum.voters={voters}",
-        f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-        f"advertised.listeners=PLAINTEXT://127.0.0.1:{port}", "controller.listener.names=CONTROLLER",
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT", f"log.dirs={folder / 'data'}",
+        f"listeners={protocol}://127.0.0.1:{port}{beside},CONTROLLER://127.0.0.1:{controller}",
+        f"advertised.listeners={protocol}://127.0.0.1:{port}{beside}", "controller.listener.names=CONTROLLER",
+        f"inter.broker.listener.name={'INTERNAL' if beside else protocol}",
+        f"listener.security.protocol.map={protocol}:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        f"log.dirs={folder / 'data'}",
         f"offsets.topic.replication.factor={replicas}", f"transaction.state.log.replication.factor={replicas}",
         f"transaction.state.log.min.isr={min(2, replicas)}", "offsets.topic.num.partitions=4",
-        "group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", "",
+        "group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", *listener.properties, "",
     ])

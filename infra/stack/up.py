@@ -14,6 +14,7 @@ from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
 from topology.encoders import find_encoder
 from topology.settings import Ring, Settings, settings_path
+from topology.stream import sign_on
 from topology.stream.admin import apply_topics
 
 WORKER_START_S = 120.0
@@ -22,7 +23,8 @@ WORKER_START_S = 120.0
 @contextmanager
 def stack(config: str | Path | None, say: Callable[[str], None] = print) -> Iterator[tuple[Settings, Supervisor]]:
     """The running stack of a headrace.toml, with every worker ready; stopped on the way out."""
-    settings = addresses.load_placed(config)
+    settings = addresses.load_present(config)
+    asyncio.run(sign_on.check(settings))
     state = Path(settings.state_dir)
     state.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(state)

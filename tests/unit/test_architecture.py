@@ -19,11 +19,15 @@ ALLOWED = {
     "headrace.py": {"producers"},
 }
 DOORS = {
-    "redis": {"topology/stream/redis.py", "topology/stream/redis_state.py"},
+    "redis": {
+        "topology/stream/redis.py", "topology/stream/redis_state.py", "topology/stream/security.py",
+        "topology/stream/sign_on.py",
+    },
     "aiokafka": {
         "topology/stream/kafka.py", "topology/stream/producer.py", "topology/stream/connection.py",
         "topology/stream/codes.py", "topology/stream/fetched.py", "topology/stream/admin.py",
-        "topology/stream/groups.py", "topology/stream/recent.py",
+        "topology/stream/groups.py", "topology/stream/recent.py", "topology/stream/security.py",
+        "topology/stream/sign_on.py",
     },
     "py3langid": {"producers/language.py"},
 }

@@ -13,9 +13,11 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from topology.errors import Unavailable
 from topology.pacing import PACING
-from topology.settings import Settings
+from topology.settings import Broker, Settings
 from topology.stream.connection import ended, told
 from topology.stream.failures import Fate, fate_of
+from topology.stream.security import kafka_security
+from topology.stream.sign_on import sign_on_or_wait
 from topology.topics import TopicSpec
 
 
@@ -34,7 +36,7 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
     Existing topics are never changed: fewer partitions cannot be, and more would move tenants.
     Raises: Unavailable where the broker cannot be reached within 60 s or refuses.
     """
-    admin = await _connected(settings.broker.bootstrap)
+    admin = await _connected(settings.broker)
     try:
         there = set(await admin.list_topics())
         missing = [spec for spec in specs if spec.name not in there]
@@ -52,19 +54,23 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
     return sorted(reports, key=lambda report: report.name)
 
 
-async def _connected(bootstrap: str) -> AIOKafkaAdminClient:
+async def _connected(broker: Broker) -> AIOKafkaAdminClient:
     deadline = asyncio.get_running_loop().time() + PACING.admin_connect_s
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=30_000)
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=broker.bootstrap, request_timeout_ms=30_000, **kafka_security(broker)
+        )
         try:
             await admin.start()
             return admin
         except (KafkaError, OSError) as error:
             await ended(admin.close, "admin client")
+            why = await sign_on_or_wait(broker) or error
             if isinstance(error, KafkaError) and fate_of(error) is Fate.CONFIGURATION:
                 raise told(error, "the broker refused") from error
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"no broker at {bootstrap} within {PACING.admin_connect_s:.0f} s: {error}") from error
+                within = f"within {PACING.admin_connect_s:.0f} s"
+                raise Unavailable(f"no broker at {broker.bootstrap} {within}: {why}") from error
             await asyncio.sleep(0.2)
 
 

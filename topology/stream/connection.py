@@ -12,23 +12,30 @@ from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaEr
 
 from topology.errors import ClockRefused, HeadraceError, Misconfigured, Unavailable
 from topology.pacing import PACING
+from topology.settings import Broker
 from topology.stream.failures import Fate, fate_of
+from topology.stream.sign_on import check_token, sign_on_or_wait
 
 log = logging.getLogger(__name__)
 
 
-async def patiently(start: Callable[[], Awaitable[Any]], what: str) -> None:
-    """Call `start` until it connects: a broker that is starting refuses for a moment. Raises: Unavailable."""
+async def patiently(start: Callable[[], Awaitable[Any]], what: str, broker: Broker) -> None:
+    """Call `start` until it connects: a broker that is starting refuses for a moment.
+
+    Raises: Unavailable; Misconfigured where this process is not let in.
+    """
     deadline = asyncio.get_running_loop().time() + PACING.connect_s
     while True:
         try:
+            await check_token(broker)
             await start()
             return
         except KafkaError as error:
+            why = await sign_on_or_wait(broker) or error
             if not isinstance(error, KafkaConnectionError):
                 raise told(error, f"no {what} could connect to the broker") from error
             if asyncio.get_running_loop().time() > deadline:
-                message = f"no {what} could connect to the broker within {PACING.connect_s:.0f} s: {error}"
+                message = f"no {what} could connect to the broker within {PACING.connect_s:.0f} s: {why}"
                 raise Unavailable(message) from error
             await asyncio.sleep(0.2)
 

@@ -18,6 +18,8 @@ from topology.pacing import PACING
 from topology.settings import Broker
 from topology.stream import fetched
 from topology.stream.connection import told
+from topology.stream.security import kafka_security
+from topology.stream.sign_on import sign_on_or_wait
 
 FETCH_BYTES = 1 << 16  # a fetch asks whether there is a record, not for all of them
 fetched.install()  # a record that cannot be read stops no look
@@ -67,10 +69,10 @@ async def read_groups(broker: Broker, groups: Mapping[str, str]) -> list[GroupSt
     Raises: Unavailable where the broker does not answer within `pacing.status_s`.
     """
     async with asking(broker):
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap, **kafka_security(broker))
         consumer = AIOKafkaConsumer(
             bootstrap_servers=broker.bootstrap, enable_auto_commit=False, isolation_level="read_committed",
-            fetch_max_wait_ms=PACING.status_fetch_ms, max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=PACING.status_fetch_ms, max_partition_fetch_bytes=FETCH_BYTES, **kafka_security(broker),
         )
         try:
             await admin.start()
@@ -100,7 +102,10 @@ async def asking(broker: Broker) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise Unavailable(f"the broker at {broker.bootstrap} did not answer in {PACING.status_s:g} s") from error
     except KafkaError as error:
-        raise told(error, f"the broker at {broker.bootstrap} does not answer") from error
+        what = f"the broker at {broker.bootstrap} does not answer"
+        if why := await sign_on_or_wait(broker):
+            raise Unavailable(f"{what}: {why}") from error
+        raise told(error, what) from error
 
 
 async def close(*closing: Awaitable[object]) -> None:

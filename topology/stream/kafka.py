@@ -26,6 +26,7 @@ from topology.stream.connection import ended, patiently, told
 from topology.stream.failures import Fate, fate_of
 from topology.stream.producer import Producer
 from topology.stream.records import Record
+from topology.stream.security import kafka_security
 
 __all__ = ["GroupConsumer", "Partition", "Producer", "Rebalances", "TopicReader", "fetch_wait_ms", "rebalance_ms"]
 log = logging.getLogger(__name__)
@@ -63,9 +64,10 @@ class _Consumer:
     """What both kinds of consumer share: settings, and what an error while reading means."""
 
     def __init__(self, broker: Broker, topic: str, group: str | None, offset_reset: str, **more: Any) -> None:
-        self._topic = topic
+        self._broker, self._topic = broker, topic
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=broker.bootstrap,
+            **kafka_security(broker),
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset=offset_reset,
@@ -173,7 +175,7 @@ class GroupConsumer(_Consumer):
     async def start(self, rebalances: Rebalances) -> None:
         """Connect and join the group. Raises: Unavailable after 30 s."""
         self._consumer.subscribe([self._topic], listener=_Listener(rebalances, self._note_name))
-        await patiently(self._consumer.start, "consumer")
+        await patiently(self._consumer.start, "consumer", self._broker)
 
     async def take(self, max_records: int, wait_ms: int) -> list[Record]:
         """Whatever has been fetched, at most `max_records`; after `wait_ms` perhaps nothing.
@@ -216,7 +218,7 @@ class TopicReader(_Consumer):
 
     async def start(self) -> None:
         """Connect and take every partition from its beginning. Raises: Unavailable after 30 s."""
-        await patiently(self._consumer.start, "consumer")
+        await patiently(self._consumer.start, "consumer", self._broker)
         try:
             partitions = await self._consumer._client.fetch_all_metadata()
             numbers = sorted(partitions.partitions_for_topic(self._topic) or ())

@@ -21,6 +21,7 @@ from topology.stream import codes
 from topology.stream.connection import ended, patiently, told
 from topology.stream.failures import Fate, fate_of
 from topology.stream.records import Output, Refused
+from topology.stream.security import kafka_security
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Producer:
     def _new(self, idempotent: bool) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             bootstrap_servers=self._broker.bootstrap,
+            **kafka_security(self._broker),
             acks="all",
             enable_idempotence=idempotent,
             max_batch_size=MAX_BATCH_BYTES,
@@ -74,7 +76,7 @@ class Producer:
 
     async def start(self) -> None:
         """Connect. Raises: Unavailable after 30 s."""
-        await patiently(self._producer.start, "producer")
+        await patiently(self._producer.start, "producer", self._broker)
         self._ready = True
 
     async def send(self, outputs: Sequence[Output]) -> list[Refused]:
@@ -167,7 +169,7 @@ class Producer:
         tried in it; an optional one is logged and counted where it is refused."""
         single = self._new(idempotent=False)
         refused = []
-        await patiently(single.start, "producer")
+        await patiently(single.start, "producer", self._broker)
         try:
             for output in outputs:
                 error = await _alone(single, output)

@@ -10,6 +10,7 @@ from topology.settings import Broker
 from topology.stream.groups import asking, close
 from topology.stream.kafka import fetch_wait_ms
 from topology.stream.records import Record
+from topology.stream.security import kafka_security
 
 
 async def recent(broker: Broker, topic: str, since_ms: int, most: int) -> list[Record]:
@@ -21,7 +22,7 @@ async def recent(broker: Broker, topic: str, since_ms: int, most: int) -> list[R
     async with asking(broker):
         consumer = AIOKafkaConsumer(
             bootstrap_servers=broker.bootstrap, enable_auto_commit=False, isolation_level="read_committed",
-            fetch_max_wait_ms=fetch_wait_ms(broker),
+            fetch_max_wait_ms=fetch_wait_ms(broker), **kafka_security(broker),
         )
         try:
             await consumer.start()

@@ -16,6 +16,8 @@ from topology.errors import BadRecord, HeadraceError, Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.settings import Redis as RedisSettings
 from topology.stream.failures import Fate, fate_of
+from topology.stream.security import redis_security
+from topology.stream.sign_on import redis_refusal
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,10 @@ def connect(settings: RedisSettings, alone: bool = False, connections: int = PAC
         "decode_responses": False, "socket_connect_timeout": 5, "health_check_interval": 30, "retry": retry,
     }
     if alone:
-        return Redis.from_url(settings.url, single_connection_client=True, **options)
-    pool = BlockingConnectionPool.from_url(settings.url, max_connections=connections, timeout=None, **options)
+        return Redis.from_url(**redis_security(settings), single_connection_client=True, **options)
+    pool = BlockingConnectionPool.from_url(
+        **redis_security(settings), max_connections=connections, timeout=None, **options
+    )
     return Redis.from_pool(pool)
 
 
@@ -48,6 +52,8 @@ async def ask(call: Callable[[], Awaitable[AnswerT]], within_s: float) -> Answer
 
 def told_as(error: BaseException, unknown: type[HeadraceError] = Unavailable) -> HeadraceError:
     """What an error of Redis means to whoever called. `unknown`: an error of which nothing is known."""
+    if (refused := redis_refusal(error)) is not None:
+        return Misconfigured(refused)
     said = str(error) or "no answer in time"
     match fate_of(error):
         case Fate.RECORD:
