@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.arrivals import lengths
 from benchmarks.report import Result
@@ -17,6 +18,8 @@ from encoder_worker.batcher import pack
 from encoder_worker.engine import Engine
 from encoder_worker.load import build
 from encoder_worker.quantize import cosines
+from head_worker.engine import TokenVectors
+from head_worker.load import load_head
 from topology.encoders import cache_dir, space_of
 from topology.pacing import PACING
 
@@ -113,9 +116,6 @@ def _cosines(engine: Engine, directory: Path) -> dict[str, float]:
 
 def _head(seconds: float) -> Result:
     """A standard head: warm and cold (48 different ones in turn), alone and four at once, and its loading."""
-    from head_worker.engine import TokenVectors
-    from head_worker.load import load_head
-
     names = [f"tenant{number:05d}" for number in range(48)]
     store = cache_dir() / "bench" / "heads"
     write_heads(store, "bench", names, space_of(encoder_directory(), 250))
@@ -163,8 +163,6 @@ def repeated(call: Callable[[], object], seconds: float, least: int = 5) -> list
 def _device_name(device: str) -> str:
     if device != "cuda":
         return "cpu"
-    import torch
-
     return torch.cuda.get_device_name()
 
 

@@ -62,9 +62,9 @@ def encoder_directory() -> Path:
 
 def head_manifest_and_weights(seed: int, size: str = "standard") -> tuple[HeadManifest, dict[str, NDArray[np.float32]]]:
     """A random head of the reference encoder: (manifest without a tenant or space yet, float32 weights)."""
-    import torch
+    import torch  # here: Triton's own environment reads this file, and has none
 
-    from infra.training.model import SIZES, HeadModel
+    from infra.training.model import SIZES, HeadModel  # here: it imports torch
 
     torch.manual_seed(seed)
     shape = SIZES[size]
@@ -88,6 +88,7 @@ def write_heads(
     The first `distinct` files differ in their bytes; those of later tenants are other names (links) of the same ones,
     because ten thousand of 8.5 MB are more than a small machine's disk holds.
     """
+    # Here, not above: Triton's own environment reads this file and makes no heads, whose kernels it does not have.
     from head_worker.float32 import Float32Head
     from head_worker.int8 import tensors_of
     from topology.native.tensors import to_bytes

@@ -23,6 +23,10 @@ import numpy as np
 
 from benchmarks.arrivals import texts
 from benchmarks.report import Result
+from benchmarks.shapes import UNIFORM_TOKENS, encoder_directory
+from encoder_worker.int8 import Int8Engine
+from encoder_worker.load import quantized
+from encoder_worker.tokens import Tokenizer
 from topology import wire
 from topology.errors import Misconfigured
 from topology.stream.process import step_back
@@ -58,9 +62,6 @@ def run(seconds: float) -> Result:
 
 def _piece() -> Any:
     """What an encoder worker does in Python with RECORDS utterances: decode, tokenize, encode what came out."""
-    from benchmarks.shapes import encoder_directory
-    from encoder_worker.tokens import Tokenizer
-
     tokenizer, data, scales = Tokenizer(encoder_directory(), 250), bytes(15 * 768), bytes(15 * 4)
     asked = [wire.encode(wire.Utterance(f"{n:032}", f"tenant{n}", text, "en", 1, 2, "r" * 30))
              for n, text in enumerate(islice(texts("uniform", 3), RECORDS))]
@@ -120,10 +121,6 @@ def main() -> None:
     step_back()  # as an encoder worker does
     batch = None
     if args.kind == "encode":
-        from benchmarks.shapes import UNIFORM_TOKENS, encoder_directory
-        from encoder_worker.int8 import Int8Engine
-        from encoder_worker.load import quantized
-
         engine = Int8Engine(quantized(encoder_directory()))
         batch = [[5 + token for token in range(UNIFORM_TOKENS)]] * ROWS
         engine.encode(batch)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from topology.stream import metrics
 from topology.stream.embedding_cache import EmbeddingCache
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop
-from topology.stream.process import announce_ready, run_process, step_back
+from topology.stream.process import INSTANCE_HELP, announce_ready, run_process, step_back
 from topology.stream.replies import ReplyWriter
 
 log = logging.getLogger("encoder_worker")
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--ring", required=True, help="the ring whose utterances to encode")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
+    parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
     parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
@@ -51,7 +53,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
-    consumer, producer = GroupConsumer(settings.broker, topic, group), Producer(settings.broker)
+    consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
     loop = Loop(worker, consumer, producer, replies, ENCODER_PACING)
     loop.on_assigned = lambda count: announce_ready()
     metrics.serve(args.metrics_port, "encoder", lambda: {**worker.stats(), **loop.stats()}, {"ring": ring.name})

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from topology.settings import Settings
 from topology.stream import metrics
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop
-from topology.stream.process import announce_ready, run_process
+from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
 from topology.stream.registry import RegistryFollower
 from topology.stream.replies import ReplyWriter
 
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--ring", required=True, help="the ring the cell belongs to")
     parser.add_argument("--cell", required=True, help="the cell whose tenants to serve")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
+    parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
     parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
@@ -52,7 +54,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     topic = topics.embeddings(settings.prefix, args.ring, args.cell, args.lane)
     group = topics.head_group(settings.prefix, args.ring, args.cell, args.lane)
     worker = HeadWorker(settings, args.ring, args.cell, heads, args.lane, Answered(replies))
-    consumer, producer = GroupConsumer(settings.broker, topic, group), Producer(settings.broker)
+    consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
     # Callers have results as replies already, so predictions linger.
     loop = Loop(worker, consumer, producer, replies, linger_s=PACING.prediction_linger_s)
     loop.on_assigned = lambda count: announce_ready()

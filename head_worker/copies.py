@@ -26,6 +26,7 @@ class Copies:
     def __init__(self, root: Path, disk_bytes: int) -> None:
         self._root, self._disk_bytes = root, disk_bytes
         self._lock = threading.Lock()
+        self._room = 0  # bytes that may come before the directory is measured again
 
     def folder(self, ring: str, tenant: str, version: str, fetch: Fetch) -> Path:
         """The copy of a version, made with `fetch` if it is not there. The caller has checked the names.
@@ -34,7 +35,6 @@ class Copies:
         """
         target = self._root / ring / tenant / version
         if not target.is_dir():
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             appear(target, lambda partial: [_copied(name, partial / name, fetch) for name in FILES])
             self._bound(target)
         with contextlib.suppress(OSError):  # another process may have removed it: the next step says so
@@ -46,16 +46,25 @@ class Copies:
         shutil.rmtree(self._root / ring / tenant / version, ignore_errors=True)
 
     def _bound(self, newest: Path) -> None:
-        """Remove the copies that were used longest ago. A head that is mapped lives on without its name."""
+        """Remove the copies that were used longest ago. A head that is mapped lives on without its name.
+
+        The directory is measured after every 16th of its bytes: at each of 1,000 copies it would take 20 ms. Processes
+        that share it overstep it by as much, each.
+        """
         with self._lock:
+            measured = _measured(newest)
+            self._room -= measured[1] if measured else 0
+            if self._room >= 0:
+                return
             found = sorted(filter(None, (_measured(p.parent) for p in self._root.rglob("head.json"))))
             total = sum(size for _, size, _ in found)
             for _, size, folder in found:
                 if total <= self._disk_bytes:
-                    return
+                    break
                 if folder != newest:
                     total -= size
                     shutil.rmtree(folder, ignore_errors=True)
+            self._room = min(self._disk_bytes - total, self._disk_bytes // 16)
 
 
 def _copied(name: str, target: Path, fetch: Fetch) -> Path:

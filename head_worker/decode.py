@@ -104,7 +104,7 @@ def legal_transitions(transitions: NDArray[np.float32], tags: Sequence[str]) -> 
     return np.where(~inside | (labels[:, None] == labels[:-1]), transitions, np.float32(-np.inf))
 
 
-@functools.cache
+@functools.lru_cache(4_096)  # heads come and go for as long as the worker lives
 def _continued(tags: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(the I- tags, the B- tag of each)."""
     inside = [i for i, tag in enumerate(tags) if tag.startswith("I-")]

@@ -26,6 +26,7 @@ from head_worker.system import SystemEntity, check_available, readable
 from topology.pacing import PACING, Pacing
 
 log = logging.getLogger(__name__)
+MAX_LANGS = 256  # dateparser knows some 200; a client may name any
 
 
 class EntityProcess:
@@ -72,6 +73,8 @@ class EntityProcess:
         if not self._hears(self._number, end_s if self._number else 0.0):
             return None  # it is starting, or still busy with a text that nobody waits for any more
         self._number += 1
+        if len(self._langs) > MAX_LANGS:
+            self._langs.clear()
         self._langs.add(lang)
         try:
             if self._line is not None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgpack
 
-from head_worker.system import find, warm_up
+from head_worker.system import find, is_known, warm_up
 
 HUNG = 40  # a child that takes so many times CPU_S by the clock, without computing, is ended too
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Answer until the other end closes. Requests: [number, text, lang, now_us, kinds]; answers: [number, entities],
     where entities are None for a text that was given up, and first of all [0, None]: ready."""
     asked, cpu_s = Connection(int(sys.argv[1])), float(sys.argv[2])
-    warm = {""}
+    warm = {"en"}
     warm_up("en")
     gc.freeze()  # a child then copies fewer pages
     asked.send_bytes(msgpack.packb([0, None]))
@@ -37,7 +37,7 @@ def main() -> None:
         except (EOFError, OSError):
             return
         number, lang = _number_and_lang(request)
-        if lang not in warm:  # a language's tables load once, here, and not within a text's time
+        if lang not in warm and is_known(lang):  # its tables load once, here, and not within a text's time
             warm.add(lang)
             warm_up(lang)
             child.end()

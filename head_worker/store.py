@@ -194,6 +194,10 @@ def manifest_in(source: Path) -> HeadManifest:
 
 def open_store(heads: Heads, cache: Path) -> HeadStore:
     """The store that headrace.toml names. `cache`: where copies of versions in use are kept. Raises: Misconfigured."""
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"{cache}: cannot keep copies of heads there ({error.strerror}); set state_dir") from error
     copies = Copies(cache, heads.disk_mb << 20)
     place = heads.store.removeprefix("file://")
     return RemoteStore(place, copies) if "://" in place else HeadStore(place, copies)

@@ -32,6 +32,18 @@ MAX_CHARS = 1_000  # of a text that are looked through; the encoder reads about 
 MAX_NUMERALS = 24  # about 1 ms each; the text is looked through up to the one after
 _WORD = re.compile(r"\w")
 _HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2}(?![.,]?\d)")
+_SWAPPED = str.maketrans(".,", ",.")
+# Of the languages with many speakers those that write 3.5 (CLDR, "decimal"); the others write 3,5.
+_POINT_LANGUAGES = frozenset(
+    ("en", "zh", "ja", "ko", "th", "he", "hi", "bn", "ta", "te", "ur", "ms", "fil", "sw")
+)
+# English words that are dates only where a word before them says so: "may I", "we march on" are none.
+_ALSO_WORDS = frozenset(("may", "march", "mar", "sun", "sat"))
+_BEFORE_DATES = frozenset((
+    "in", "on", "for", "of", "next", "last", "this", "by", "until", "till", "since", "from", "to", "during", "every",
+    "before", "after", "and", "or", "early", "late", "mid",
+))
 # One text at a time: while dateparser runs the whole process filters its warnings.
 _ALONE = threading.Lock()
 _DATED = ("date", "time")
@@ -65,8 +77,14 @@ def readable(text: str) -> str:
     return _RUN.sub(lambda run: "|" * len(run.group()), text[:end])
 
 
+def is_known(lang: str) -> bool:
+    """Whether dateparser has tables of a language."""
+    order = importlib.import_module("dateparser.data.languages_info").language_order
+    return lang in order
+
+
 def warm_up(lang: str) -> None:
-    """Load what texts of a language need; a language that the libraries do not know needs nothing."""
+    """Load what texts of a language need."""
     try:
         find("pay $5.20 for three tickets tomorrow at 5 pm, 3/4/2027, in 20 minutes", lang, 0, SYSTEM_ENTITIES)
     except Exception:  # whatever a library says of a language
@@ -83,7 +101,7 @@ def _found(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[Sy
     found: list[SystemEntity] = []
     if "email" in kinds:
         found += [SystemEntity(m.start(), m.end(), "email", m.group()) for m in _EMAIL.finditer(text)]
-    counted = list(_quantities(text)) if set(kinds) & {*_COUNTED, *_DATED} else []
+    counted = list(_quantities(with_points(text, lang))) if set(kinds) & {*_COUNTED, *_DATED} else []
     found += [one for one in counted if one.kind in kinds]
     if set(kinds) & set(_DATED):
         masked = text
@@ -91,6 +109,14 @@ def _found(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[Sy
             masked = masked[: one.start] + "|" * (one.end - one.start) + masked[one.end :]
         found += [one for one in _dates(masked, lang, now_us) if one.kind in kinds]
     return found
+
+
+def with_points(text: str, lang: str) -> str:
+    """Decimal commas as points, as quantulum3 reads numbers, where the language writes them so: every character stays
+    in its place. "49,99 €" are 49 and 99 euros to it otherwise."""
+    if lang in _POINT_LANGUAGES:
+        return text
+    return _DECIMAL_COMMA.sub(lambda found: found.group().translate(_SWAPPED), text)
 
 
 def _apart(found: list[SystemEntity]) -> Iterator[SystemEntity]:
@@ -149,9 +175,24 @@ def _dates(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
             data = reader.get_date_data(piece)
             if start < 0 or len(piece) < 3 or piece.isdigit() or data.date_obj is None:
                 continue  # a bare number is a number
+            if lang == "en" and _is_mere_word(text, start, piece, reader):
+                continue
             timed = data.period == "time"
             value = data.date_obj.isoformat(timespec="minutes") if timed else data.date_obj.date().isoformat()
             yield SystemEntity(start, start + len(piece), "time" if timed else "date", value)
+
+
+def _is_mere_word(text: str, start: int, piece: str, reader: Any) -> bool:
+    """Whether all that says a date in an English piece is a word such as "may", with nothing before it that says so."""
+    words = piece.casefold().split()
+    also = [word for word in words if word in _ALSO_WORDS]
+    if not also or text.strip() == piece or any(letter.isdigit() for letter in piece):
+        return False
+    others = " ".join(word for word in words if word not in _ALSO_WORDS)
+    if others and reader.get_date_data(others).date_obj is not None:
+        return False
+    before = text[: start + piece.casefold().index(also[0])].casefold().split()
+    return not before or before[-1] not in _BEFORE_DATES
 
 
 def _without_a_count(piece: str, reader: Any) -> str:

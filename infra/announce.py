@@ -93,6 +93,7 @@ async def _send(settings: Settings, key: bytes, value: bytes | None) -> None:
     producer = Producer(settings.broker)
     await producer.start()
     try:
-        await producer.send([Output(topics.heads(settings.prefix), key, value)])
+        if refused := await producer.send([Output(topics.heads(settings.prefix), key, value)]):
+            raise refused[0].error
     finally:
         await producer.stop()

@@ -14,7 +14,7 @@ from topology.errors import Unavailable
 from topology.registry import HeadRecord
 from topology.settings import Settings
 from topology.stream.admin import TopicReport, apply_topics
-from topology.stream.groups import GroupState, asking, read_groups
+from topology.stream.groups import GroupState, asking, close, read_groups
 from topology.stream.recent import recent
 from topology.stream.records import Record
 from topology.stream.redis_state import RedisState, read_redis
@@ -72,8 +72,10 @@ async def _heads(settings: Settings) -> dict[str, int]:
 
     follower = RegistryFollower(settings.broker, topics.heads(settings.prefix), apply)
     async with asking(settings.broker):
-        await follower.start()
-        await follower.stop()
+        try:
+            await follower.start()
+        finally:
+            await close(follower.stop())
     return dict(Counter(ring for ring, _ in known))
 
 

@@ -73,15 +73,18 @@ class Pacing:
     cache_entry_bytes: int = 12_288  # an utterance of 15 tokens: what a slot is reckoned at
 
     # `headrace status`
-    status_s: float = 4.0  # that a broker or Redis may take to answer it: longer, and nobody waits for the answer
+    status_s: float = 6.0  # that a broker or Redis may take to answer it: longer, and nobody waits for the answer
     status_apart_s: float = 2.5  # between two readings of the lag: of commits each second, at least two lie between
     status_read_s: float = 1.0  # to read on over transaction markers: what takes longer counts as lag
+    status_fetch_ms: int = 20  # that a fetch at the end of a log waits: longer, and the answer comes so much later
+    status_close_s: float = 1.0  # to part from a broker that may be away: longer, and the answer comes so much later
 
     # Kafka: clients
+    admin_connect_s: float = 60.0  # that a cluster may take to accept who creates its topics: it may just be starting
     metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
     look_s: float = 1.0  # without an acknowledgement, then the producer looks whether the partition is still there
     send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
-    away_s: float = 30.0  # without any news of the cluster, then a consumer gives up and its process starts anew
+    away_s: float = 20.0  # without any news of the cluster, then a consumer gives up and its process starts anew
     close_s: float = 2.0  # that a client of Kafka or Redis may take to disconnect: what it holds then is repeated
     stop_s: float = 4.0  # after SIGTERM to finish what is in hand; the rest is repeated by the next owner
 

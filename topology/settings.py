@@ -24,7 +24,7 @@ class Broker:
     brokers: int = 1
     idempotence: bool = True
     fetch_max_wait_ms: int = 500
-    session_timeout_ms: int = 10_000
+    session_timeout_ms: int = 6_000  # a killed worker's partitions stand still so long; brokers allow no less than 6 s
     rebalance_timeout_ms: int = 30_000
 
 
@@ -41,7 +41,8 @@ class Redis:
 class Heads:
     """Where heads live, and how much of them one head worker keeps in memory. `pinned` tenants' never leave it.
 
-    `store`: a directory, or a URL that fsspec knows (s3://bucket/path, gs://, …), of which `disk_mb` are kept locally.
+    `store`: a directory, or a URL that fsspec knows (s3://bucket/path, gs://, …). Of what is used, copies of `disk_mb`
+    are kept under `state_dir`: workers map those, never the store's files.
     """
 
     store: str = ".headrace/heads"

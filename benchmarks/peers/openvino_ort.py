@@ -56,7 +56,7 @@ def _feed(batch: Packed) -> dict[str, Any]:
 
 
 def _compiled(place: Path) -> Any:
-    import openvino
+    import openvino  # here: extra `bench`
 
     return openvino.Core().compile_model(str(place), "CPU", {
         "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False, "PERFORMANCE_HINT": "LATENCY",
@@ -71,7 +71,7 @@ def _encoder(directory: Path) -> Path:
     import openvino
     import torch
 
-    from encoder_worker.model import load_packed
+    from encoder_worker.model import load_packed  # here: it imports torch
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     model, tokenizer = load_packed(directory), Tokenizer(directory, 250)
@@ -95,7 +95,7 @@ def _encoder(directory: Path) -> Path:
 
 def _heads(count: int) -> list[Any]:
     """`count` sessions of one int8 head: its weights are loaded anew for each, as different tenants' would be."""
-    import onnxruntime
+    import onnxruntime  # here: extra `bench`
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -108,10 +108,10 @@ def _head() -> Path:
     place = cache_dir() / "bench" / "ort-head.onnx"
     if place.is_file():
         return place
-    import torch
+    import torch  # all of these here: once it is made, serving it needs none of them
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from infra.training.model import SIZES, HeadModel
+    from infra.training.model import SIZES, HeadModel  # here: it imports torch
 
     manifest, weights = head_manifest_and_weights(0)
     model = HeadModel(HIDDEN, 64, len(manifest.tags), SIZES["standard"]).eval()

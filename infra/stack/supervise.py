@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,8 +104,14 @@ class Supervisor:
         with (self._state / "logs" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
-                preexec_fn=die_with_parent, env={**os.environ, "HEADRACE_READY_FILE": str(ready)},
+                preexec_fn=die_with_parent,
+                env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self._instance(name)},
             )
+
+    def _instance(self, name: str) -> str:
+        """A child's name in its consumer group: the same after a restart, another one in every other stack."""
+        place = f"{socket.gethostname()}:{self._state.resolve()}"
+        return f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
     def wait_ready(self, child: Child, seconds: float, probe: Callable[[], bool] | None = None) -> None:
         """Until the child is ready. Raises: Misconfigured or Unavailable, with the end of its log."""

@@ -1,6 +1,8 @@
 """Records that any client can write, on Apache Kafka: none stops a partition, none is lost without a word."""
 
 import asyncio
+import dataclasses
+import signal
 import struct
 import time
 
@@ -15,7 +17,8 @@ from aiokafka.record.util import calc_crc32c
 
 from infra.stack import kafka
 from infra.stack.supervise import Supervisor
-from topology.errors import ClockRefused, MalformedRecord, OutputRefused, Unavailable
+from topology.errors import ClockRefused, MalformedRecord, Misconfigured, OutputRefused, Unavailable
+from topology.pacing import PACING
 from topology.settings import Broker
 from topology.stream.kafka import GroupConsumer, Producer, Rebalances, TopicReader
 from topology.stream.records import Output, Record, dead_letter
@@ -28,13 +31,32 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory):
+def running(tmp_path_factory):
     state = tmp_path_factory.mktemp("kafka")
     supervisor = Supervisor(state)
     try:
-        yield Broker(kind="external", bootstrap=kafka.start_brokers(supervisor, state, 1), session_timeout_ms=6_000)
+        bootstrap = kafka.start_brokers(supervisor, state, 1)
+        yield Broker(kind="external", bootstrap=bootstrap, session_timeout_ms=6_000), supervisor
     finally:
         supervisor.stop()
+
+
+@pytest.fixture
+def broker(running):
+    return running[0]
+
+
+@pytest.fixture
+def pacing():
+    """Set fields of PACING for a test."""
+    before = dataclasses.asdict(PACING)
+
+    def put(**fields):
+        for name, value in fields.items():
+            object.__setattr__(PACING, name, value)
+
+    yield put
+    put(**before)
 
 
 @pytest.fixture
@@ -72,12 +94,13 @@ async def write(broker, outputs):
         await producer.stop()
 
 
-class Joined(Rebalances):
+class Seen(Rebalances):
     def __init__(self):
-        self.now = asyncio.Event()
+        self.counts, self.changed = [], asyncio.Event()
 
     async def assigned(self, count):
-        self.now.set()
+        self.counts.append(count)
+        self.changed.set()
 
 
 async def take_until(consumer, wanted, seconds=30):
@@ -222,14 +245,14 @@ async def test_a_clock_that_the_broker_refuses_is_named(broker, topic):
 
 async def test_records_deleted_under_a_committed_offset_are_counted_and_told(broker, topic, admin, caplog):
     await write(broker, [Output(topic, None, b"%d" % i) for i in range(10)])
-    first = GroupConsumer(broker, topic, "g")
+    first = GroupConsumer(broker, topic, f"g-{topic}")
     await first.start(Rebalances())
     assert [r.value for r in await take_until(first, 10)] == [b"%d" % i for i in range(10)]
     assert first.records_lost == 0 and "deleted" not in caplog.text  # from the beginning: nothing is lost
     assert await first.commit({(topic, 0): 2})
     await first.stop()
     await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(6)})
-    second = GroupConsumer(broker, topic, "g")
+    second = GroupConsumer(broker, topic, f"g-{topic}")
     await second.start(Rebalances())
     try:
         assert [r.value for r in await take_until(second, 4)] == [b"6", b"7", b"8", b"9"]
@@ -251,6 +274,132 @@ async def test_an_aborted_transaction_is_neither_read_nor_waited_for(broker, top
     for value, commit in ((b"aborted", False), (b"committed", True), (b"aborted too", False)):
         await asyncio.to_thread(transact, value, commit)
     assert [r.value for r in await read(broker, topic)] == [b"committed"]  # the last marker is no lag
+
+
+async def test_a_topic_made_anew_with_fewer_partitions_is_written_and_read_again(
+    broker, topic, admin, pacing, caplog
+):
+    pacing(metadata_max_age_s=1.0)
+    await admin.delete_topics([topic])
+    await admin.create_topics([NewTopic(f"{topic}-b", 6, 1)])
+    topic, seen = f"{topic}-b", Seen()
+    producer, consumer = Producer(broker), GroupConsumer(broker, topic, f"g-{topic}")
+    await producer.start()
+    await consumer.start(seen)
+    try:
+        await producer.send([Output(topic, b"key-%d" % i, b"old") for i in range(60)])
+        assert len(await take_until(consumer, 60)) == 60
+        await consumer.commit({(topic, p): 20 for p in range(6)})
+        await admin.delete_topics([topic])
+        async with asyncio.timeout(30):
+            while seen.counts[-1] != 0:
+                await consumer.take(100, wait_ms=200)
+        await admin.create_topics([NewTopic(topic, 2, 1)])
+        async with asyncio.timeout(30):
+            assert await producer.send([Output(topic, b"key-%d" % i, b"new") for i in range(60)]) == []
+        assert {r.value for r in await take_until(consumer, 60)} == {b"new"}
+    finally:
+        await consumer.stop()
+        await producer.stop()
+    lines = [r for r in caplog.records if r.name.startswith("topology") and "has 0 partitions now" in r.getMessage()]
+    assert len(lines) <= 1
+
+
+async def test_a_member_that_comes_back_under_its_name_moves_no_partition_of_others(broker, topic, admin):
+    await admin.create_topics([NewTopic(f"{topic}-b", 4, 1)])
+    topic, seen = f"{topic}-b", Seen()
+    survivor, other = (GroupConsumer(broker, topic, f"g-{topic}", name) for name in ("one", "two"))
+    await survivor.start(seen)
+    await other.start(Rebalances())
+    again = GroupConsumer(broker, topic, f"g-{topic}", "two")
+    try:
+        async with asyncio.timeout(30):
+            while seen.counts[-1:] != [2]:
+                await survivor.take(100, wait_ms=200)
+                await other.take(100, wait_ms=200)
+        before, back = len(seen.counts), Seen()
+        await other.stop()  # it leaves no word, as one that is killed
+        await again.start(back)
+        async with asyncio.timeout(30):
+            await back.changed.wait()
+        await write(broker, [Output(topic, b"key-%d" % i, b"") for i in range(40)])
+        found = []
+        async with asyncio.timeout(30):
+            while len(found) < 40:
+                found += await survivor.take(100, wait_ms=100)
+                found += await again.take(100, wait_ms=100)
+        assert len(seen.counts) == before and back.counts == [2]
+    finally:
+        await survivor.stop()
+        await again.stop()
+
+
+async def test_two_processes_under_one_name_are_told_so(broker, topic):
+    both = [GroupConsumer(broker, topic, f"g-{topic}", "one") for _ in range(2)]
+    for consumer in both:
+        await consumer.start(Rebalances())
+
+    async def read_on(consumer):
+        while True:
+            await consumer.take(100, wait_ms=200)
+
+    reading = [asyncio.create_task(read_on(consumer)) for consumer in both]
+    try:
+        done, _ = await asyncio.wait(reading, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(Misconfigured, match="as instance 'one' too"):
+            done.pop().result()
+    finally:
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+        await asyncio.gather(*[consumer.stop() for consumer in both])
+
+
+async def test_clients_stop_within_a_bound_while_the_broker_is_frozen(running, topic):
+    broker, supervisor = running
+    producer, consumer = Producer(broker), GroupConsumer(broker, topic, f"g-{topic}")
+    await producer.start()
+    await consumer.start(Rebalances())
+    child = supervisor.children[0].process
+    child.send_signal(signal.SIGSTOP)
+    try:
+        sending = asyncio.create_task(producer.send([Output(topic, None, b"x")]))
+        taking = asyncio.create_task(consumer.take(100, wait_ms=60_000))
+        done, _ = await asyncio.wait([sending], timeout=1.5)
+        assert not done
+        async with asyncio.timeout(30):
+            taking.cancel()
+            await consumer.stop()
+            await producer.stop()
+    finally:
+        child.send_signal(signal.SIGCONT)
+        sending.cancel()
+        await asyncio.gather(sending, taking, return_exceptions=True)
+
+
+async def test_a_cluster_that_answers_nothing_is_given_up_and_written_to_again_when_it_is_back(running, topic, pacing):
+    pacing(metadata_max_age_s=0.3, away_s=2.0, send_s=2.0)
+    broker, supervisor = running
+    producer, consumer = Producer(broker), GroupConsumer(broker, topic, f"g-{topic}")
+    await producer.start()
+    await consumer.start(Rebalances())
+    await consumer.take(100, wait_ms=100)
+    child = supervisor.children[0].process
+    child.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable, match="acknowledged no write within 2 s"):
+            await producer.send([Output(topic, None, b"x")])
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable, match="no broker of the Kafka cluster has answered"):
+                while True:
+                    await consumer.take(100, wait_ms=100)
+    finally:
+        child.send_signal(signal.SIGCONT)
+    pacing(send_s=60.0)
+    assert await producer.send([Output(topic, None, b"after")]) == []
+    await consumer.stop()
+    await producer.stop()
+    assert b"after" in [r.value for r in await read(broker, topic)]
 
 
 async def test_a_topic_that_is_not_there_is_named(broker):

@@ -1,4 +1,5 @@
-"""The arrows between the folders, one door for each foreign library, and sizes that a reader can hold."""
+"""The arrows between the folders, one door for each foreign library, imports in sight, one table of pacing, and sizes
+that a reader can hold."""
 
 import ast
 from pathlib import Path
@@ -27,6 +28,22 @@ DOORS = {
     "py3langid": {"producers/language.py"},
 }
 MAX_LINES, MAX_FUNCTION_LINES = 300, 40
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+COMMANDS = ("infra/cli/", "benchmarks/cli.py")  # a command imports what it needs when it runs: see infra/cli/__init__
+HIDDEN = {"producers/client.py"}  # to become empty
+PACED = ("topology/stream", "producers", "encoder_worker", "head_worker")
+NOT_PACING = {
+    "producers/request.py": {"MAX_DEADLINE_S"},  # a bound of what a request may say
+    "encoder_worker/quantize.py": {"TIMED_S"},  # how long a speed is measured
+}
+STRAY_PACING = {  # to become empty: their place is topology/pacing.py
+    "topology/stream/admin.py": {"CONNECT_S"},
+    "topology/stream/embedding_cache.py": {"PATIENCE_S", "WRITING_S", "REST_S", "TTL_S"},
+    "topology/stream/replies.py": {"ERROR_TTL_S", "RETRY_S"},
+    "producers/client.py": {"LAST_LOOK_S", "PAUSE_S", "MOST_PAUSE_S", "KEPT_S", "LOOKED_EVERY_S"},
+    "producers/outbox.py": {"PACE_S", "MOST_PACE_S"},
+}
 
 
 def imported(place):
@@ -58,12 +75,48 @@ def test_the_contract_does_no_input_or_output_over_the_network():
         assert not [name for name in imported(place) if name.startswith("topology.stream")], place
 
 
+def unexplained_imports(place):
+    """Lines of imports inside functions that do not say why they are `here`. Optional packages are seen to be so."""
+    text, tree = place.read_text().splitlines(), ast.parse(place.read_text())
+    optional = {line for node in ast.walk(tree) if isinstance(node, ast.Try) and "ImportError" in ast.unparse(node)
+                for line in range(node.lineno, node.end_lineno + 1)}
+    lines = sorted({node.lineno for function in ast.walk(tree) if isinstance(function, FUNCTIONS)
+                    for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)} - optional)
+    explained = {line for line in lines if "here" in f"{text[line - 2]} {text[line - 1]}".lower().partition("#")[2]}
+    for line in lines:  # one reason serves all imports of a block
+        if line - 1 in explained:
+            explained.add(line)
+    return [line for line in lines if line not in explained]
+
+
+@pytest.mark.parametrize("place", FILES, ids=module_of)
+def test_an_import_stands_at_the_top_or_says_why_it_does_not(place):
+    name = str(place.relative_to(ROOT))
+    if name not in HIDDEN and not name.startswith(COMMANDS):
+        assert unexplained_imports(place) == []
+
+
+def assigned(place):
+    """The names that a module gives to values at its top level."""
+    for node in ast.parse(place.read_text()).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+@pytest.mark.parametrize("place", [p for p in FILES if str(p.relative_to(ROOT)).startswith(PACED)], ids=module_of)
+def test_every_time_that_paces_traffic_stands_in_the_table_of_pacing(place):
+    name = str(place.relative_to(ROOT))
+    times = {one for one in assigned(place) if one.endswith(("_S", "_MS", "_US"))}
+    assert times <= NOT_PACING.get(name, set()) | STRAY_PACING.get(name, set())
+
+
 @pytest.mark.parametrize("place", FILES, ids=module_of)
 def test_a_file_and_its_functions_stay_readable(place):
     text = place.read_text()
     assert len(text.splitlines()) <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, FUNCTIONS):
             assert node.end_lineno - node.lineno + 1 <= MAX_FUNCTION_LINES, node.name
 
 

@@ -12,10 +12,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from topology.errors import Unavailable
+from topology.pacing import PACING
 from topology.settings import Settings
+from topology.stream.connection import ended, told
+from topology.stream.failures import Fate, fate_of
 from topology.topics import TopicSpec
-
-CONNECT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
         old = [spec for spec in specs if spec.name in there]
         differences = await _differences(admin, old, settings) if old else {}
     except KafkaError as error:
-        raise Unavailable(f"the broker refused: {type(error).__name__}: {error}") from error
+        raise told(error, "the broker refused") from error
     finally:
-        await admin.close()
+        await ended(admin.close, "admin client")
     reports = [TopicReport(s.name, created=False, differences=tuple(differences[s.name])) for s in old]
     for spec in missing:
         reports.append(TopicReport(spec.name, created=create, differences=() if create else ("missing",)))
@@ -52,16 +53,18 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
 
 
 async def _connected(bootstrap: str) -> AIOKafkaAdminClient:
-    deadline = asyncio.get_running_loop().time() + CONNECT_S
+    deadline = asyncio.get_running_loop().time() + PACING.admin_connect_s
     while True:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=30_000)
         try:
             await admin.start()
             return admin
         except (KafkaError, OSError) as error:
-            await admin.close()
+            await ended(admin.close, "admin client")
+            if isinstance(error, KafkaError) and fate_of(error) is Fate.CONFIGURATION:
+                raise told(error, "the broker refused") from error
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"no broker at {bootstrap} within {CONNECT_S:.0f} s: {error}") from error
+                raise Unavailable(f"no broker at {bootstrap} within {PACING.admin_connect_s:.0f} s: {error}") from error
             await asyncio.sleep(0.2)
 
 
@@ -77,7 +80,7 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], settin
     for name, code, *message in answer.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            raise Unavailable(f"topic {name!r} was not created: {error.__name__}: {' '.join(map(str, message))}")
+            raise told(error(" ".join(map(str, message))), f"topic {name!r} was not created")
 
 
 async def _differences(

@@ -24,7 +24,9 @@ async def patiently(start: Callable[[], Awaitable[Any]], what: str) -> None:
         try:
             await start()
             return
-        except KafkaConnectionError as error:
+        except KafkaError as error:
+            if not isinstance(error, KafkaConnectionError):
+                raise told(error, f"no {what} could connect to the broker") from error
             if asyncio.get_running_loop().time() > deadline:
                 message = f"no {what} could connect to the broker within {PACING.connect_s:.0f} s: {error}"
                 raise Unavailable(message) from error
@@ -54,7 +56,5 @@ def told(error: KafkaError, what: str) -> HeadraceError:
             f"the broker refuses this machine's time, {now}: it differs from the broker's by more than the topic's "
             "message.timestamp.after.max.ms (1 h by default) or message.timestamp.before.max.ms; set the clock"
         )
-    because = f"{type(error).__name__}: {error}"
-    if fate_of(error) is Fate.CONFIGURATION:
-        return Misconfigured(f"the broker refuses this client: {because}")
-    return Unavailable(f"{what}: {because}")
+    because = f"{what}: {error}"  # which begins with the name of its class
+    return (Misconfigured if fate_of(error) is Fate.CONFIGURATION else Unavailable)(because)

@@ -9,6 +9,7 @@ unpacked: 1,622 bytes of zstd unpack to 50 MB).
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -24,11 +25,12 @@ from aiokafka.record.util import decode_varint
 
 from topology.pacing import PACING
 
+log = logging.getLogger(__name__)
+
 # base offset, length, leader epoch, magic, checksum, attributes, last offset delta, 2 timestamps, producer id and
 # epoch, base sequence, records
 HEADER = struct.Struct(">qiibIhiqqqhii")
 LENGTH_END, MAGIC_AT, ATTRIBUTES_AT = 12, 16, 21
-MIN_LEGACY_BYTES = 26
 CODEC, TRANSACTIONAL, CONTROL = 0x07, 0x10, 0x20
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 
@@ -58,21 +60,28 @@ class Batches:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self._least = -1  # the offset that the next batch begins at, or later
 
     def size_in_bytes(self) -> int:
         """Of all batches, an unfinished last one included."""
         return len(self._data)
 
     def has_next(self) -> bool:
-        """Whether another whole batch is there; the broker cuts the last one where the answer is full."""
-        return len(self._data) - self._at > MAGIC_AT and self._end() <= len(self._data)
+        """Whether another whole batch is there; the broker cuts the last one where the answer is full.
 
-    def next_batch(self) -> Any:
-        """The next one: a `Batch`, or aiokafka's own for the formats of before 2017."""
+        Where offsets go back, the length before was wrong: then the next fetch goes on behind it.
+        """
+        if len(self._data) - self._at <= MAGIC_AT or self._end() > len(self._data):
+            return False
+        offset: int = struct.unpack_from(">q", self._data, self._at)[0]
+        return offset >= self._least
+
+    def next_batch(self) -> Batch:
+        """The next one."""
         start, self._at = self._at, self._end()
-        raw = self._data[start : self._at]
-        magic = raw[MAGIC_AT]
-        return LegacyRecordBatch(raw, magic) if magic < 2 and len(raw) >= MIN_LEGACY_BYTES else Batch(raw)
+        batch = Batch(self._data[start : self._at])
+        self._least = batch.next_offset
+        return batch
 
     def _end(self) -> int:
         length: int = struct.unpack_from(">i", self._data, self._at + LENGTH_END - 4)[0]
@@ -91,10 +100,26 @@ class Batch:
         self.next_offset: int = fields[0] + max(0, fields[6]) + 1
         self.producer_id: int = fields[9]
         self._codec, self._count = attributes & CODEC, fields[12]
+        self._old: list[Any] = []
         self.is_transactional = bool(attributes & TRANSACTIONAL)
         self.is_control_batch = bool(attributes & CONTROL)
-        if len(raw) < HEADER.size or raw[MAGIC_AT] != 2:
+        if raw[MAGIC_AT] < 2:
+            self._read_old()
+        elif len(raw) < HEADER.size or raw[MAGIC_AT] != 2:
             self._give_up(f"{len(raw)} bytes of a batch in format {raw[MAGIC_AT]}, which this client does not know")
+
+    def _read_old(self) -> None:
+        """A batch in a format of before 2017, all at once; it has neither producers nor transactions."""
+        self.producer_id, self.next_offset = -1, self.base_offset + 1
+        self.is_transactional = self.is_control_batch = False
+        try:
+            batch = LegacyRecordBatch(self._raw, self._raw[MAGIC_AT])
+            if not batch.validate_crc():
+                raise ValueError("a wrong checksum")
+            self._old = list(batch)
+            self.next_offset = batch.next_offset
+        except Exception as error:  # as below
+            self._give_up(f"in an old format: {error}")
 
     def _give_up(self, why: str) -> None:
         self._why = why
@@ -102,7 +127,7 @@ class Batch:
 
     def validate_crc(self) -> bool:
         """Always True, so that aiokafka goes on; a batch with a wrong checksum comes out as `ByHand` and says why."""
-        if not self._why and not DefaultRecordBatch(self._raw).validate_crc():
+        if not self._why and not self._old and not DefaultRecordBatch(self._raw).validate_crc():
             self._give_up("a wrong checksum")
         return True
 
@@ -111,6 +136,9 @@ class Batch:
         return next(iter(DefaultRecordBatch(self._raw)))
 
     def __iter__(self) -> Iterator[Any]:
+        if self._old:
+            yield from self._old
+            return
         if not self._why:
             try:
                 self._raw = _unpacked(self._raw, self._codec)
@@ -120,36 +148,44 @@ class Batch:
             why = f"the batch of offsets {self.base_offset} to {self.next_offset - 1} cannot be read: {self._why}"
             yield ByHand(self.base_offset, Unreadable(why))
             return
-        count = 0
+        count, least = 0, self.base_offset
         try:
             for record in DefaultRecordBatch(self._raw):
-                count += 1
+                if not least <= record.offset < self.next_offset:  # to commit it would skip other records
+                    raise ValueError(f"offset {record.offset}")
+                count, least = count + 1, record.offset + 1
                 yield record
         except Exception as error:  # CorruptRecordException, UnicodeDecodeError, and what a parser in C may raise
-            yield from self._one_by_one(count, error)
+            log.debug("read by hand from offset %d: %s", least, error)
+            yield from self._one_by_one(count, least)
 
-    def _one_by_one(self, read: int, error: Exception) -> Iterator[Any]:
-        """The records after the first `read`, each cut out by its own length."""
+    def _one_by_one(self, read: int, least: int) -> Iterator[ByHand]:
+        """The records after the first `read`, each cut out by its own length; `least` is the first's lowest offset."""
         body, at = bytearray(self._raw[HEADER.size :]), 0
         for index in range(self._count):
+            if least >= self.next_offset:
+                return
             try:
                 length, at = decode_varint(body, at)
                 if not 0 < length <= len(body) - at:
                     raise ValueError(f"a record of {length} bytes, where {len(body) - at} are left")
             except (ValueError, IndexError) as framing:
                 why = f"the records from here to offset {self.next_offset - 1} cannot be read: {framing}"
-                if index >= read:
-                    yield ByHand(self.base_offset + index, Unreadable(why))
+                yield ByHand(least, Unreadable(why))
                 return
             record, at = body[at : at + length], at + length
             if index >= read:
-                yield self._record(record, self.base_offset + index)
+                found = self._record(record, least)
+                least = found.offset + 1
+                yield found
 
-    def _record(self, body: bytearray, likely_offset: int) -> ByHand:
-        offset, key, value = likely_offset, None, None
+    def _record(self, body: bytearray, least: int) -> ByHand:
+        offset, key, value = least, None, None
         try:
             _, at = decode_varint(body, 1)  # its time, after a byte of attributes
             delta, at = decode_varint(body, at)
+            if not least <= self.base_offset + delta < self.next_offset:
+                raise ValueError(f"offset {self.base_offset + delta} in a batch that ends at {self.next_offset - 1}")
             offset = self.base_offset + delta
             key, at = _bytes(body, at)
             value, at = _bytes(body, at)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,9 +16,11 @@ from aiokafka.errors import KafkaError, for_code
 from topology.errors import Unavailable
 from topology.pacing import PACING
 from topology.settings import Broker
-from topology.stream.kafka import fetch_wait_ms
+from topology.stream import fetched
+from topology.stream.connection import told
 
-CLOSING_S = 1.0
+FETCH_BYTES = 1 << 16  # a fetch asks whether there is a record, not for all of them
+fetched.install()  # a record that cannot be read stops no look
 
 
 @dataclass(frozen=True)
@@ -60,27 +62,33 @@ class GroupState:
 
 
 async def read_groups(broker: Broker, groups: Mapping[str, str]) -> list[GroupState]:
-    """The state of each group of `groups` (group → its topic; where there is no such topic it has no partitions).
+    """The state of each group of `groups` (group → its own topic; one that is not there has no partitions).
 
     Raises: Unavailable where the broker does not answer within `pacing.status_s`.
     """
     async with asking(broker):
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-        consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=broker.bootstrap, enable_auto_commit=False, isolation_level="read_committed",
+            fetch_max_wait_ms=PACING.status_fetch_ms, max_partition_fetch_bytes=FETCH_BYTES,
+        )
         try:
             await admin.start()
             await consumer.start()
             there = {t["topic"]: sorted(p["partition"] for p in t["partitions"]) for t in await admin.describe_topics()}
             places = {name: [TopicPartition(topic, n) for n in there.get(topic, ())] for name, topic in groups.items()}
-            members = {name: await _patiently(_members, admin, name) for name in groups}
+            members = await asyncio.gather(*(_patiently(_members, admin, name) for name in groups))
             # Commits before ends: in between records come, and a commit never lies beyond an end that was read later.
-            commits = {name: await _patiently(_commits, admin, name, places[name]) for name in groups}
-            logs = await _logs(consumer, sorted({place for some in places.values() for place in some}))
+            commits = await asyncio.gather(*(_patiently(_commits, admin, name, places[name]) for name in groups))
+            logs = await _logs(consumer, {p: o for some in commits for p, o in some.items()}, places.values())
         finally:
             await close(admin.close(), consumer.stop())
-        found = [_state(name, groups[name], places[name], members[name], commits[name], logs) for name in groups]
-        read = await _past_markers(broker, found)
-    return [_marked(group, read) for group in found]
+    return [
+        GroupState(name, groups[name], state, count, tuple(
+            PartitionState(p.partition, commit.get(p), *logs[p], None if owned is None else p in owned)
+            for p in places[name]
+        )) for name, (state, count, owned), commit in zip(groups, members, commits, strict=True)
+    ]
 
 
 @contextlib.asynccontextmanager
@@ -91,14 +99,14 @@ async def asking(broker: Broker) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise Unavailable(f"the broker at {broker.bootstrap} did not answer in {PACING.status_s:g} s") from error
-    except (KafkaError, OSError) as error:
-        raise Unavailable(f"the broker at {broker.bootstrap} does not answer: {error}") from error
+    except KafkaError as error:
+        raise told(error, f"the broker at {broker.bootstrap} does not answer") from error
 
 
 async def close(*closing: Awaitable[object]) -> None:
     """Close clients in whatever state they are: what they were asked is known, or its error is on its way."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSING_S):
+        async with asyncio.timeout(PACING.status_close_s):
             await asyncio.gather(*closing, return_exceptions=True)
 
 
@@ -132,63 +140,37 @@ async def _commits(admin: AIOKafkaAdminClient, name: str, places: Sequence[Topic
     return {place: one.offset for place, one in found.items() if one.offset >= 0}
 
 
-async def _logs(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> dict[Any, tuple[int, int]]:
-    """(start, end) of each log; the end is the high watermark."""
-    if not places:
+async def _logs(
+    consumer: AIOKafkaConsumer, commits: Mapping[TopicPartition, int], places: Iterable[Sequence[TopicPartition]]
+) -> dict[TopicPartition, tuple[int, int, bool]]:
+    """(start, end, whether nothing is left to read between the commit and the end) of each partition's log."""
+    every = [place for some in places for place in some]
+    if not every:
         return {}
-    starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    return {place: (starts[place], ends[place]) for place in places}
+    starts = await consumer.beginning_offsets(every)
+    ends, read = await _read_on(consumer, {place: max(commits.get(place, 0), starts[place]) for place in every})
+    return {place: (starts[place], ends[place], place in read) for place in every}
 
 
-def _state(
-    name: str, topic: str, places: Sequence[TopicPartition], told: tuple[str, int, set[TopicPartition] | None],
-    commits: dict[Any, int], logs: dict[Any, tuple[int, int]],
-) -> GroupState:
-    state, members, owned = told
-    return GroupState(name, topic, state, members, tuple(
-        PartitionState(
-            place.partition, commits.get(place), *logs[place], owned=None if owned is None else place in owned
-        ) for place in places
-    ))
+async def _read_on(
+    consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]
+) -> tuple[dict[TopicPartition, int], set[TopicPartition]]:
+    """(where each log ends, where nothing is left to read), by reading on from `positions` until a record comes.
 
-
-async def _past_markers(broker: Broker, groups: Sequence[GroupState]) -> set[tuple[str, int]]:
-    """(topic, partition) of what is behind by nothing but transaction markers and aborted records.
-
-    They count in offsets and are never handed out (KEDA's issue 5675), so they are told apart by reading on from there.
+    Offsets alone do not tell: transaction markers and aborted records count and are never handed out (KEDA's issue
+    5675), and the embedded broker gives the end of the last batch's first record. What takes longer than
+    `pacing.status_read_s` counts as unread.
     """
-    behind = {TopicPartition(g.topic, p.number): (max(p.committed or 0, p.start), p.end)
-              for g in groups for p in g.partitions if p.lag}
-    if not behind:
-        return set()
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker.bootstrap, enable_auto_commit=False, isolation_level="read_committed",
-        fetch_max_wait_ms=fetch_wait_ms(broker), max_partition_fetch_bytes=1,  # a broker sends one batch at least
-    )
-    try:
-        await consumer.start()
-        consumer.assign(list(behind))
-        for place, (position, _) in behind.items():
-            consumer.seek(place, position)
-        return {(place.topic, place.partition) for place in await _read_on(consumer, behind)}
-    finally:
-        await close(consumer.stop())
-
-
-async def _read_on(consumer: AIOKafkaConsumer, behind: dict[Any, tuple[int, int]]) -> set[TopicPartition]:
-    """Which of `behind` (place → position, end) come to their end without a record, within `pacing.status_read_s`."""
-    end_s = asyncio.get_running_loop().time() + PACING.status_read_s
-    left, read = dict(behind), set()
-    while left and asyncio.get_running_loop().time() < end_s:
-        for place in await consumer.getmany(timeout_ms=50, max_records=len(left)):
-            left.pop(place, None)
-        for place in [p for p, (_, end) in left.items() if await consumer.position(p) >= end]:
-            del left[place]
-            read.add(place)
-    return read
-
-
-def _marked(group: GroupState, read: set[tuple[str, int]]) -> GroupState:
-    return replace(group, partitions=tuple(
-        replace(one, read=(group.topic, one.number) in read) for one in group.partitions
-    ))
+    ends = await consumer.end_offsets(list(positions))
+    consumer.assign(list(positions))
+    for place, position in positions.items():
+        consumer.seek(place, min(position, ends[place]))
+    left, read = set(positions), set[TopicPartition]()
+    until_s = asyncio.get_running_loop().time() + PACING.status_read_s
+    while left and asyncio.get_running_loop().time() < until_s:
+        found = await consumer.getmany(*left, timeout_ms=PACING.status_fetch_ms)
+        unread = {place for place, some in found.items() if some[-1].offset >= positions[place]}
+        ended = {p: consumer.highwater(p) for p in left - unread}
+        done = {p for p, end in ended.items() if end is not None and await consumer.position(p) >= end}
+        read, left = read | done, left - unread - done
+    return {place: max(end, consumer.highwater(place) or 0) for place, end in ends.items()}, read

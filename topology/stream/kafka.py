@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -16,7 +18,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from topology.errors import Unavailable
+from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.settings import Broker
 from topology.stream import codes, fetched
@@ -35,7 +37,7 @@ codes.register()
 fetched.install()
 
 
-class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+class Rebalances:
     """What a group consumer calls around a rebalance. aiokafka rebalances eagerly: all goes, then all comes."""
 
     async def revoked(self) -> None:
@@ -44,13 +46,17 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     async def assigned(self, count: int) -> None:
         """`count` partitions came, none of them read yet."""
 
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, rebalances: Rebalances, on_joined: Callable[[], None]) -> None:
+        self._rebalances, self._on_joined = rebalances, on_joined
+
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """aiokafka's name for it."""
-        await self.revoked()
+        await self._rebalances.revoked()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """aiokafka's name for it."""
-        await self.assigned(len(assigned))
+        self._on_joined()
+        await self._rebalances.assigned(len(assigned))
 
 
 class _Consumer:
@@ -83,7 +89,8 @@ class _Consumer:
             for partition, offset in error.args[0].items():
                 await self._jumped(partition, offset)
         except KafkaError as error:
-            if fate_of(error) is not Fate.MOMENT:
+            # Between joining and syncing; `GroupConsumer` counts how often this member was fenced.
+            if fate_of(error) is not Fate.MOMENT and "FencedInstanceId" not in str(error):
                 raise told(error, "reading from the broker failed") from error
             log.warning("reading goes on after %s: %s", type(error).__name__, error)
         else:
@@ -148,7 +155,12 @@ class GroupConsumer(_Consumer):
     """
 
     def __init__(self, broker: Broker, topic: str, group: str, instance: str = "") -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,249}", instance):
+            raise Misconfigured(f"instance name {instance!r}: at most 249 letters, digits, dots, dashes, underscores")
         self._instance = "" if broker.kind == "embedded" else instance
+        self._names: list[tuple[str, float]] = []  # that the group has given this member, and when
+        self._most_names = random.randint(3, 8)  # of two processes under one name, not both are to end
+        self._session_s = broker.session_timeout_ms / 1_000
         self.rebalance_s = rebalance_ms(broker) / 1_000
         super().__init__(
             broker, topic, group, "none",
@@ -160,7 +172,7 @@ class GroupConsumer(_Consumer):
 
     async def start(self, rebalances: Rebalances) -> None:
         """Connect and join the group. Raises: Unavailable after 30 s."""
-        self._consumer.subscribe([self._topic], listener=rebalances)
+        self._consumer.subscribe([self._topic], listener=_Listener(rebalances, self._note_name))
         await patiently(self._consumer.start, "consumer")
 
     async def take(self, max_records: int, wait_ms: int) -> list[Record]:
@@ -168,7 +180,20 @@ class GroupConsumer(_Consumer):
 
         A record that cannot be read comes with `unreadable`. Raises: Unavailable, Misconfigured.
         """
+        if len(self._names) > self._most_names:
+            raise Misconfigured(
+                f"another process reads {self._topic} as instance {self._instance!r} too: give each its own name "
+                "(--instance, $HEADRACE_INSTANCE)"
+            )
         return await self._taken(wait_ms, max_records)
+
+    def _note_name(self) -> None:
+        """Another process under the same instance name: the broker fences this one, aiokafka joins again, which fences
+        the other, and so on at each heartbeat, ten times within a session. Else a member has a new name once a session
+        at most."""
+        name, now = self._consumer._coordinator.member_id, time.monotonic()
+        kept = [(old, s) for old, s in self._names if old != name and now - s < self._session_s]
+        self._names = [*kept, (name, now)] if self._instance else []
 
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commit; False where the group has moved on meanwhile (its new owners repeat the work)."""

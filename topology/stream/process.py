@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 EXIT_MISCONFIGURED = 2  # a person must act: no restart helps
 EXIT_UNAVAILABLE = 75  # EX_TEMPFAIL: restart me
+INSTANCE_HELP = "this process's own name in its consumer group, the same after a restart, such as its pod's or host's \
+name (default: $HEADRACE_INSTANCE, else none): a restart then moves no partition"
 
 
 def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:

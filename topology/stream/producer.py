@@ -43,6 +43,7 @@ class Producer:
         self._broker = broker
         self.on_request_left: Callable[[], None] = lambda: None  # a request with outputs is in its socket
         self._producer = self._new(broker.idempotence and broker.kind != "embedded")
+        self._ready = False
         self._turn = random.randrange(1 << 16)
         self._batch_bytes: dict[str, int] = {}
         self.lost = 0  # optional outputs (dead letters, error results) that the broker refused for good
@@ -74,6 +75,7 @@ class Producer:
     async def start(self) -> None:
         """Connect. Raises: Unavailable after 30 s."""
         await patiently(self._producer.start, "producer")
+        self._ready = True
 
     async def send(self, outputs: Sequence[Output]) -> list[Refused]:
         """Write every output and return when all are acknowledged or refused for good; those come back.
@@ -86,16 +88,18 @@ class Producer:
             return []
         try:
             async with asyncio.timeout(PACING.send_s):
+                if not self._ready:
+                    await self.start()
                 failed = await self._sent(outputs)
         except KafkaError as error:
             raise told(error, "the broker took no write") from error
         except TimeoutError as error:
-            await self._anew()
+            self._anew()
             raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s") from error
         if not failed:
             return []
         # The broker has not counted what it refused, an idempotent producer has: it would be out of sequence from here.
-        await self._anew()
+        self._anew()
         return await self._one_by_one([output for some, _ in failed for output in some])
 
     async def _sent(self, outputs: Sequence[Output]) -> list[Failed]:
@@ -109,8 +113,10 @@ class Producer:
                     return self._failed([one for some in writing.result() for one in some])
             finally:
                 writing.cancel()
+                writing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
             log.warning("a topic has fewer partitions than it had; its records are placed anew")
-            await self._anew()
+            self._anew()
+            await self.start()
 
     def _there(self, placed: Iterable[TopicPartition]) -> bool:
         """Whether all these partitions are. aiokafka waits for ever for one that went with its topic."""
@@ -177,12 +183,11 @@ class Producer:
             await ended(single.stop, "producer")
         return refused
 
-    async def _anew(self) -> None:
-        """Another client, with sequence numbers of its own, and from the bootstrap addresses. The old one ends on its
-        own time: others may be waiting for its acknowledgements."""
+    def _anew(self) -> None:
+        """Another client, with sequence numbers of its own; it starts at the next call, from the bootstrap addresses.
+        The old one ends on its own time: others may be waiting for its acknowledgements."""
         old, self._producer = self._producer, self._new(self._broker.idempotence and self._broker.kind != "embedded")
-        self._ending = asyncio.ensure_future(ended(old.stop, "producer"))
-        await self.start()
+        self._ending, self._ready = asyncio.ensure_future(ended(old.stop, "producer")), False
 
     def _place(
         self, outputs: Sequence[Output], partitions: list[int], available: list[int]

@@ -46,10 +46,10 @@ async def read_redis(settings: RedisSettings, prefix: str) -> RedisState:
     except TimeoutError as error:
         raise Unavailable(f"Redis did not answer in {PACING.status_s:g} s") from error
     except (RedisError, OSError) as error:
-        raise Unavailable(f"Redis does not answer: {error}") from error
+        raise Unavailable(f"Redis does not answer: {str(error).rstrip('.')}") from error
     finally:
         with contextlib.suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PACING.status_close_s):
                 await redis.aclose()
     return RedisState(
         str(told.get("redis_version", "?")), int(str(told.get("used_memory", 0))), int(str(told.get("maxmemory", 0))),

@@ -10,8 +10,9 @@ from safetensors.numpy import save
 
 from head_worker.architecture import Architecture
 from head_worker.cache import HeadCache
+from head_worker.copies import Copies
 from head_worker.load import load_head
-from head_worker.store import HeadStore, open_store
+from head_worker.store import HeadStore, RemoteStore, open_store
 from topology.errors import BadHead, UnknownTenant
 from topology.heads import HeadManifest
 from topology.registry import HeadRecord
@@ -170,9 +171,9 @@ def test_a_remote_store_fetches_what_is_asked_for_and_bounds_its_local_copies(tm
         store.put(origin / "en" / tenant / "v1")
     assert store.versions("en", "a") == ["v1"]
     assert store.versions("en", "nobody") == []
-    reader = open_store(Heads(store=url, disk_mb=1), tmp_path / "other")
-    size = sum(f.stat().st_size for f in reader.folder("en", "a", "v1").iterdir())
-    reader._copies._disk_bytes = 2 * size
+    size = sum(f.stat().st_size for f in (origin / "en" / "a" / "v1").iterdir())
+    reader = RemoteStore(url, Copies(tmp_path / "other", 2 * size))
+    reader.folder("en", "a", "v1")
     for tenant in "bc":
         assert load_head(reader.folder("en", tenant, "v1")).manifest.tenant == tenant
     assert sorted(p.parent.parent.name for p in (tmp_path / "other").rglob("head.json")) == ["b", "c"]

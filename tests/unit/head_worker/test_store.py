@@ -19,7 +19,7 @@ from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
 from head_worker.store import HeadStore, open_store
-from topology.errors import BadHead, HeadUnavailable
+from topology.errors import BadHead, HeadUnavailable, Misconfigured
 from topology.heads import HeadManifest
 from topology.native.kernels import kernels
 from topology.native.tensors import to_bytes
@@ -266,3 +266,9 @@ def test_a_head_larger_than_one_may_be_is_refused_unread(tmp_path):
         file.truncate((PACING.max_head_mb << 20) + 1)  # sparse: it takes no disk
     with pytest.raises(BadHead, match=f"limit is {PACING.max_head_mb} MB"):
         load_head(tmp_path / "acme")
+
+
+def test_a_place_for_copies_that_cannot_be_is_said_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(Misconfigured, match="state_dir"):
+        open_store(Heads(store=str(tmp_path)), tmp_path / "file" / "heads-cache")

@@ -34,6 +34,18 @@ def said(text, lang="en", kinds=SYSTEM_ENTITIES):
     ("rendez-vous mardi prochain", "fr", [("mardi", "date", "2026-11-24")]),
     ("2 tickets please", "en", [("2", "number", 2.0)]),
     ("i need a flight from boston to denver", "en", []),
+    ("May I book a table", "en", []),
+    ("we march on in the sun", "en", []),
+    ("may I come on monday", "en", [("on monday", "date", "2026-11-23")]),
+    ("book it for May", "en", [("May", "date", "2027-05-18")]),
+    ("May", "en", [("May", "date", "2027-05-18")]),
+    ("on may 5th", "en", [("on may 5th", "date", "2027-05-05")]),
+    ("das kostet 49,99 €", "de", [("49,99 €", "amount", "49.99 EUR")]),
+    ("das kostet 1.234,56 €", "de", [("1.234,56 €", "amount", "1234.56 EUR")]),
+    ("cuesta 3,5 euros", "es", [("3,5 euros", "amount", "3.5 EUR")]),
+    ("ça coûte 49,99 € demain", "fr", [("49,99 €", "amount", "49.99 EUR"), ("demain", "date", "2026-11-19")]),
+    ("pay 1,000 dollars", "en", [("1,000 dollars", "amount", "1000 USD")]),
+    ("in 1e400 days", "en", []),
 ])
 def test_values_stand_beside_the_spans(text, lang, wanted):
     assert said(text, lang) == wanted
