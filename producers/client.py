@@ -254,18 +254,18 @@ class Headrace:
         away = False
         while True:
             try:
-                arrived = await self._replies.read(block_ms=int(self._pacing.reply_block_s * 1e3))
-                if away:
+                for id, value in await self._replies.read(block_ms=int(self._pacing.reply_block_s * 1e3)):
+                    self._hear(id, value)
+                if away:  # the stream may be lost, with what was written to it
+                    for id, value in (await self._replies.values(self._calls.ids())).items():
+                        self._hear(id, value)
                     log.warning("Redis answers again")
-                    arrived += (await self._replies.values(self._calls.ids())).items()
                 away = False
             except HeadraceError as error:
                 if not away:
                     log.warning("%s; replies are read again when it is back", error)
-                away, arrived = True, []
+                away = True
                 await asyncio.sleep(self._pacing.redis_pause_s)
-            for id, value in arrived:
-                self._hear(id, value)
             # What comes meanwhile is read together.
             await asyncio.sleep(min(self._pacing.max_reply_poll_s, self._pacing.reply_poll_s * len(self._calls)))
 
