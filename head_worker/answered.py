@@ -20,7 +20,8 @@ class Answered:
 
     async def find(self, ids: Sequence[OwnedId]) -> dict[OwnedId, wire.Prediction]:
         """Those of `ids` that have a good prediction. What a slow Redis does not tell counts as new."""
-        lately = {one: self._lately[one] for one in ids if one in self._lately}
+        # A thread may add to them meanwhile: one look for each.
+        lately = {one: found for one in ids if (found := self._lately.get(one)) is not None}
         return {**await self._replies.good([one for one in ids if one not in lately]), **lately}
 
     def note(self, prediction: wire.Prediction) -> None:

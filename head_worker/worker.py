@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from head_worker.answered import Answered
@@ -17,7 +18,7 @@ from topology.heads import check_space
 from topology.keys import OwnedId
 from topology.pacing import PACING
 from topology.settings import Settings
-from topology.stream.outcomes import Outcome, Parked, Step
+from topology.stream.outcomes import Computing, Outcome, Parked, Step
 from topology.stream.process import now_us
 from topology.stream.records import OutgoingReply, Output, Record
 from topology.stream.refusals import asker_of, refusal
@@ -62,6 +63,7 @@ class HeadWorker:
         self._shadows = topics.shadows(settings.prefix)
         self._quotas = settings.quotas
         self._tally: Counter[str] = Counter()
+        self._thread, self._on_thread = ThreadPoolExecutor(1, "system-entities"), 0
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Step]:
         """Score for the tenants whose head is in memory; the others' records come again when it is."""
@@ -85,7 +87,9 @@ class HeadWorker:
                 yield Parked([one.record for one in asked], self._heads.load(tenant, version, sha256))
             else:
                 warm.append(self._with_shadow(head, tenant, asked))
-        for some in _chunks(warm):
+        for some in _chunks([group for group in warm if group.head.manifest.system_entities]):
+            yield Computing([one.record for group in some for one in group.asked], self._score_beside(some))
+        for some in _chunks([group for group in warm if not group.head.manifest.system_entities]):
             yield self._score(some)
 
     async def _sort_out(self, records: Sequence[Record]) -> tuple[list[Asked], list[Step]]:
@@ -156,7 +160,7 @@ class HeadWorker:
 
     def takes_more(self) -> bool:
         """As `Worker.takes_more`."""
-        return True
+        return self._on_thread < PACING.max_on_cpu_thread
 
     def tenant(self, record: Record) -> str:
         """As `Worker.tenant`: the topic is keyed by it."""
@@ -175,6 +179,14 @@ class HeadWorker:
         embedding = wire.decode(wire.Embedding, record.value)
         keys.check_reply_stream(self._prefix, embedding.reply_to)
         return Asked(record, embedding)
+
+    async def _score_beside(self, groups: list[Group]) -> Outcome:
+        """Score on a thread, which waits up to `entity_wait_s` for each text's system entities."""
+        self._on_thread += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._score, groups)
+        finally:
+            self._on_thread -= 1
 
     def _score(self, groups: list[Group]) -> Outcome:
         return _together([self._score_group(group) for group in groups])

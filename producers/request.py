@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from producers.language import LanguageIdentifier
 from topology import keys, rings, wire
 from topology.errors import InvalidUtterance, TextTooLong
+from topology.names import fault_of_name
 from topology.settings import Settings
 
 MAX_DEADLINE_S = 24 * 3_600
@@ -60,7 +61,7 @@ class RequestBuilder:
 
         Raises: InvalidUtterance, TextTooLong, UnknownLanguage; each says what to do.
         """
-        check_name("tenant", tenant)
+        check_tenant(tenant)
         self._check_text(text)
         for name, value in (("id", request_id), ("key", key), ("lang", lang)):
             if value is not None:
@@ -103,8 +104,14 @@ class RequestBuilder:
         return float(deadline_s)
 
 
+def check_tenant(value: object) -> None:
+    """Raises: InvalidUtterance where `value` is no name of a tenant."""
+    if fault := fault_of_name(value):
+        raise InvalidUtterance(f"tenant: {fault}")
+
+
 def check_name(field: str, value: object) -> None:
-    """Raises: InvalidUtterance where `value` is no tenant, id, key or language tag."""
+    """Raises: InvalidUtterance where `value` is no id, key or language tag."""
     if not isinstance(value, str):
         raise InvalidUtterance(f"{field}: a str is wanted, this is {type(value).__name__}")
     if not value or len(value) > wire.MAX_NAME_CHARS or not value.isprintable() or "/" in value:

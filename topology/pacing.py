@@ -24,6 +24,7 @@ class Pacing:
     # Worker: records in
     max_poll_records: int = 64  # in one call of `process`: fewer share batches, more wait for each other
     max_queued: int = 2_000  # records read ahead; above it reading pauses: memory against seeing every tenant's records
+    max_queued_bytes: int = 64 << 20  # of values, the same: records of a megabyte fill a memory before they are many
     fetch_gather_s: float = 0.05  # that a busy worker leaves records to gather: a fetch costs as much for one as for 50
 
     # Worker: computing

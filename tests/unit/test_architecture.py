@@ -35,18 +35,10 @@ MAX_LINES, MAX_FUNCTION_LINES = 300, 40
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 COMMANDS = ("infra/cli/", "benchmarks/cli.py")  # a command imports what it needs when it runs: see infra/cli/__init__
-HIDDEN = {"producers/client.py"}  # to become empty
 PACED = ("topology/stream", "producers", "encoder_worker", "head_worker")
 NOT_PACING = {
     "producers/request.py": {"MAX_DEADLINE_S"},  # a bound of what a request may say
     "encoder_worker/quantize.py": {"TIMED_S"},  # how long a speed is measured
-}
-STRAY_PACING = {  # to become empty: their place is topology/pacing.py
-    "topology/stream/admin.py": {"CONNECT_S"},
-    "topology/stream/embedding_cache.py": {"PATIENCE_S", "WRITING_S", "REST_S", "TTL_S"},
-    "topology/stream/replies.py": {"ERROR_TTL_S", "RETRY_S"},
-    "producers/client.py": {"LAST_LOOK_S", "PAUSE_S", "MOST_PAUSE_S", "KEPT_S", "LOOKED_EVERY_S"},
-    "producers/outbox.py": {"PACE_S", "MOST_PACE_S"},
 }
 
 
@@ -96,7 +88,7 @@ def unexplained_imports(place):
 @pytest.mark.parametrize("place", FILES, ids=module_of)
 def test_an_import_stands_at_the_top_or_says_why_it_does_not(place):
     name = str(place.relative_to(ROOT))
-    if name not in HIDDEN and not name.startswith(COMMANDS):
+    if not name.startswith(COMMANDS):
         assert unexplained_imports(place) == []
 
 
@@ -112,7 +104,7 @@ def assigned(place):
 def test_every_time_that_paces_traffic_stands_in_the_table_of_pacing(place):
     name = str(place.relative_to(ROOT))
     times = {one for one in assigned(place) if one.endswith(("_S", "_MS", "_US"))}
-    assert times <= NOT_PACING.get(name, set()) | STRAY_PACING.get(name, set())
+    assert times <= NOT_PACING.get(name, set())
 
 
 @pytest.mark.parametrize("place", FILES, ids=module_of)

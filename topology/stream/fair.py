@@ -6,7 +6,7 @@ Round robin over the tenants that have something waiting (fair queueing, Nagle 1
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from topology.stream.records import Record
 
@@ -17,6 +17,7 @@ class FairQueue:
     def __init__(self) -> None:
         self._queues: OrderedDict[str, deque[Record]] = OrderedDict()
         self._count = 0
+        self.nbytes = 0  # of the records' values
 
     def __len__(self) -> int:
         return self._count
@@ -29,13 +30,14 @@ class FairQueue:
         """A record at the end of its tenant's queue."""
         self._queues.setdefault(tenant, deque()).append(record)
         self._count += 1
+        self.nbytes += len(record.value or b"")
 
-    def push_first(self, tenant: str, records: Iterable[Record]) -> None:
+    def push_first(self, tenant: str, records: Sequence[Record]) -> None:
         """Records that have waited already, before all others: their tenant's turn is next."""
         queue = self._queues.setdefault(tenant, deque())
-        before = len(queue)
-        queue.extendleft(reversed(list(records)))
-        self._count += len(queue) - before
+        queue.extendleft(reversed(records))
+        self._count += len(records)
+        self.nbytes += sum(len(record.value or b"") for record in records)
         self._queues.move_to_end(tenant, last=False)
 
     def take(self, count: int) -> list[Record]:
@@ -47,9 +49,10 @@ class FairQueue:
             if queue:
                 self._queues[tenant] = queue
         self._count -= len(taken)
+        self.nbytes -= sum(len(record.value or b"") for record in taken)
         return taken
 
     def clear(self) -> None:
         """Forget all."""
         self._queues.clear()
-        self._count = 0
+        self._count = self.nbytes = 0

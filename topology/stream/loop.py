@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from topology.errors import MalformedRecord, Overloaded, Unavailable
+from topology.errors import MalformedRecord, Misconfigured, Overloaded, Unavailable
 from topology.pacing import PACING, Pacing
 from topology.stream.delivery import Delivery, Progress
 from topology.stream.fair import FairQueue
@@ -129,9 +129,13 @@ class Loop(Rebalances):
                 self._enqueue(record)
             self._tally["fetches"] += 1
             self._dispatch()
-            if len(self._queue) > self._pacing.max_queued:
-                await self._progress.reaches(lambda: len(self._queue) <= self._pacing.max_queued // 2)
+            if self._queued_share() > 1:
+                await self._progress.reaches(lambda: self._queued_share() <= 0.5)
             await self._progress.reaches(self._is_free, self._pacing.fetch_gather_s)
+
+    def _queued_share(self) -> float:
+        """Of what may be read ahead."""
+        return max(len(self._queue) / self._pacing.max_queued, self._queue.nbytes / self._pacing.max_queued_bytes)
 
     def _enqueue(self, record: Record) -> None:
         if record.unreadable:
@@ -183,7 +187,7 @@ class Loop(Rebalances):
                 await self._delivery.left(self._pacing.left_wait_s)
             if left:
                 raise RuntimeError(f"the worker left {len(left)} of {len(batch)} records without an outcome")
-        except Unavailable:
+        except (Unavailable, Misconfigured):
             raise
         except Exception as error:
             await self._isolate(list(left.values()), error)
@@ -192,7 +196,7 @@ class Loop(Rebalances):
         """Wait for a thread's outcome."""
         try:
             self._delivery.add(await step.outcome)
-        except Unavailable:
+        except (Unavailable, Misconfigured):
             raise
         except Exception as error:
             await self._isolate(list(step.records), error)

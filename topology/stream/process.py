@@ -43,7 +43,8 @@ def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         runner.run(_until_signalled(main))
     except BaseException as error:
         cause = first_cause(error)
-        code = EXIT_MISCONFIGURED if fate_of(cause) is Fate.CONFIGURATION else EXIT_UNAVAILABLE
+        is_configuration = fate_of(cause) is Fate.CONFIGURATION or isinstance(cause, ImportError)
+        code = EXIT_MISCONFIGURED if is_configuration else EXIT_UNAVAILABLE
         if not isinstance(cause, HeadraceError):
             log.error("an error that nobody expected", exc_info=error)
         print(f"headrace: {cause if isinstance(cause, HeadraceError) else repr(cause)}", file=sys.stderr, flush=True)

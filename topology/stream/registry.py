@@ -39,6 +39,9 @@ class RegistryFollower:
 
     def _note(self, record: Record) -> None:
         """Apply one record. A bad one is logged and skipped, whatever it raises: it must not end all tenants' heads."""
+        if record.unreadable:
+            log.error("registry record at offset %d ignored: %s", record.offset, record.unreadable)
+            return
         try:
             ring, tenant = parse_key(record.key)
             head = parse_record(record.key, record.value) if record.value is not None else None
