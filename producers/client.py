@@ -215,12 +215,14 @@ class Headrace:
     async def _reply(self, call: Call, ends_s: float) -> Reply:
         """What the call is answered with. Raises: its error, or what `_late` makes."""
         last_look_s = ends_s - self._pacing.last_look_s - asyncio.get_running_loop().time()
-        with self._calls.held(call):
-            await asyncio.wait([call.arrived], timeout=max(0.0, last_look_s))
-            if not call.arrived.done():
+        call.waiting += 1
+        try:
+            if not await call.arrives(last_look_s):
                 async with in_time(ends_s, lambda: self._late(call)):
                     await self._look(call)
                     await asyncio.shield(call.arrived)
+        finally:
+            self._calls.release(call)
         outcome = call.arrived.result()
         if isinstance(outcome, HeadraceError):
             raise outcome

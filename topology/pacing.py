@@ -32,7 +32,7 @@ class Pacing:
     max_on_cpu_thread: int = 4  # long rows that wait for a CPU's thread: above it no other records are taken
     max_on_gpu_threads: int = 2  # batches: one is prepared and copied while the other computes
     gil_switch_s: float = 0.0005  # that a thread keeps the interpreter from a GPU's loop, whose batches take 1 ms
-    score_batch: int = 8  # utterances scored before the first of them is answered: fewer wake the loop more often
+    score_batch: int = 16  # utterances scored before the first of them is answered: fewer wake the loop more often
     nice: int = 10  # of threads that compute: they yield to those that move messages (nice(2))
 
     # Worker: outputs and replies
