@@ -14,23 +14,24 @@ class Watermarks(Generic[PartitionT]):
 
     def __init__(self) -> None:
         self._started: dict[PartitionT, deque[int]] = {}
-        self._finished: dict[PartitionT, set[int]] = {}
+        self._unfinished: dict[PartitionT, set[int]] = {}
         self._reached: dict[PartitionT, int] = {}
 
     def start(self, partition: PartitionT, offset: int) -> None:
         """A record was read. Offsets come in a partition's order; gaps (markers, compaction) are fine."""
         self._started.setdefault(partition, deque()).append(offset)
+        self._unfinished.setdefault(partition, set()).add(offset)
 
     def finish(self, partition: PartitionT, offset: int) -> None:
-        """A record's effects are acknowledged. A partition given up meanwhile is ignored."""
+        """A record's effects are acknowledged. A partition given up meanwhile is ignored, and so is a second time: a
+        record that was given up and is read again may be finished by both."""
         started = self._started.get(partition)
         if started is None:
             return
-        finished = self._finished.setdefault(partition, set())
-        finished.add(offset)
-        while started and started[0] in finished:
+        unfinished = self._unfinished[partition]
+        unfinished.discard(offset)
+        while started and started[0] not in unfinished:
             self._reached[partition] = started.popleft()
-            finished.discard(self._reached[partition])
 
     def committable(self) -> dict[PartitionT, int]:
         """Partition → the next offset to read after a crash, where any record has been finished."""
@@ -39,10 +40,10 @@ class Watermarks(Generic[PartitionT]):
     @property
     def unfinished(self) -> int:
         """How many records were read and are not finished."""
-        return sum(map(len, self._started.values())) - sum(map(len, self._finished.values()))
+        return sum(map(len, self._unfinished.values()))
 
     def clear(self) -> None:
         """Every partition was given up."""
         self._started.clear()
-        self._finished.clear()
+        self._unfinished.clear()
         self._reached.clear()

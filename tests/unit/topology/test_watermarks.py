@@ -30,3 +30,14 @@ def test_what_finishes_after_its_partition_was_given_up_is_not_committed():
     assert marks.committable() == {} and marks.unfinished == 0
     marks.start("p", 0)  # it came back, and is read from the committed offset again
     assert marks.committable() == {} and marks.unfinished == 1
+
+
+def test_a_record_that_was_given_up_and_finishes_twice_counts_once():
+    marks = Watermarks()
+    marks.start("p", 0)
+    marks.clear()
+    marks.start("p", 0)  # it came back, while the former reading is still being computed
+    marks.finish("p", 0)
+    marks.finish("p", 0)
+    marks.start("p", 1)
+    assert marks.committable() == {"p": 1} and marks.unfinished == 1
