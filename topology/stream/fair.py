@@ -6,7 +6,6 @@ Round robin over the tenants that have something waiting (fair queueing, Nagle 1
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
 
 from topology.stream.records import Record
 
@@ -32,12 +31,11 @@ class FairQueue:
         self._count += 1
         self.nbytes += len(record.value or b"")
 
-    def push_first(self, tenant: str, records: Sequence[Record]) -> None:
-        """Records that have waited already, before all others: their tenant's turn is next."""
-        queue = self._queues.setdefault(tenant, deque())
-        queue.extendleft(reversed(records))
-        self._count += len(records)
-        self.nbytes += sum(len(record.value or b"") for record in records)
+    def push_first(self, tenant: str, record: Record) -> None:
+        """A record that has waited already, before all others: its tenant's turn is next."""
+        self._queues.setdefault(tenant, deque()).appendleft(record)
+        self._count += 1
+        self.nbytes += len(record.value or b"")
         self._queues.move_to_end(tenant, last=False)
 
     def take(self, count: int) -> list[Record]:

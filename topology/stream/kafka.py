@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
@@ -84,7 +85,10 @@ class _Consumer:
     async def _taken(self, wait_ms: int, max_records: int | None = None) -> list[Record]:
         self._listen_for_news()
         try:
-            found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=max_records)
+            async with asyncio.timeout(2 * wait_ms / 1e3):
+                found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=max_records)
+        except TimeoutError:  # between two assignments it waits as long as that takes
+            return []
         except NoOffsetForPartitionError as error:  # nothing was ever committed: from its beginning
             await self._at_beginning(error.args[0])
         except OffsetOutOfRangeError as error:

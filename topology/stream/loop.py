@@ -74,7 +74,7 @@ class Loop(Rebalances):
             ends: list[asyncio.Future[Any]] = [stopping, self._failure]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not self._failure.done():
-                await self.revoked()
+                await self._give_up()
         finally:
             running = [*background, *self._computing, *self._parked, *filter(None, [self._processing, self._fetching])]
             for task in [stopping, *running]:
@@ -96,27 +96,40 @@ class Loop(Rebalances):
     async def assigned(self, count: int) -> None:
         """Partitions came: read them."""
         log.info("%d partitions assigned", count)
-        self._fetching = self._spawn(self._fetch())
+        if self._fetching is None:
+            self._fetching = self._spawn(self._fetch())
         self.on_assigned(count)
 
     async def revoked(self) -> None:
+        """As `_give_up`. Then the consumer is asked on: it gives nothing until partitions come, but an error while the
+        group forms anew waits in it until somebody asks, and the group with it."""
+        fetched_before = self._fetching is not None
+        await self._give_up()
+        if fetched_before:
+            self._fetching = self._spawn(self._fetch())
+
+    async def _give_up(self) -> None:
         """Stop fetching, finish what is computing within 80 % of the rebalance timeout, commit, give up the rest."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
             self._fetching = None
-        # What never started computing is read by its next owner from the committed offset.
-        self._queue.clear()
-        for task in self._parked:
-            task.cancel()
+        self._forget_waiting()
         try:
             async with asyncio.timeout(0.8 * self._consumer.rebalance_s):
                 await self._progress.reaches(self._has_finished)
         except TimeoutError:
             log.warning("%d records did not finish before the rebalance; they will be repeated", self._marks.unfinished)
+        self._forget_waiting()  # what was being processed may have parked some
         await self._commit()
         self._marks.clear()
         self._committed.clear()
+
+    def _forget_waiting(self) -> None:
+        """What never started computing is read by its next owner from the committed offset."""
+        self._queue.clear()
+        for task in self._parked:
+            task.cancel()
 
     def _has_finished(self) -> bool:
         return self._processing is None and not self._computing and not self._delivery.undelivered
@@ -204,8 +217,8 @@ class Loop(Rebalances):
     async def _return(self, step: Parked) -> None:
         """Queue parked records again when what they wait for is done."""
         await asyncio.gather(step.until, return_exceptions=True)  # the next attempt meets what went wrong
-        for record in step.records:
-            self._queue.push_first(self._worker.tenant(record), [record])
+        for record in reversed(step.records):
+            self._queue.push_first(self._worker.tenant(record), record)
 
     async def _isolate(self, left: list[Record], error: Exception) -> None:
         """Find the record at fault by halves, so that it alone goes to the dead letters."""

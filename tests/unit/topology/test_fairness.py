@@ -29,7 +29,8 @@ def test_within_a_tenant_order_is_kept_and_what_waited_before_comes_first():
     for number in (5, 6):
         queue.push("a", record(number))
     queue.push("b", record(9))
-    queue.push_first("a", [record(3), record(4)])
+    for number in (4, 3):
+        queue.push_first("a", record(number))
     assert [r.offset for r in queue.take(9)] == [3, 9, 4, 5, 6]
     assert not queue
 

@@ -1,0 +1,155 @@
+"""The loop around a rebalance and with records that wait, without a broker: what it asks of its consumer, and when."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from topology.errors import Misconfigured
+from topology.stream.delivery import Progress
+from topology.stream.loop import Loop
+from topology.stream.outcomes import Outcome, Parked
+from topology.stream.records import Record
+
+DEADLINE_S = 10
+
+
+class Consumer:
+    """Gives what `comes`; an error is raised. Whoever asks waits for it."""
+
+    def __init__(self):
+        self.comes, self.asked = asyncio.Queue(), asyncio.Event()
+        self.committed, self.waits, self.records_lost = {}, asyncio.Event(), 0
+
+    @property
+    def rebalance_s(self):
+        self.waits.set()  # who asks begins to wait for what is computing
+        return DEADLINE_S
+
+    async def start(self, rebalances):
+        await rebalances.revoked()  # as aiokafka does before it first joins
+        await rebalances.assigned(1)
+
+    async def take(self, max_records, wait_ms):
+        self.asked.set()
+        found = await self.comes.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def commit(self, offsets):
+        self.committed.update(offsets)
+        return True
+
+    async def stop(self):
+        pass
+
+
+class Taken:
+    """A producer and a writer of replies that take everything."""
+
+    lost = 0
+
+    async def start(self):
+        pass
+
+    async def send(self, outputs):
+        return []
+
+    async def write(self, replies):
+        return []
+
+    async def stop(self):
+        pass
+
+
+class Worker:
+    """Finishes what it is given, once `gate` is open. Offsets in `parks` are held back, once, until `let`."""
+
+    def __init__(self, parks=()):
+        self.parks, self.seen, self.begun, self.progress = set(parks), [], asyncio.Event(), Progress()
+        self.gate, self.let = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+
+    async def process(self, records):
+        self.begun.set()
+        await self.gate.wait()
+        held = [r for r in records if r.offset in self.parks]
+        self.parks -= {r.offset for r in held}
+        if held:
+            yield Parked(held, asyncio.ensure_future(self.let.wait()))
+        rest = [r for r in records if r not in held]
+        self.seen += [r.offset for r in rest]
+        self.progress.made()
+        yield Outcome(rest)
+
+    async def has_seen(self, count):
+        await asyncio.wait_for(self.progress.reaches(lambda: len(self.seen) >= count), DEADLINE_S)
+
+    def takes_more(self):
+        return True
+
+    def tenant(self, record):
+        return "acme"
+
+    def max_queued(self, tenant):
+        return 1_000
+
+    def refuse(self, record, error):
+        return Outcome([record])
+
+
+@contextlib.asynccontextmanager
+async def running(worker):
+    """(its loop, the loop's consumer, its task)"""
+    stop, consumer = asyncio.Event(), Consumer()
+    loop = Loop(worker, consumer, Taken(), Taken())
+    task = asyncio.create_task(loop.run(stop))
+    try:
+        yield loop, consumer, task
+    finally:
+        stop.set()
+        await asyncio.wait([task], timeout=DEADLINE_S)
+
+
+def records(*offsets):
+    return [Record("topic", 0, offset, None, b"") for offset in offsets]
+
+
+async def test_parked_records_come_again_in_their_order():
+    worker = Worker(parks=(0, 1, 2))
+    async with running(worker) as (_, consumer, _):
+        consumer.comes.put_nowait(records(0, 1, 2, 3))
+        await worker.has_seen(1)
+        worker.let.set()
+        await worker.has_seen(4)
+        assert worker.seen == [3, 0, 1, 2]
+
+
+async def test_what_is_parked_while_partitions_go_is_left_to_their_next_owner():
+    worker = Worker(parks=(0,))
+    worker.gate.clear()
+    async with running(worker) as (loop, consumer, _):
+        consumer.comes.put_nowait(records(0, 1))
+        await asyncio.wait_for(worker.begun.wait(), DEADLINE_S)
+        consumer.waits.clear()
+        going = asyncio.create_task(loop.revoked())
+        await asyncio.wait_for(consumer.waits.wait(), DEADLINE_S)
+        worker.gate.set()
+        await asyncio.wait_for(going, DEADLINE_S)
+        assert consumer.committed == {} and worker.seen == [1]
+        worker.let.set()
+        await asyncio.gather(*loop._parked, return_exceptions=True)
+        await loop.assigned(1)
+        consumer.comes.put_nowait(records(7))
+        await worker.has_seen(2)
+        assert worker.seen == [1, 7]
+
+
+async def test_an_error_of_the_group_is_heard_between_a_revocation_and_the_next_assignment():
+    async with running(Worker()) as (loop, consumer, task):
+        await asyncio.wait_for(consumer.asked.wait(), DEADLINE_S)
+        await asyncio.wait_for(loop.revoked(), DEADLINE_S)
+        consumer.comes.put_nowait(Misconfigured("the group lets nobody in"))
+        with pytest.raises(Misconfigured, match="lets nobody in"):
+            await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
