@@ -67,6 +67,15 @@ class Call:
         self.published = published
         published.add_done_callback(self._ended)
 
+    async def acknowledged(self) -> None:
+        """Until the broker has the request. Raises: why it has not."""
+        if self.published is not None:
+            await asyncio.wait([self.published])
+            if not self.published.cancelled():
+                self.published.result()
+            elif (error := self.arrived.exception()) is not None:
+                raise error
+
     def _ended(self, published: asyncio.Future[None]) -> None:
         if not published.cancelled() and (error := published.exception()) is not None:
             self.fail(error)
@@ -128,6 +137,8 @@ class Calls:
         """Tell all who wait that the client is closed."""
         for call in self._calls.values():
             call.fail(ClientClosed("the client was closed while this call waited for its reply"))
+            if call.published is not None:
+                call.published.cancel()
         self._calls.clear()
 
     def _sweep(self) -> None:

@@ -102,13 +102,14 @@ class Headrace:
         """Publish without waiting for the reply; returns the id to ask `result` for. Raises: as `predict`."""
         request, ends_s = self._build(tenant, text, lang, deadline, id, key)
         call = await self._submit(request, ends_s)
-        if call.published is not None:
-            try:
-                async with in_time(ends_s, lambda: self._late(call)):
-                    await asyncio.shield(call.published)
-            except BaseException as error:
-                self._calls.abandon(call, error)
-                raise
+        call.waiting += 1
+        try:
+            async with in_time(ends_s, lambda: self._late(call)):
+                await call.acknowledged()
+        except BaseException:
+            self._calls.release(call)
+            raise
+        call.waiting -= 1
         return request.utterance.id
 
     async def result(self, tenant: str, id: str, *, deadline: float | None = None) -> Reply:

@@ -7,7 +7,7 @@ import pytest
 
 from producers import ClientClosed, Headrace, IdReused, InvalidUtterance, SyncHeadrace
 from producers.calls import Calls
-from topology import wire
+from topology import keys, wire
 from topology.errors import DeadlineExceeded, MalformedRecord, Unavailable
 from topology.pacing import PACING
 from topology.settings import Redis, Ring, Settings
@@ -77,6 +77,28 @@ async def test_a_broker_that_never_acknowledges_is_named_when_the_time_is_over(w
     _, acknowledged = await asked_of(outbox)
     assert acknowledged.cancelled(), "it is not sent after its caller was told"
     assert not client.in_flight
+
+
+async def test_a_submit_that_runs_out_of_time_ends_no_other_call_under_its_id():
+    client = client_of(outbox := Taken())
+    call, _ = client._calls.begin(("acme", "x"), keys.request_digest("lights off", "en"), 60)
+    call.publish(outbox.post(None))  # on its way already
+    patient = asyncio.create_task(client.submit("acme", "lights off", lang="en", id="x", deadline=60))
+    await asyncio.sleep(0)  # it waits now
+    with pytest.raises(Unavailable, match="Kafka at"):
+        await client.submit("acme", "lights off", lang="en", id="x", deadline=0.01)
+    _, acknowledged = outbox.posted.get_nowait()
+    acknowledged.set_result(None)
+    assert await asyncio.wait_for(patient, 5) == "x"
+
+
+async def test_closing_tells_who_waits_for_the_broker():
+    client = client_of(outbox := Taken())
+    asking = asyncio.create_task(client.submit("acme", "lights off", lang="en", deadline=60))
+    await asked_of(outbox)
+    await asyncio.wait_for(client.__aexit__(None, None, None), 20)
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(asking, 5)
 
 
 async def test_a_reply_before_the_acknowledgement_is_the_answer():
