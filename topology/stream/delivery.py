@@ -105,7 +105,7 @@ class Delivery:
         self._refuse, self._on_done = refuse, on_done
         self._outputs, self._replies = _Destination(linger_s, batch, progress), _Destination(0.0, 1, progress)
         producer.on_request_left = self._outputs.note_in_socket
-        self.undelivered = 0  # records
+        self.undelivered = self.undelivered_bytes = 0  # records, and bytes of their values
         self.requests = 0
         self.replies_refused = 0
 
@@ -113,6 +113,7 @@ class Delivery:
         """Deliver an outcome, soon."""
         entry = _Entry(outcome, bool(outcome.outputs) + bool(outcome.replies))
         self.undelivered += len(outcome.done)
+        self.undelivered_bytes += sum(len(record.value or b"") for record in outcome.done)
         if outcome.outputs:
             self._outputs.add(entry)
         if outcome.replies:
@@ -163,4 +164,5 @@ class Delivery:
 
     def _finish(self, entry: _Entry) -> None:
         self.undelivered -= len(entry.outcome.done)
+        self.undelivered_bytes -= sum(len(record.value or b"") for record in entry.outcome.done)
         self._on_done(entry.outcome)

@@ -147,8 +147,10 @@ class Loop(Rebalances):
             await self._progress.reaches(self._is_free, self._pacing.fetch_gather_s)
 
     def _queued_share(self) -> float:
-        """Of what may be read ahead."""
-        return max(len(self._queue) / self._pacing.max_queued, self._queue.nbytes / self._pacing.max_queued_bytes)
+        """Of what may be read ahead. What is refused unread takes memory too, until it is delivered."""
+        count = len(self._queue) + self._delivery.undelivered
+        nbytes = self._queue.nbytes + self._delivery.undelivered_bytes
+        return max(count / self._pacing.max_queued, nbytes / self._pacing.max_queued_bytes)
 
     def _enqueue(self, record: Record) -> None:
         if record.unreadable:

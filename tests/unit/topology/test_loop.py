@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 
 from topology.errors import Misconfigured
+from topology.pacing import PACING
 from topology.stream.delivery import Progress
 from topology.stream.loop import Loop
 from topology.stream.outcomes import Outcome, Parked
-from topology.stream.records import Record
+from topology.stream.records import Output, Record
 
 DEADLINE_S = 10
 
@@ -50,10 +52,16 @@ class Taken:
 
     lost = 0
 
+    def __init__(self):
+        self.open, self.asked = asyncio.Event(), asyncio.Event()  # closed it acknowledges nothing
+        self.open.set()
+
     async def start(self):
         pass
 
     async def send(self, outputs):
+        self.asked.set()
+        await self.open.wait()
         return []
 
     async def write(self, replies):
@@ -96,14 +104,14 @@ class Worker:
         return 1_000
 
     def refuse(self, record, error):
-        return Outcome([record])
+        return Outcome([record], [Output("dead", None, b"")])
 
 
 @contextlib.asynccontextmanager
-async def running(worker):
+async def running(worker, producer=None, pacing=PACING):
     """(its loop, the loop's consumer, its task)"""
     stop, consumer = asyncio.Event(), Consumer()
-    loop = Loop(worker, consumer, Taken(), Taken())
+    loop = Loop(worker, consumer, producer or Taken(), Taken(), pacing)
     task = asyncio.create_task(loop.run(stop))
     try:
         yield loop, consumer, task
@@ -153,3 +161,17 @@ async def test_an_error_of_the_group_is_heard_between_a_revocation_and_the_next_
         consumer.comes.put_nowait(Misconfigured("the group lets nobody in"))
         with pytest.raises(Misconfigured, match="lets nobody in"):
             await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
+
+
+async def test_reading_pauses_while_what_was_refused_is_not_delivered():
+    producer = Taken()
+    producer.open.clear()
+    garbage = [replace(one, unreadable="garbage", value=bytes(100)) for one in records(0, 1, 2)]
+    worker = Worker()
+    async with running(worker, producer, replace(PACING, max_queued_bytes=250)) as (_, consumer, _):
+        consumer.comes.put_nowait(garbage)
+        consumer.comes.put_nowait(records(3))
+        await asyncio.wait_for(producer.asked.wait(), DEADLINE_S)
+        assert consumer.comes.qsize() == 1
+        producer.open.set()
+        await asyncio.wait_for(worker.has_seen(1), DEADLINE_S)
