@@ -31,6 +31,7 @@ from topology.stream.replies import ReplyWriter
 
 log = logging.getLogger("encoder_worker")
 
+
 def main() -> int:
     """Parse the command line and run until SIGTERM. Exit codes: 0 stopped, 2 misconfigured, 75 start me again."""
     parser = argparse.ArgumentParser(prog="encoder_worker", description=__doc__)

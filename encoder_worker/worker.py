@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from encoder_worker.compute import Compute
-from encoder_worker.embedding import embedding_of
+from encoder_worker.embedding import embeddings_of
 from encoder_worker.engine import Encoded
 from encoder_worker.tokens import Row, Tokenizer
 from topology import cells, keys, topics, wire
@@ -19,7 +17,7 @@ from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 from topology.stream.outcomes import Computing, Outcome, Step
 from topology.stream.process import now_us
 from topology.stream.records import Output, Record
-from topology.stream.refusals import Asker, asker_of, refusal
+from topology.stream.refusals import asker_of, refusal
 from topology.topics import Lane
 
 
@@ -93,16 +91,8 @@ class EncoderWorker:
         return self._encoded(asked, batch, await self._compute.encode_beside([*batch.values()]), received_us)
 
     def _encoded(self, asked: AskedFor, batch: Mapping[str, Row], encoded: Encoded, received_us: int) -> Outcome:
-        """The outcome of a computed batch. Raises: BadRecord, for the loop to find whose vectors are not finite."""
-        if not np.isfinite(encoded.scales).all():
-            raise BadRecord(
-                "the encoder gives no finite vectors for this text: it may overflow in half precision, where bfloat16 "
-                "would not"
-            )
-        fresh = {
-            text: embedding_of(row, encoded, *span)
-            for (text, row), span in zip(batch.items(), encoded.spans, strict=True)
-        }
+        """The outcome of a computed batch. Raises: BadRecord where vectors are not finite: the loop finds whose."""
+        fresh = embeddings_of(batch, encoded)
         cache = self._cache
         if cache is not None:
             cache.put({t: e for t, e in fresh.items() if all(cache.serves(a.utterance.tenant) for a in asked[t])})
@@ -130,7 +120,7 @@ class EncoderWorker:
 
     def refuse(self, record: Record, error: Exception) -> Outcome:
         """The error reply and dead letter of a record that cannot be encoded."""
-        asker: Asker = asker_of(record.value)
+        asker = asker_of(record.value)
         prefix, ring = self._settings.prefix, self._ring.name
         results = topics.predictions(prefix, ring, self._cell(asker.tenant), self._lane)
         return refusal(record, asker, error, ring, results, topics.dead_letters(prefix))
