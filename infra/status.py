@@ -1,4 +1,4 @@
-"""What is wrong with a running Headrace, and what mends it: from what was seen, without asking anybody."""
+"""What is wrong with a running Headrace, and what to do: from what was seen, without asking anybody."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def groups_of(settings: Settings) -> list[WantedGroup]:
 
 
 def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list[str]:
-    """One sentence for each thing that is wrong, with what mends it; empty where all is well.
+    """One sentence for each thing that is wrong, with what to do; empty where all is well.
 
     `before`: an earlier look, without which nothing is said of how a lag moves.
     """

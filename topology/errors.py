@@ -133,7 +133,7 @@ class ClockRefused(Unavailable):
 
 
 class Misconfigured(HeadraceError):
-    """A setting is wrong. The message names the place and the mend."""
+    """A setting is wrong. The message names the place and what to do."""
 
     code = "misconfigured"
 

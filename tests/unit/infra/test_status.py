@@ -52,7 +52,7 @@ def test_nothing_is_said_where_all_is_well():
     (seen(processes=(ProcessState("head-en-a-0", 1 << 30, 1.0, 0, "x.log"),)), ["head-en-a-0", "has ended", "x.log"]),
     (seen(processes=(ProcessState("redis", 1, 90.0, 2, "x.log"),)), ["restarted 2 times", "10 s ago"]),
 ])
-def test_each_trouble_is_one_sentence_with_its_mend(what, words):
+def test_each_trouble_is_one_sentence_with_what_to_do(what, words):
     (sentence,) = troubles(SETTINGS, what)
     assert [word for word in words if word not in sentence] == [], sentence
     assert "\n" not in sentence
