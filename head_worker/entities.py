@@ -97,16 +97,19 @@ class EntityProcess:
 
     def _begin(self) -> None:
         self._end()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            told = (str(theirs.fileno()), str(self._pacing.entity_cpu_s))
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "head_worker.entity_server", *told],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
-            )
-        self._line = Connection(ours.detach())
         self._number, self._answered, self._begun_s = 0, -1, time.monotonic()
         self._langs.clear()
+        try:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                told = (str(theirs.fileno()), str(self._pacing.entity_cpu_s))
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "head_worker.entity_server", *told],
+                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
+                )
+                self._line = Connection(ours.detach())
+        except OSError as error:  # of this moment: no process, no file more; a later text tries again
+            log.warning("the process for system entities cannot be started: %s", error)
 
     def _end(self) -> None:
         if self._line is not None:

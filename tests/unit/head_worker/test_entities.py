@@ -153,3 +153,14 @@ def test_what_is_looked_through_is_a_beginning_with_every_character_in_its_place
     read = readable(text)
     assert len(read) <= MAX_CHARS
     assert all(here in (there, "|") for here, there in zip(read, text, strict=False))
+
+
+def test_a_machine_that_starts_no_process_now_costs_the_entities_and_not_the_text(monkeypatch):
+    def refused(*_, **__):
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    process = EntityProcess(PATIENT)
+    process.start()
+    assert find(process, PLAIN) is None and find(process, PLAIN) is None
+    assert process.counts["entities_left_out"] == 2
