@@ -115,13 +115,18 @@ class Loop(Rebalances):
             await asyncio.gather(self._fetching, return_exceptions=True)
             self._fetching = None
         self._forget_waiting()
+        begun_s, rebalance_s = asyncio.get_running_loop().time(), self._consumer.rebalance_s
         try:
-            async with asyncio.timeout(0.8 * self._consumer.rebalance_s):
+            async with asyncio.timeout_at(begun_s + 0.8 * rebalance_s):
                 await self._progress.reaches(self._has_finished)
         except TimeoutError:
             log.warning("%d records did not finish before the rebalance; they will be repeated", self._marks.unfinished)
         self._forget_waiting()  # what was being processed may have parked some
-        await self._commit()
+        try:
+            async with asyncio.timeout_at(begun_s + rebalance_s):  # aiokafka tries for as long as no broker answers
+                await self._commit()
+        except TimeoutError:
+            log.warning("no commit before the rebalance; what was finished since the last one is repeated")
         self._marks.clear()
         self._committed.clear()
 

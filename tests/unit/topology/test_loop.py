@@ -21,12 +21,14 @@ class Consumer:
 
     def __init__(self):
         self.comes, self.asked = asyncio.Queue(), asyncio.Event()
-        self.committed, self.waits, self.records_lost = {}, asyncio.Event(), 0
+        self.committed, self.waits, self.records_lost, self.within_s = {}, asyncio.Event(), 0, DEADLINE_S
+        self.open = asyncio.Event()  # closed it commits nothing
+        self.open.set()
 
     @property
     def rebalance_s(self):
         self.waits.set()  # who asks begins to wait for what is computing
-        return DEADLINE_S
+        return self.within_s
 
     async def start(self, rebalances):
         await rebalances.revoked()  # as aiokafka does before it first joins
@@ -40,6 +42,7 @@ class Consumer:
         return found
 
     async def commit(self, offsets):
+        await self.open.wait()
         self.committed.update(offsets)
         return True
 
@@ -152,6 +155,17 @@ async def test_what_is_parked_while_partitions_go_is_left_to_their_next_owner():
         consumer.comes.put_nowait(records(7))
         await worker.has_seen(2)
         assert worker.seen == [1, 7]
+
+
+async def test_a_broker_that_takes_no_commit_holds_no_rebalance():
+    worker = Worker()
+    async with running(worker) as (loop, consumer, _):
+        consumer.comes.put_nowait(records(0))
+        await worker.has_seen(1)
+        consumer.open.clear()
+        consumer.within_s = 0.01
+        await asyncio.wait_for(loop.revoked(), DEADLINE_S)
+        assert consumer.committed == {}
 
 
 async def test_an_error_of_the_group_is_heard_between_a_revocation_and_the_next_assignment():
