@@ -216,7 +216,11 @@ class HeadWorker:
             return []
         chosen = [i for i, one in enumerate(fitting) if one.embedding.id in group.shadowed
                   and one.embedding.space == shadow.manifest.space]
-        others = shadow.predict([rows[i] for i in chosen]) if chosen else []
+        try:
+            others = shadow.predict([rows[i] for i in chosen]) if chosen else []
+        except Exception:  # it answers nobody, so what is wrong with it costs nobody a reply
+            self._tally["shadow_failed"] += 1
+            return []
         return [
             Output(self._shadows, fitting[i].embedding.tenant.encode(),
                    comparison(fitting[i].embedding, scored[i], group.head, other, shadow))
