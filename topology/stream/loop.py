@@ -76,6 +76,7 @@ class Loop(Rebalances):
             if not self._failure.done():
                 await self._give_up()
         finally:
+            self._forget_waiting()  # else what is cancelled below makes room for it
             running = [*background, *self._computing, *self._parked, *filter(None, [self._processing, self._fetching])]
             for task in [stopping, *running]:
                 task.cancel()

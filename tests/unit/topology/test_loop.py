@@ -10,7 +10,7 @@ from topology.errors import Misconfigured
 from topology.pacing import PACING
 from topology.stream.delivery import Progress
 from topology.stream.loop import Loop
-from topology.stream.outcomes import Outcome, Parked
+from topology.stream.outcomes import Computing, Outcome, Parked
 from topology.stream.records import Output, Record
 
 DEADLINE_S = 10
@@ -110,6 +110,28 @@ class Worker:
         return Outcome([record], [Output("dead", None, b"")])
 
 
+class Beside(Worker):
+    """Computes one batch at a time beside the loop, until `let`."""
+
+    computing = 0
+
+    async def process(self, records):
+        self.seen += [r.offset for r in records]
+        yield Computing(records, self.computed(records))
+
+    async def computed(self, records):
+        self.computing += 1
+        self.begun.set()
+        try:
+            await self.let.wait()
+            return Outcome(records)
+        finally:
+            self.computing -= 1
+
+    def takes_more(self):
+        return not self.computing
+
+
 @contextlib.asynccontextmanager
 async def running(worker, producer=None, pacing=PACING):
     """(its loop, the loop's consumer, its task)"""
@@ -189,3 +211,16 @@ async def test_reading_pauses_while_what_was_refused_is_not_delivered():
         assert consumer.comes.qsize() == 1
         producer.open.set()
         await asyncio.wait_for(worker.has_seen(1), DEADLINE_S)
+
+
+async def test_nothing_queued_is_begun_while_a_run_that_failed_ends():
+    worker = Beside()
+    async with running(worker) as (_, consumer, task):
+        consumer.comes.put_nowait(records(0))
+        await asyncio.wait_for(worker.begun.wait(), DEADLINE_S)
+        consumer.comes.put_nowait(records(1))
+        consumer.comes.put_nowait(Misconfigured("the group lets nobody in"))
+        with pytest.raises(Misconfigured):
+            await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
+        await asyncio.sleep(0)
+        assert worker.seen == [0]
