@@ -46,6 +46,7 @@ class Loop(Rebalances):
         self._pacing = pacing
         self._queue = FairQueue()
         self._fetching: asyncio.Task[None] | None = None
+        self._stopping = False  # a rebalance meanwhile begins nothing
         self._processing: asyncio.Task[None] | None = None  # one call of `process` at a time
         self._computing: set[asyncio.Task[None]] = set()
         self._parked: set[asyncio.Task[None]] = set()
@@ -74,6 +75,7 @@ class Loop(Rebalances):
             ends: list[asyncio.Future[Any]] = [stopping, self._failure]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not self._failure.done():
+                self._stopping = True
                 await self._give_up()
         finally:
             self._forget_waiting()  # else what is cancelled below makes room for it
@@ -97,7 +99,7 @@ class Loop(Rebalances):
     async def assigned(self, count: int) -> None:
         """Partitions came: read them."""
         log.info("%d partitions assigned", count)
-        if self._fetching is None:
+        if self._fetching is None and not self._stopping:
             self._fetching = self._spawn(self._fetch())
         self.on_assigned(count)
 
@@ -106,7 +108,7 @@ class Loop(Rebalances):
         group forms anew waits in it until somebody asks, and the group with it."""
         fetched_before = self._fetching is not None
         await self._give_up()
-        if fetched_before:
+        if fetched_before and not self._stopping:
             self._fetching = self._spawn(self._fetch())
 
     async def _give_up(self) -> None:

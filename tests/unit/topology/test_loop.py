@@ -20,7 +20,7 @@ class Consumer:
     """Gives what `comes`; an error is raised. Whoever asks waits for it."""
 
     def __init__(self):
-        self.comes, self.asked = asyncio.Queue(), asyncio.Event()
+        self.comes, self.asked, self.end = asyncio.Queue(), asyncio.Event(), asyncio.Event()
         self.committed, self.waits, self.records_lost, self.within_s = {}, asyncio.Event(), 0, DEADLINE_S
         self.open = asyncio.Event()  # closed it commits nothing
         self.open.set()
@@ -134,14 +134,14 @@ class Beside(Worker):
 
 @contextlib.asynccontextmanager
 async def running(worker, producer=None, pacing=PACING):
-    """(its loop, the loop's consumer, its task)"""
-    stop, consumer = asyncio.Event(), Consumer()
+    """(its loop, the loop's consumer, its task), until the consumer's `end`"""
+    consumer = Consumer()
     loop = Loop(worker, consumer, producer or Taken(), Taken(), pacing)
-    task = asyncio.create_task(loop.run(stop))
+    task = asyncio.create_task(loop.run(consumer.end))
     try:
         yield loop, consumer, task
     finally:
-        stop.set()
+        consumer.end.set()
         await asyncio.wait([task], timeout=DEADLINE_S)
 
 
@@ -224,3 +224,20 @@ async def test_nothing_queued_is_begun_while_a_run_that_failed_ends():
             await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
         await asyncio.sleep(0)
         assert worker.seen == [0]
+
+
+async def test_a_rebalance_while_a_worker_stops_gives_it_nothing_more_to_do():
+    worker = Worker()
+    worker.gate.clear()
+    async with running(worker) as (loop, consumer, task):
+        consumer.comes.put_nowait(records(0))
+        await asyncio.wait_for(worker.begun.wait(), DEADLINE_S)
+        consumer.waits.clear()
+        consumer.end.set()
+        await asyncio.wait_for(consumer.waits.wait(), DEADLINE_S)
+        await loop.assigned(1)
+        consumer.comes.put_nowait(records(7))
+        await asyncio.sleep(0)
+        worker.gate.set()
+        await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
+        assert consumer.committed == {("topic", 0): 1} and worker.seen == [0]
