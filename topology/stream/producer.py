@@ -169,8 +169,8 @@ class Producer:
         tried in it; an optional one is logged and counted where it is refused."""
         single = self._new(idempotent=False)
         refused = []
-        await patiently(single.start, "producer", self._broker)
         try:
+            await patiently(single.start, "producer", self._broker)
             for output in outputs:
                 error = await _alone(single, output)
                 if error is not None and output.shorter is not None:
