@@ -233,6 +233,8 @@ class Loop(Rebalances):
     async def _isolate(self, left: list[Record], error: Exception) -> None:
         """Find the record at fault by halves, so that it alone goes to the dead letters."""
         if len(left) == 1:
+            if isinstance(error, MemoryError):  # as of a full GPU: the machine's fault, or its neighbors'
+                raise Unavailable("no memory is left to process a single record") from error
             log.warning("record %s[%d]@%d refused", left[0].topic, left[0].partition, left[0].offset, exc_info=error)
             self._delivery.add(self._worker.refuse(left[0], error))
             return

@@ -44,8 +44,8 @@ class Worker(Protocol):
         """Yield steps that together account for every record, in any order.
 
         What it computes between two steps keeps the event loop: before it is asked for the next, what it gave has left.
-        Unavailable or Misconfigured raised here ends the process without a commit; any other error is bisected to the
-        record at fault.
+        Unavailable or Misconfigured raised here ends the process without a commit, and so does a MemoryError over one
+        record; any other error is bisected to the record at fault.
         """
         ...
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from topology.errors import Misconfigured
+from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.stream.delivery import Progress
 from topology.stream.loop import Loop
@@ -79,12 +79,15 @@ class Worker:
 
     def __init__(self, parks=()):
         self.parks, self.seen, self.begun, self.progress = set(parks), [], asyncio.Event(), Progress()
+        self.room = 1_000  # records that its memory holds at once
         self.gate, self.let = asyncio.Event(), asyncio.Event()
         self.gate.set()
 
     async def process(self, records):
         self.begun.set()
         await self.gate.wait()
+        if len(records) > self.room:
+            raise MemoryError
         held = [r for r in records if r.offset in self.parks]
         self.parks -= {r.offset for r in held}
         if held:
@@ -241,3 +244,16 @@ async def test_a_rebalance_while_a_worker_stops_gives_it_nothing_more_to_do():
         worker.gate.set()
         await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
         assert consumer.committed == {("topic", 0): 1} and worker.seen == [0]
+
+
+async def test_a_batch_that_finds_no_memory_is_halved_and_a_record_that_finds_none_is_kept():
+    worker = Worker()
+    worker.room = 1
+    async with running(worker) as (_, consumer, task):
+        consumer.comes.put_nowait(records(0, 1, 2))
+        await worker.has_seen(3)
+        assert worker.seen == [0, 1, 2]
+        worker.room = 0
+        consumer.comes.put_nowait(records(3))
+        with pytest.raises(Unavailable, match="memory"):
+            await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
