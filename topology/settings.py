@@ -93,9 +93,8 @@ class Cell:
 class Ring:
     """A set of languages, their shared encoder, and the cells of its tenants.
 
-    `workers`: encoder workers; of int8 one for two cores, of torch on a CPU one for each. `latency_ms` is the objective
-    that batches are cut for. `threads` of one worker on a CPU: 0 gives torch one, and int8 one for each core: two share
-    what is at hand, all help with a long text.
+    `workers`: encoder workers; on a CPU one for each core. `latency_ms`: the longest that one batch may take on a CPU; a
+    row that takes longer is computed on a thread beside the batches. `threads`: of torch on a CPU (0: one).
     """
 
     name: str = ""
