@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from topology.settings import Settings
 
 ABOUT = """\
-Says what runs, how far it is, and what is wrong: consumer groups with their members and lag, heads by ring, Redis, and
-the processes of `headrace up` on this machine. Exit status: 0 all is well, 1 something is wrong, 2 misconfigured."""
+say what runs, how far it is, and what is wrong. It looks at consumer groups with their members and lag, heads by ring,
+Redis, and the processes of `headrace up` on this machine. Exit status: 0 all is well, 1 something is wrong, 2
+misconfigured."""
 EXAMPLES = """
 headrace status
 headrace status --watch 5
