@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # tenant, version
 LOOKED_AT = 8  # least recently used heads among which the one that is asked for least may have to go
-GUESTS = 32  # heads that were loaded for what waits and may not stay
 
 
 class HeadCache:
@@ -177,7 +176,7 @@ class HeadCache:
             self._keep(key, head)
         else:
             self._guests[key] = head
-            if len(self._guests) > GUESTS:
+            if len(self._guests) > self._pacing.guest_heads:
                 self._guests.popitem(last=False)
         return head
 

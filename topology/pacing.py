@@ -25,6 +25,7 @@ class Pacing:
     max_poll_records: int = 64  # in one call of `process`: fewer share batches, more wait for each other
     max_queued: int = 2_000  # records read ahead; above it reading pauses: memory against seeing every tenant's records
     max_queued_bytes: int = 64 << 20  # of values, the same: records of a megabyte fill a memory before they are many
+    fetch_bytes: int = 8 << 20  # of one partition that a fetch brings: fewer requests against memory
     fetch_gather_s: float = 0.05  # that a busy worker leaves records to gather: a fetch costs as much for one as for 50
 
     # Worker: computing
@@ -37,6 +38,8 @@ class Pacing:
 
     # Worker: outputs and replies
     left_wait_s: float = 0.002  # a computation waits so long for what came out before to leave: latency against idling
+    batch_bytes: int = 1 << 20  # of one partition in a request: what Kafka's brokers take by default
+    keyless_together: int = 4  # records without a key that go to one partition: fewer requests against even spreading
     prediction_linger_s: float = 0.03  # results that callers have as replies already wait for a batch
     prediction_batch: int = 64  # records that go before their linger is over
     max_undelivered: int = 512  # records computed and not acknowledged; above it nothing new is computed
@@ -108,6 +111,7 @@ class Pacing:
     head_load_s: float = 5.0  # that a head's files may take to come; longer holds callers, shorter fails slow stores
     head_loaders: int = 4  # heads that are loaded at once: cold heads sooner, against time for scoring
     max_stuck_loads: int = 16  # threads given up to files that do not come; then cold heads are refused at once
+    guest_heads: int = 32  # heads loaded for records that wait and for which there is no room: memory against a cliff
     head_refused_s: float = 5.0  # a head that could not be loaded is not tried again for so long
     max_refused_heads: int = 1_024  # of which that is remembered
     max_head_mb: int = 512  # of one head's file: memory that a single head can take

@@ -93,8 +93,8 @@ class Cell:
 class Ring:
     """A set of languages, their shared encoder, and the cells of its tenants.
 
-    `workers`: encoder workers; on a CPU one for each core. `latency_ms` is the objective that batches are cut for.
-    `threads`: of torch in one worker on a CPU, 0 for one; int8 has one.
+    `workers`: encoder workers; on a CPU one for each core. `latency_ms`: the longest that one batch may take on a CPU;
+    a row that takes longer is computed on a thread beside the batches. `threads`: of torch on a CPU (0: one).
     """
 
     name: str = ""

@@ -21,7 +21,8 @@ def add_group(commands: Any, name: str, text: str, example: str) -> Any:
 def add_command(commands: Any, name: str, run: Run, text: str, example: str = "") -> argparse.ArgumentParser:
     """A command among `commands`; `run` gets what was typed and returns the exit status (None is 0)."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text.replace("%", "%%"), description=text, epilog=_examples(example) if example else None,
+        name, help=text.partition(". ")[0].rstrip(".").replace("%", "%%"), description=text,
+        epilog=_examples(example) if example else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import signal
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from topology.settings import Settings
 
 ABOUT = """\
-Says what runs, how far it is, and what is wrong: consumer groups with their members and lag, heads by ring, Redis, and
-the processes of `headrace up` on this machine. Exit status: 0 all is well, 1 something is wrong, 2 misconfigured."""
+say what runs, how far it is, and what is wrong. It looks at consumer groups with their members and lag, heads by ring,
+Redis, and the processes of `headrace up` on this machine. Exit status: 0 all is well, 1 something is wrong, 2
+misconfigured."""
 EXAMPLES = """
 headrace status
 headrace status --watch 5
@@ -39,15 +41,19 @@ def _status(args: argparse.Namespace) -> int:
     if args.watch is not None and not args.watch > 0:
         raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is away is said once, below
-    return asyncio.run(_looks(args, load_running(args.config)))
+    try:
+        return asyncio.run(_looks(args, load_running(args.config)))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def _looks(args: argparse.Namespace, settings: Settings) -> int:
     from infra.observe import observe
     from infra.status import troubles
 
+    interrupted = _told_of_interrupts()
     before, seen = None, await observe(settings)
-    while True:
+    while not interrupted.is_set():  # a time-out that races with the cancellation can swallow it
         if before is None and any(group.lag for group in seen.groups):  # does it move?
             await asyncio.sleep(PACING.status_apart_s)
             before, seen = seen, await observe(settings)
@@ -57,6 +63,20 @@ async def _looks(args: argparse.Namespace, settings: Settings) -> int:
             return int(bool(found))
         await asyncio.sleep(args.watch)
         before, seen = seen, await observe(settings)
+    raise asyncio.CancelledError
+
+
+def _told_of_interrupts() -> asyncio.Event:
+    """Set by Ctrl-C, which also cancels this task."""
+    interrupted, task = asyncio.Event(), asyncio.current_task()
+
+    def interrupt() -> None:
+        interrupted.set()
+        if task is not None:
+            task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+    return interrupted
 
 
 def _json(seen: Seen, found: list[str]) -> str:

@@ -123,6 +123,9 @@ def with_checksum(raw):
     return raw[:17] + struct.pack(">I", calc_crc32c(raw[21:])) + raw[21:]
 
 
+NO_LEADER_YET = (3, 5, 6)  # what a broker says of a topic that was made a moment ago
+
+
 async def produce_bytes(broker, topic, raw):
     """What a client in another language may send: bytes as they are."""
     client = AIOKafkaClient(bootstrap_servers=broker.bootstrap)
@@ -132,8 +135,12 @@ async def produce_bytes(broker, topic, raw):
         request = ProduceRequest(
             transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(0, raw)])]
         )
-        response = await client.send(next(iter(client.cluster.brokers())).nodeId, request)
-        return response.topics[0][1][0][1]
+        async with asyncio.timeout(60):
+            while True:
+                response = await client.send(next(iter(client.cluster.brokers())).nodeId, request)
+                code = response.topics[0][1][0][1]
+                if code not in NO_LEADER_YET:
+                    return code
     finally:
         await client.close()
 

@@ -32,7 +32,6 @@ from topology.stream.security import kafka_security
 __all__ = ["GroupConsumer", "Partition", "Producer", "Rebalances", "TopicReader", "fetch_wait_ms", "rebalance_ms"]
 log = logging.getLogger(__name__)
 
-FETCH_BYTES = 8 << 20
 
 Partition = tuple[str, int]
 codes.register()
@@ -74,7 +73,7 @@ class _Consumer:
             auto_offset_reset=offset_reset,
             isolation_level="read_committed",
             fetch_max_wait_ms=fetch_wait_ms(broker),
-            max_partition_fetch_bytes=FETCH_BYTES,
+            max_partition_fetch_bytes=PACING.fetch_bytes,
             metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
             **more,
         )

@@ -25,8 +25,6 @@ from topology.stream.security import kafka_security
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH_BYTES = 1 << 20
-TOGETHER = 4  # records without a key that a call leaves on one partition; more are spread
 # The broker has lost count of this producer, or counts another one under its id: a new one has a new count.
 OUT_OF_SEQUENCE = {
     "OutOfOrderSequenceNumber", "UnknownProducerId", "InvalidProducerEpoch", "InvalidProducerIdMapping",
@@ -55,8 +53,8 @@ class Producer:
             **kafka_security(self._broker),
             acks="all",
             enable_idempotence=idempotent,
-            max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=MAX_BATCH_BYTES * 4,
+            max_batch_size=PACING.batch_bytes,
+            max_request_size=PACING.batch_bytes * 4,
             metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
             linger_ms=0,
         )
@@ -141,13 +139,13 @@ class Producer:
                 raise error
             if len(some) > 1 and fate_of(error) is Fate.RECORD:  # perhaps the topic takes smaller batches than ours
                 topic = some[0].topic
-                self._batch_bytes[topic] = max(1 << 14, self._batch_bytes.get(topic, MAX_BATCH_BYTES) // 2)
+                self._batch_bytes[topic] = max(1 << 14, self._batch_bytes.get(topic, PACING.batch_bytes) // 2)
         return failed
 
     async def _write(self, place: TopicPartition, outputs: Sequence[Output]) -> list[Failed]:
         """Whole batches for a partition: sent by itself, a record costs a sixth of a request (metadata, futures)."""
         failed: list[Failed] = []
-        room = self._batch_bytes.get(place.topic, MAX_BATCH_BYTES)
+        room = self._batch_bytes.get(place.topic, PACING.batch_bytes)
         batches: list[tuple[Any, list[Output]]] = [(self._producer.create_batch(), [outputs[0]])]
         _append(batches[0][0], outputs[0])  # an empty batch takes any record
         for o in outputs[1:]:
@@ -195,12 +193,12 @@ class Producer:
         self, outputs: Sequence[Output], partitions: list[int], available: list[int]
     ) -> list[tuple[int, list[Output]]]:
         """Keyed records go where their key says, as in Java's client. The others stay together as long as they are few
-        (KIP-480); more than TOGETHER are shared out evenly, so that no consumer has a burst to itself."""
+        (KIP-480); more than `keyless_together` are shared out evenly, so that no consumer has a burst to itself."""
         placed = [(partitions[_hash(o.key) % len(partitions)], [o]) for o in outputs if o.key is not None]
         free = [o for o in outputs if o.key is None]
         if free and not available:
             raise Unavailable(f"the broker knows no partition of {free[0].topic}")
-        parts = min(-(-len(free) // TOGETHER), len(available))
+        parts = min(-(-len(free) // PACING.keyless_together), len(available))
         for part in range(parts):
             some = free[len(free) * part // parts : len(free) * (part + 1) // parts]
             placed.append((available[(self._turn + part) % len(available)], some))

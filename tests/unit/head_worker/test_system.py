@@ -92,8 +92,8 @@ def test_threads_find_what_one_finds_and_leave_the_interpreters_warnings_as_they
     asked = 8 * [("call me tomorrow at 5 pm", "en"), ("morgen um 17 uhr für 20 €", "de"), ("pay $49.99", "en")]
     alone = [find(text, lang, WEDNESDAY_US, SYSTEM_ENTITIES) for text, lang in asked]
     filters = list(warnings.filters)
-    with ThreadPoolExecutor(4) as lanes:
-        together = list(lanes.map(lambda one: find(*one, WEDNESDAY_US, SYSTEM_ENTITIES), asked))
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda one: find(*one, WEDNESDAY_US, SYSTEM_ENTITIES), asked))
     assert together == alone
     assert all(alone)
     assert list(warnings.filters) == filters
