@@ -10,7 +10,7 @@ from encoder_worker.embedding import embeddings_of
 from encoder_worker.engine import Encoded
 from encoder_worker.tokens import Row, Tokenizer
 from topology import cells, keys, topics, wire
-from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, Overloaded, TextTooLong
+from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, TextTooLong
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
 from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
@@ -51,7 +51,7 @@ class EncoderWorker:
             try:
                 utterance = self._read(record, received_us)
                 asked.setdefault(utterance.text, []).append(Asked(record, utterance))
-            except (BadRecord, DeadlineExceeded, Overloaded) as error:
+            except (BadRecord, DeadlineExceeded) as error:
                 yield self.refuse(record, error)
         cached = await self._cached(asked)
         if cached:
@@ -67,7 +67,7 @@ class EncoderWorker:
                 yield Computing(_records(asked, batch), self._beside(asked, batch, received_us))
 
     def _read(self, record: Record, received_us: int) -> wire.Utterance:
-        """The utterance of a record, if it may be computed. Raises: BadRecord, DeadlineExceeded, Overloaded."""
+        """The utterance of a record, if it may be computed. Raises: BadRecord, DeadlineExceeded."""
         utterance = wire.decode(wire.Utterance, record.value)
         if not utterance.id or not utterance.tenant or not utterance.text.strip():
             raise MalformedRecord("Utterance: id, tenant and text must not be empty")
@@ -77,8 +77,6 @@ class EncoderWorker:
         if self._lane == "live" and utterance.deadline_us < received_us:
             late_ms = (received_us - utterance.deadline_us) // 1_000
             raise DeadlineExceeded(f"the deadline passed {late_ms} ms before an encoder was free; nothing was computed")
-        if self._lane == "live":
-            self._meter.charge(utterance.tenant, received_us / 1e6)
         return utterance
 
     async def _cached(self, asked: AskedFor) -> dict[str, CachedEmbedding]:
@@ -136,9 +134,11 @@ class EncoderWorker:
         """As `Worker.tenant`."""
         return asker_of(record.value).tenant
 
-    def max_queued(self, tenant: str) -> int:
-        """As `Worker.max_queued`. Replays wait as long as they must."""
-        return self._meter.quota(tenant).queue if self._lane == "live" else 1 << 30
+    def admit(self, tenant: str, queued: int) -> None:
+        """As `Worker.admit`. Replays wait as long as they must; what names no tenant is refused as malformed."""
+        if self._lane == "live" and tenant:
+            self._meter.check_queue(tenant, queued)
+            self._meter.charge(tenant, now_us() / 1e6)
 
     def stats(self) -> dict[str, float]:
         """What was computed so far, and what the cache spared."""

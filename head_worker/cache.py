@@ -189,8 +189,8 @@ class HeadCache:
             raise BadHead(f"{what}: {error}") from error
         except HeadUnavailable as error:
             raise HeadUnavailable(f"{what}: {error}") from error
-        except (Unavailable, OSError) as error:
-            raise HeadUnavailable(f"{what}: the head store does not answer; try again") from error
+        except (Unavailable, OSError, MemoryError) as error:
+            raise HeadUnavailable(f"{what}: it cannot be loaded now; try again") from error
         except Exception as error:
             raise BadHead(f"{what}: it cannot be loaded ({type(error).__name__})") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 from typing import BinaryIO
@@ -20,20 +21,25 @@ from topology.native.kernels import kernels
 from topology.native.tensors import map_file, parse
 
 _, WEIGHTS = FILES
+# No memory, no handle, a disk that fails: the machine's trouble of the moment, not the file's.
+OF_THIS_MOMENT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO}
 
 
 def load_head(directory: Path) -> Head:
     """The head in a directory, checked whole.
 
-    Raises: BadHead, naming the file and what is wrong, and nothing else; never the path: it may reach a caller.
+    Raises: BadHead, naming the file and what is wrong, never the path: it may reach a caller; OSError or MemoryError
+    where this machine has no room or no handle now.
     """
     try:
         manifest = read_manifest(directory)
         with open_regular(directory / WEIGHTS) as file:
             return _int8(file, manifest) if manifest.precision == "int8" else _float32(file, manifest)
-    except BadRecord:
+    except (BadRecord, MemoryError):
         raise
     except OSError as error:
+        if error.errno in OF_THIS_MOMENT:
+            raise
         raise BadHead(f"{WEIGHTS} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise BadHead(f"{WEIGHTS}: {str(error)[:300]}") from error

@@ -17,6 +17,7 @@ from topology.errors import BadRecord, DeadlineExceeded, IdReused
 from topology.heads import check_space
 from topology.keys import OwnedId
 from topology.pacing import PACING
+from topology.quotas import Meter
 from topology.settings import Settings
 from topology.stream.outcomes import Computing, Outcome, Parked, Step
 from topology.stream.process import now_us
@@ -61,7 +62,7 @@ class HeadWorker:
         self._results = topics.predictions(settings.prefix, ring, cell, lane)
         self._dead_letters = topics.dead_letters(settings.prefix)
         self._shadows = topics.shadows(settings.prefix)
-        self._quotas = settings.quotas
+        self._meter = Meter(settings.quotas)
         self._tally: Counter[str] = Counter()
         self._thread, self._on_thread = ThreadPoolExecutor(1, "system-entities"), 0
 
@@ -166,10 +167,10 @@ class HeadWorker:
         """As `Worker.tenant`: the topic is keyed by it."""
         return (record.key or b"").decode(errors="replace")
 
-    def max_queued(self, tenant: str) -> int:
-        """As `Worker.max_queued`. Replays wait as long as they must."""
-        quota = self._quotas.tenants.get(tenant, self._quotas.default)
-        return quota.queue if self._lane == "live" else 1 << 30
+    def admit(self, tenant: str, queued: int) -> None:
+        """As `Worker.admit`. Replays wait as long as they must; the encoder worker has charged the quota."""
+        if self._lane == "live":
+            self._meter.check_queue(tenant, queued)
 
     def stats(self) -> dict[str, int]:
         """What was scored so far, and the head cache's own figures."""

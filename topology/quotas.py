@@ -31,6 +31,11 @@ class Meter:
         """The tenant's own quota, or everybody's."""
         return self.quotas.tenants.get(tenant, self.quotas.default)
 
+    def check_queue(self, tenant: str, queued: int) -> None:
+        """Raises: Overloaded where so many of the tenant's utterances wait as its quota lets."""
+        if queued >= self.quota(tenant).queue:
+            raise Overloaded(f"{queued} utterances of tenant {tenant!r} wait already; try again in 1 s", 1_000)
+
     def charge(self, tenant: str, now_s: float) -> None:
         """Take one utterance from the tenant's bucket. Raises: Overloaded, with the wait until there is one again."""
         quota = self.quota(tenant)

@@ -63,8 +63,8 @@ class Copier:
     def tenant(self, record):
         return "acme"
 
-    def max_queued(self, tenant):
-        return 1_000
+    def admit(self, tenant, queued):
+        """Everything is admitted."""
 
     def refuse(self, record, error):
         return Outcome([record], [Output(self.out, None, b"refused " + record.value)])

@@ -165,12 +165,11 @@ class Loop(Rebalances):
             self._delivery.add(self._worker.refuse(record, MalformedRecord(record.unreadable)))
             return
         tenant = self._worker.tenant(record)
-        waiting = self._queue.waiting(tenant)
-        if waiting < self._worker.max_queued(tenant):
+        try:
+            self._worker.admit(tenant, self._queue.waiting(tenant))
             self._queue.push(tenant, record)
-            return
-        refused = Overloaded(f"{waiting} utterances of tenant {tenant!r} wait already; try again in 1 s", 1_000)
-        self._delivery.add(self._worker.refuse(record, refused))
+        except Overloaded as error:
+            self._delivery.add(self._worker.refuse(record, error))
 
     def _is_free(self) -> bool:
         return self._processing is None and self._worker.takes_more()

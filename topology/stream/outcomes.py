@@ -58,8 +58,11 @@ class Worker(Protocol):
         """Whose record it is, as far as it tells: records of different tenants are taken in turn."""
         ...
 
-    def max_queued(self, tenant: str) -> int:
-        """How many records of a tenant may wait here; those beyond are refused as overloaded."""
+    def admit(self, tenant: str, queued: int) -> None:
+        """Called once for each record read, where `queued` of its tenant's wait already.
+
+        Raises: Overloaded where the tenant asks for more than its quota or its queue lets.
+        """
         ...
 
     def refuse(self, record: Record, error: Exception) -> Outcome:

@@ -64,6 +64,14 @@ def test_a_flood_of_unknown_names_takes_bounded_memory_and_gives_no_tenant_its_b
             meter.charge("real", now_s=3.0)
 
 
+def test_a_queue_that_is_full_is_told_and_says_when_to_come_again():
+    meter = Meter(Quotas(Quota(queue=3)))
+    meter.check_queue("a", 2)
+    with pytest.raises(Overloaded, match="3 utterances of tenant 'a' wait already") as caught:
+        meter.check_queue("a", 3)
+    assert caught.value.retry_after_ms == 1_000
+
+
 def test_workers_of_a_ring_share_a_quota():
     meter = Meter(Quotas(Quota(per_s=10, burst_s=1)), workers=2)
     for _ in range(5):

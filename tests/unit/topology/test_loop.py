@@ -80,6 +80,7 @@ class Worker:
     def __init__(self, parks=()):
         self.parks, self.seen, self.begun, self.progress = set(parks), [], asyncio.Event(), Progress()
         self.room = 1_000  # records that its memory holds at once
+        self.admitted = 0
         self.gate, self.let = asyncio.Event(), asyncio.Event()
         self.gate.set()
 
@@ -106,8 +107,8 @@ class Worker:
     def tenant(self, record):
         return "acme"
 
-    def max_queued(self, tenant):
-        return 1_000
+    def admit(self, tenant, queued):
+        self.admitted += 1
 
     def refuse(self, record, error):
         return Outcome([record], [Output("dead", None, b"")])
@@ -252,7 +253,7 @@ async def test_a_batch_that_finds_no_memory_is_halved_and_a_record_that_finds_no
     async with running(worker) as (_, consumer, task):
         consumer.comes.put_nowait(records(0, 1, 2))
         await worker.has_seen(3)
-        assert worker.seen == [0, 1, 2]
+        assert worker.seen == [0, 1, 2] and worker.admitted == 3  # a quota is charged once, however often it is tried
         worker.room = 0
         consumer.comes.put_nowait(records(3))
         with pytest.raises(Unavailable, match="memory"):
