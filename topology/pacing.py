@@ -46,6 +46,10 @@ class Pacing:
     stuck_after_s: float = 120.0  # no record finished for so long while some wait: the process ends and starts anew
     watch_interval_s: float = 5.0  # between two looks at that
 
+    # Worker: logs
+    log_lines: int = 20  # of one place in the code within the time below: what went wrong, against a full disk
+    log_window_s: float = 10.0
+
     # Client: requests out
     request_linger_s: float = 0.001  # before a request, for each reply awaited: more a request, later each one
     max_request_linger_s: float = 0.012  # the most of it: what a caller in a busy service waits to share a request

@@ -16,6 +16,7 @@ from pathlib import Path
 from topology.errors import HeadraceError
 from topology.pacing import PACING
 from topology.stream.failures import Fate, fate_of
+from topology.stream.log_limit import LogLimit
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogLimit())
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says, its errors say too
     runner, code = asyncio.Runner(loop_factory=new_event_loop), 0
     try:
