@@ -236,6 +236,33 @@ async def test_a_dead_letter_topic_of_small_records_gets_the_reason_alone_or_the
     assert ("utterances[3]@7" in caplog.text) is not bool(kept)
 
 
+async def test_a_topic_of_dead_letters_that_is_missing_stops_nothing_else_and_is_written_again_when_it_is_there(
+    broker, topic, admin, pacing, caplog
+):
+    pacing(metadata_max_age_s=1.0)
+    letters = f"{topic}-letters"
+    letter = dead_letter(letters, Record("utterances", 3, 7, None, b"\xff"), MalformedRecord("no map"))
+    producer = Producer(broker)
+    await producer.start()
+    try:
+        for number in range(2):  # it never was; it is still missing
+            assert await producer.send([letter, Output(topic, b"k", b"never %d" % number)]) == []
+        assert producer.lost == 2 and f"topic {letters!r} is missing" in caplog.text
+        assert "utterances[3]@7" in caplog.text
+        await admin.create_topics([NewTopic(letters, 1, 1)])
+        async with asyncio.timeout(30):
+            while not await read(broker, letters):
+                assert await producer.send([letter]) == []
+        await admin.delete_topics([letters])
+        lost = producer.lost
+        async with asyncio.timeout(30):
+            while producer.lost == lost:
+                assert await producer.send([letter, Output(topic, b"k", b"gone")]) == []
+    finally:
+        await producer.stop()
+    assert {r.value for r in await read(broker, topic)} == {b"never 0", b"never 1", b"gone"}
+
+
 @pytest.mark.parametrize("topic", [{"message.timestamp.before.max.ms": "0"}], indirect=True)
 async def test_a_clock_that_the_broker_refuses_is_named(broker, topic):
     with pytest.raises(ClockRefused, match=r"message\.timestamp\.after\.max\.ms"):
