@@ -38,7 +38,8 @@ class DeadLetters:
 
 @dataclass(frozen=True)
 class Seen:
-    """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how."""
+    """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how;
+    `no_heads`: records on the registry topic that are none, and why the newest of them."""
 
     at_s: float
     groups: tuple[GroupState, ...] = ()
@@ -48,6 +49,7 @@ class Seen:
     redis: RedisState | None = None
     processes: tuple[ProcessState, ...] = ()
     away: dict[str, str] = field(default_factory=dict)
+    no_heads: tuple[int, str] = (0, "")
 
 
 def groups_of(settings: Settings) -> list[WantedGroup]:
@@ -124,6 +126,10 @@ def _heads(settings: Settings, seen: Seen) -> Iterator[str]:
             yield f"ring {ring} has no heads, so every utterance to it is refused: `headrace head publish DIRECTORY`"
     for ring in sorted(seen.heads.keys() - settings.rings.keys()):
         yield f"{seen.heads[ring]} heads are registered for ring {ring}, which headrace.toml does not describe"
+    count, newest = seen.no_heads
+    if count:
+        yield (f"{count} records on {topics.heads(settings.prefix)} are no heads and were passed over; the newest: "
+               f"{newest[:200]!r}. See who writes to that topic, and publish the heads in question again")
 
 
 def _letters(settings: Settings, seen: Seen) -> Iterator[str]:
