@@ -38,8 +38,7 @@ def add_commands(commands: Any) -> None:
 def _status(args: argparse.Namespace) -> int:
     if args.watch is not None and not args.watch > 0:
         raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
-    for name in ("aiokafka", "topology"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what is wrong is said once, below
+    logging.getLogger("topology").setLevel(logging.CRITICAL)  # what is wrong is said once, below
     return asyncio.run(_looks(args, load_running(args.config)))
 
 

@@ -51,6 +51,7 @@ def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         if not isinstance(cause, HeadraceError):
             log.error("an error that nobody expected", exc_info=error)
         print(f"headrace: {cause if isinstance(cause, HeadraceError) else repr(cause)}", file=sys.stderr, flush=True)
+        logging.disable()  # what is not closed says so when it is forgotten, and would be the last line
     _leave_within(PACING.close_s, code)
     runner.close()
     return code
