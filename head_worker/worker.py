@@ -222,7 +222,7 @@ class HeadWorker:
         others = shadow.predict([rows[i] for i in chosen]) if chosen else []
         return [
             Output(self._shadows, fitting[i].embedding.tenant.encode(),
-                   comparison(fitting[i].embedding, scored[i], group.head, other, shadow))
+                   comparison(fitting[i].embedding, scored[i], group.head, other, shadow), optional=True)
             for i, other in zip(chosen, others, strict=True)
         ]
 

@@ -263,6 +263,12 @@ async def test_a_topic_of_dead_letters_that_is_missing_stops_nothing_else_and_is
     assert {r.value for r in await read(broker, topic)} == {b"never 0", b"never 1", b"gone"}
 
 
+async def test_a_topic_that_is_missing_is_named(broker, topic, pacing):
+    pacing(send_s=2.0)
+    with pytest.raises(Unavailable, match=f"no broker knows {topic}-none: `headrace topics apply`"):
+        await write(broker, [Output(topic, None, b"x"), Output(f"{topic}-none", None, b"x")])
+
+
 @pytest.mark.parametrize("topic", [{"message.timestamp.before.max.ms": "0"}], indirect=True)
 async def test_a_clock_that_the_broker_refuses_is_named(broker, topic):
     with pytest.raises(ClockRefused, match=r"message\.timestamp\.after\.max\.ms"):

@@ -47,7 +47,7 @@ class Producer:
         self._ready = False
         self._turn = random.randrange(1 << 16)
         self._batch_bytes: dict[str, int] = {}
-        self.lost = 0  # optional outputs (dead letters, error results) that the broker never took
+        self.lost = 0  # optional outputs (dead letters, error results, comparisons) that were not taken
         self._missing: set[str] = set()  # topics of such outputs
 
     def _new(self, idempotent: bool) -> AIOKafkaProducer:
@@ -97,8 +97,11 @@ class Producer:
         except KafkaError as error:
             raise told(error, "the broker took no write") from error
         except TimeoutError as error:
+            known = self._producer.client.cluster.partitions_for_topic
+            gone = ", ".join(sorted({o.topic for o in outputs if not known(o.topic)}))
+            mend = f"; no broker knows {gone}: `headrace topics apply` creates what is missing" if gone else ""
             self._anew()
-            raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s") from error
+            raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s{mend}") from error
         if not failed:
             return []
         # The broker has not counted what it refused, an idempotent producer has: it would be out of sequence from here.

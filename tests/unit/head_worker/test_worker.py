@@ -1,10 +1,13 @@
 """What a head worker does with embeddings that anybody may have written."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from head_worker.worker import HeadWorker
-from tests.unit.head_worker.test_cache import ask, cache_with
-from topology import wire
+from tests.unit.head_worker.test_cache import ask, cache_with, put
+from topology import topics, wire
+from topology.registry import Candidate
 from topology.settings import parse
 from topology.stream.outcomes import Outcome
 from topology.stream.process import now_us
@@ -58,3 +61,17 @@ async def test_an_embedding_of_more_tokens_than_the_limit_is_refused_as_its_cost
     await ask(cache, "acme")
     good, refused = await outcomes(worker, [embedding("most", tokens=10), embedding("more", tokens=11)])
     assert (good, refused) == ({"most"}, {"more": "malformed_record"})
+
+
+async def test_what_a_shadow_scored_may_be_lost_and_the_answer_may_not(tmp_path):
+    worker, cache = worker_of(tmp_path)
+    trial = put(tmp_path, "acme", "v2")
+    candidate = Candidate("v2", trial.space, trial.sha256, "shadow")
+    cache.apply("en", "acme", replace(cache.record("acme"), candidate=candidate))
+    await ask(cache, "acme")
+    await cache.load("acme", "v2", trial.sha256)
+    (step,) = [step async for step in worker.process([Record("embeddings", 0, 0, b"acme", embedding("x"))])]
+    compared = topics.shadows(SETTINGS.prefix)
+    assert {output.topic: output.optional for output in step.outputs} == {
+        compared: True, topics.predictions(SETTINGS.prefix, "en", "a"): False
+    }
