@@ -9,7 +9,7 @@ import time
 import confluent_kafka
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -365,6 +365,28 @@ async def test_a_member_that_comes_back_under_its_name_moves_no_partition_of_oth
     finally:
         await survivor.stop()
         await again.stop()
+
+
+@pytest.mark.parametrize("name", ["", "one"])
+async def test_a_topic_that_grew_is_read_whole_also_after_a_restart_under_the_same_name(
+    broker, topic, admin, pacing, name
+):
+    pacing(metadata_max_age_s=1.0)
+    first, joined = GroupConsumer(broker, topic, f"g-{topic}", name), Seen()
+    await first.start(joined)
+    async with asyncio.timeout(60):
+        await joined.changed.wait()
+    await first.stop()
+    consumer, seen = GroupConsumer(broker, topic, f"g-{topic}", name), Seen()
+    await consumer.start(seen)
+    try:
+        async with asyncio.timeout(60):
+            await seen.changed.wait()
+            await admin.create_partitions({topic: NewPartitions(3)})
+            while seen.counts[-1] != 3:
+                await consumer.take(100, wait_ms=200)
+    finally:
+        await consumer.stop()
 
 
 async def test_two_processes_under_one_name_are_told_so(broker, topic):
