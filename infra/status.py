@@ -126,10 +126,6 @@ def _heads(settings: Settings, seen: Seen) -> Iterator[str]:
             yield f"ring {ring} has no heads, so every utterance to it is refused: `headrace head publish DIRECTORY`"
     for ring in sorted(seen.heads.keys() - settings.rings.keys()):
         yield f"{seen.heads[ring]} heads are registered for ring {ring}, which headrace.toml does not describe"
-    count, newest = seen.no_heads
-    if count:
-        yield (f"{count} records on {topics.heads(settings.prefix)} are no heads and were passed over; the newest: "
-               f"{newest[:200]!r}. See who writes to that topic, and publish the heads in question again")
 
 
 def _letters(settings: Settings, seen: Seen) -> Iterator[str]:

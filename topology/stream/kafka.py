@@ -198,8 +198,8 @@ class GroupConsumer(_Consumer):
         self._names = [*kept, (name, now)] if self._instance else []
 
     def _recounted(self, before: int, count: int) -> None:
-        # A member that came back under its name has its partitions without a share-out. aiokafka then does not know what
-        # its group reads, and would never ask for partitions that are new.
+        # A member that came back under its name has its partitions without a share-out. aiokafka then does not know
+        # what its group reads, and would never ask for partitions that are new.
         super()._recounted(before, count)
         self._consumer._coordinator.request_rejoin()
 

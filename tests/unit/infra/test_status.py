@@ -42,8 +42,6 @@ def test_nothing_is_said_where_all_is_well():
     (seen(group(start=12, end=20)), ["2 records were deleted before", "retention"]),
     (seen(heads={}), ["ring en has no heads", "head publish"]),
     (seen(heads={"en": 1, "fr": 2}), ["2 heads", "ring fr"]),
-    (seen(no_heads=(4_345, "registry key b'x': 'ring/tenant' is wanted\nand\x00")),
-     ["4345 records on headrace.heads are no heads", "registry key b'x'", "publish"]),
     (seen(redis=None, away={"redis": "Redis does not answer: refused"}), ["Redis does not answer", "[redis]"]),
     (seen(redis=replace(REDIS, refusal="OOM command not allowed")), ["takes no write", "OOM", "maxmemory"]),
     (seen(redis=replace(REDIS, used_bytes=9_500)), ["95% full", "noeviction"]),
