@@ -13,7 +13,7 @@ from head_worker.cache import HeadCache
 from head_worker.engine import Head, Scored, TokenVectors
 from head_worker.shadow import comparison
 from topology import keys, topics, wire
-from topology.errors import BadRecord, DeadlineExceeded, IdReused
+from topology.errors import BadRecord, DeadlineExceeded, IdReused, MalformedRecord
 from topology.heads import check_space
 from topology.keys import OwnedId
 from topology.pacing import PACING
@@ -62,7 +62,7 @@ class HeadWorker:
         self._results = topics.predictions(settings.prefix, ring, cell, lane)
         self._dead_letters = topics.dead_letters(settings.prefix)
         self._shadows = topics.shadows(settings.prefix)
-        self._meter = Meter(settings.quotas)
+        self._meter, self._max_tokens = Meter(settings.quotas), settings.limits.max_tokens
         self._tally: Counter[str] = Counter()
         self._thread, self._on_thread = ThreadPoolExecutor(1, "system-entities"), 0
 
@@ -179,6 +179,8 @@ class HeadWorker:
     def _read(self, record: Record) -> Asked:
         embedding = wire.decode(wire.Embedding, record.value)
         keys.check_reply_stream(self._prefix, embedding.reply_to)
+        if embedding.tokens > self._max_tokens:  # a head's cost grows with their square: 20,000 take 4 s
+            raise MalformedRecord(f"Embedding: {embedding.tokens} tokens; limits.max_tokens is {self._max_tokens}")
         return Asked(record, embedding)
 
     async def _score_beside(self, groups: list[Group]) -> Outcome:
@@ -194,14 +196,15 @@ class HeadWorker:
 
     def _score_group(self, group: Group) -> Outcome:
         fitting: list[Asked] = []
+        rows: list[TokenVectors] = []
         refused: list[Outcome] = []
         for one in group.asked:
             try:
                 check_space(group.head.manifest.space, one.embedding.space)
+                rows.append(TokenVectors.of(one.embedding))
                 fitting.append(one)
             except BadRecord as error:
                 refused.append(self.refuse(one.record, error))
-        rows = [TokenVectors.of(one.embedding) for one in fitting]
         scored = group.head.predict(rows) if rows else []
         self._tally.update(utterances=len(rows), calls=bool(rows))
         results = [self._result(a, s, group.head) for a, s in zip(fitting, scored, strict=True)]
@@ -224,7 +227,7 @@ class HeadWorker:
             return []
         return [
             Output(self._shadows, fitting[i].embedding.tenant.encode(),
-                   comparison(fitting[i].embedding, scored[i], group.head, other, shadow))
+                   comparison(fitting[i].embedding, scored[i], group.head, other, shadow), optional=True)
             for i, other in zip(chosen, others, strict=True)
         ]
 

@@ -27,10 +27,11 @@ MOST_LETTERS = 1_000  # that are read: more of them are said to be so many or mo
 async def observe(settings: Settings) -> Seen:
     """What can be read of the system now; what does not answer in time stands in `Seen.away`."""
     away: dict[str, str] = {}
-    (groups, reports, heads, letters), redis = await asyncio.gather(_broker(settings, away), _redis(settings, away))
+    broker, redis = await asyncio.gather(_broker(settings, away), _redis(settings, away))
+    groups, reports, heads, letters, no_heads = broker
     return Seen(
         time.time(), tuple(groups), tuple(reports), heads, letters, redis,
-        tuple(processes_of(Path(settings.state_dir))), away,
+        tuple(processes_of(Path(settings.state_dir))), away, no_heads,
     )
 
 
@@ -44,27 +45,27 @@ async def _redis(settings: Settings, away: dict[str, str]) -> RedisState | None:
 
 async def _broker(
     settings: Settings, away: dict[str, str]
-) -> tuple[list[GroupState], list[TopicReport], dict[str, int], DeadLetters]:
+) -> tuple[list[GroupState], list[TopicReport], dict[str, int], DeadLetters, tuple[int, str]]:
     groups: list[GroupState] = []
     reports: list[TopicReport] = []
     heads: dict[str, int] = {}
-    letters = DeadLetters()
+    letters, no_heads = DeadLetters(), (0, "")
     try:
         groups = await read_groups(settings.broker, {one.name: one.topic for one in groups_of(settings)})
         async with asking(settings.broker):
             reports = await apply_topics(settings, topics.wanted(settings), create=False)
         missing = {report.name for report in reports if "missing" in report.differences}
         if topics.heads(settings.prefix) not in missing:
-            heads = await _heads(settings)
+            heads, no_heads = await _heads(settings)
         if topics.dead_letters(settings.prefix) not in missing:
             letters = await _dead_letters(settings)
     except Unavailable as error:
         away["broker"] = str(error)
-    return groups, reports, heads, letters
+    return groups, reports, heads, letters, no_heads
 
 
-async def _heads(settings: Settings) -> dict[str, int]:
-    """Ring → how many tenants have a head."""
+async def _heads(settings: Settings) -> tuple[dict[str, int], tuple[int, str]]:
+    """Ring → how many tenants have a head; and how many records are none, and why the newest."""
     known: set[tuple[str, str]] = set()
 
     def apply(ring: str, tenant: str, record: HeadRecord | None) -> None:
@@ -76,7 +77,7 @@ async def _heads(settings: Settings) -> dict[str, int]:
             await follower.start()
         finally:
             await close(follower.stop())
-    return dict(Counter(ring for ring, _ in known))
+    return dict(Counter(ring for ring, _ in known)), (follower.ignored, follower.newest_ignored)
 
 
 async def _dead_letters(settings: Settings) -> DeadLetters:

@@ -38,7 +38,8 @@ class DeadLetters:
 
 @dataclass(frozen=True)
 class Seen:
-    """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how."""
+    """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how;
+    `no_heads`: records on the registry topic that are none, and why the newest of them."""
 
     at_s: float
     groups: tuple[GroupState, ...] = ()
@@ -48,6 +49,7 @@ class Seen:
     redis: RedisState | None = None
     processes: tuple[ProcessState, ...] = ()
     away: dict[str, str] = field(default_factory=dict)
+    no_heads: tuple[int, str] = (0, "")
 
 
 def groups_of(settings: Settings) -> list[WantedGroup]:

@@ -49,6 +49,10 @@ class Pacing:
     stuck_after_s: float = 120.0  # no record finished for so long while some wait: the process ends and starts anew
     watch_interval_s: float = 5.0  # between two looks at that
 
+    # Worker: logs
+    log_lines: int = 20  # of one place in the code within the time below: what went wrong, against a full disk
+    log_window_s: float = 10.0
+
     # Client: requests out
     request_linger_s: float = 0.001  # before a request, for each reply awaited: more a request, later each one
     max_request_linger_s: float = 0.012  # the most of it: what a caller in a busy service waits to share a request
@@ -93,6 +97,7 @@ class Pacing:
     metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
     look_s: float = 1.0  # without an acknowledgement, then the producer looks whether the partition is still there
     send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
+    topic_s: float = 2.0  # that a topic of dead letters may be missing; then they are left out: evidence against delay
     away_s: float = 20.0  # without any news of the cluster, then a consumer gives up and its process starts anew
     close_s: float = 2.0  # that a client of Kafka or Redis may take to disconnect: what it holds then is repeated
     stop_s: float = 4.0  # after SIGTERM to finish what is in hand; the rest is repeated by the next owner

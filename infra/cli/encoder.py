@@ -32,7 +32,10 @@ def add_commands(commands: Any) -> None:
 def _fetch(args: argparse.Namespace) -> None:
     from infra.assets.weights import encoder_directory
 
-    print(encoder_directory(args.name, cache_dir() / "encoders"))
+    try:
+        print(encoder_directory(args.name, cache_dir() / "encoders"))
+    except FileNotFoundError as error:
+        raise Misconfigured(str(error)) from error
 
 
 def _quantize(args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -24,6 +25,7 @@ One shared encoder, a small head for each tenant, over Kafka.
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 failed, 2 misconfigured, 130 interrupted."""
     args = make_parser().parse_args(argv)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says, five times a second, our errors say once
     try:
         code = args.run(args)
         sys.stdout.flush()
@@ -38,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except HeadraceError as error:
         print(f"headrace: {error.code}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # of a file or directory, whose name is in it
+        print(f"headrace: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         print(f"headrace: {error.name} is not installed; pip install 'headrace[demo]' brings it", file=sys.stderr)

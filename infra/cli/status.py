@@ -40,7 +40,8 @@ def add_commands(commands: Any) -> None:
 def _status(args: argparse.Namespace) -> int:
     if args.watch is not None and not args.watch > 0:
         raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is away is said once, below
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, below
+    logging.getLogger("topology").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(_looks(args, load_running(args.config)))
     except asyncio.CancelledError:
@@ -97,6 +98,9 @@ def _text(seen: Seen, found: list[str]) -> str:
             lags = " ".join(f"{one.number}:{one.lag}" for one in group.partitions)
             lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} ({lags})")
     lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
+    if seen.no_heads[0]:  # no trouble by itself: whose head it is stays as it was
+        lines.append(f"heads    {seen.no_heads[0]} records are no heads and are passed over; the newest: "
+                     f"{seen.no_heads[1][:200]!r}")
     if seen.redis is not None:
         limit = f"{seen.redis.max_bytes / 1e6:.0f} MB" if seen.redis.max_bytes else "no limit"
         lines.append(f"redis    {seen.redis.version}: {seen.redis.used_bytes / 1e6:.0f} MB of {limit}, "

@@ -53,3 +53,27 @@ def test_bad_training_lines_are_named(tmp_path):
 def test_importing_the_client_pulls_nothing_heavy(module):
     code = f"import headrace, sys; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_what_is_not_there_is_one_line_without_a_traceback(tmp_path):
+    for args, code in (
+        (("encoder", "fetch", "nosuch"), 2), (("--config", str(tmp_path / "none" / "headrace.toml"), "init"), 1)
+    ):
+        done = headrace(*args)
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == code and line.startswith("headrace: ") and ("nosuch" in line or "none" in line)
+
+
+def test_a_broker_that_is_away_is_told_in_one_line(tmp_path):
+    place = tmp_path / "headrace.toml"
+    place.write_text(
+        '[broker]\nkind = "external"\nbootstrap = "127.0.0.1:1"\n[redis]\nkind = "external"\n'
+        'url = "redis://127.0.0.1:1/0"\n[rings.en]\nlanguages = ["en"]\nencoder = "x"\n[rings.en.cells.a]\n'
+    )
+    code = (
+        "import sys; from topology.pacing import PACING; object.__setattr__(PACING, 'admin_connect_s', 0.5); "
+        f"from infra.cli.main import main; sys.exit(main(['--config', {str(place)!r}, 'topics', 'apply']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and "127.0.0.1:1" in line

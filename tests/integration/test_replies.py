@@ -499,3 +499,27 @@ async def test_closing_is_bounded_while_redis_is_frozen(own_place):
     await arrived(reader, 1)
     async with own_place.frozen():
         await asyncio.wait_for(asyncio.gather(writer.close(), reader.close()), 10)
+
+
+async def test_a_call_whose_time_is_over_ends_then_however_many_wait_for_a_connection(place):
+    reader = place.reader()
+    await reader.ping()
+
+    async def looks(number):
+        try:
+            async with asyncio.timeout(number % 60 / 1_000):
+                await reader.values([("acme", str(number))])
+                await asyncio.Event().wait()
+        except (TimeoutError, Unavailable):
+            return
+
+    for _ in range(10):
+        tasks = []
+        for number in range(200):
+            tasks.append(asyncio.create_task(looks(number)))
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        _, waiting = await asyncio.wait(tasks, timeout=20)
+        for task in waiting:
+            task.cancel()
+        assert not waiting

@@ -9,7 +9,7 @@ import time
 import confluent_kafka
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -243,6 +243,39 @@ async def test_a_dead_letter_topic_of_small_records_gets_the_reason_alone_or_the
     assert ("utterances[3]@7" in caplog.text) is not bool(kept)
 
 
+async def test_a_topic_of_dead_letters_that_is_missing_stops_nothing_else_and_is_written_again_when_it_is_there(
+    broker, topic, admin, pacing, caplog
+):
+    pacing(metadata_max_age_s=1.0)
+    letters = f"{topic}-letters"
+    letter = dead_letter(letters, Record("utterances", 3, 7, None, b"\xff"), MalformedRecord("no map"))
+    producer = Producer(broker)
+    await producer.start()
+    try:
+        for number in range(2):  # it never was; it is still missing
+            assert await producer.send([letter, Output(topic, b"k", b"never %d" % number)]) == []
+        assert producer.lost == 2 and f"topic {letters!r} is missing" in caplog.text
+        assert "utterances[3]@7" in caplog.text
+        await admin.create_topics([NewTopic(letters, 1, 1)])
+        async with asyncio.timeout(30):
+            while not await read(broker, letters):
+                assert await producer.send([letter]) == []
+        await admin.delete_topics([letters])
+        lost = producer.lost
+        async with asyncio.timeout(30):
+            while producer.lost == lost:
+                assert await producer.send([letter, Output(topic, b"k", b"gone")]) == []
+    finally:
+        await producer.stop()
+    assert {r.value for r in await read(broker, topic)} == {b"never 0", b"never 1", b"gone"}
+
+
+async def test_a_topic_that_is_missing_is_named(broker, topic, pacing):
+    pacing(send_s=2.0)
+    with pytest.raises(Unavailable, match=f"no broker knows {topic}-none: `headrace topics apply`"):
+        await write(broker, [Output(topic, None, b"x"), Output(f"{topic}-none", None, b"x")])
+
+
 @pytest.mark.parametrize("topic", [{"message.timestamp.before.max.ms": "0"}], indirect=True)
 async def test_a_clock_that_the_broker_refuses_is_named(broker, topic):
     with pytest.raises(ClockRefused, match=r"message\.timestamp\.after\.max\.ms"):
@@ -339,6 +372,28 @@ async def test_a_member_that_comes_back_under_its_name_moves_no_partition_of_oth
     finally:
         await survivor.stop()
         await again.stop()
+
+
+@pytest.mark.parametrize("name", ["", "one"])
+async def test_a_topic_that_grew_is_read_whole_also_after_a_restart_under_the_same_name(
+    broker, topic, admin, pacing, name
+):
+    pacing(metadata_max_age_s=1.0)
+    first, joined = GroupConsumer(broker, topic, f"g-{topic}", name), Seen()
+    await first.start(joined)
+    async with asyncio.timeout(60):
+        await joined.changed.wait()
+    await first.stop()
+    consumer, seen = GroupConsumer(broker, topic, f"g-{topic}", name), Seen()
+    await consumer.start(seen)
+    try:
+        async with asyncio.timeout(60):
+            await seen.changed.wait()
+            await admin.create_partitions({topic: NewPartitions(3)})
+            while seen.counts[-1] != 3:
+                await consumer.take(100, wait_ms=200)
+    finally:
+        await consumer.stop()
 
 
 async def test_two_processes_under_one_name_are_told_so(broker, topic):

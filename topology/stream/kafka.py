@@ -200,6 +200,12 @@ class GroupConsumer(_Consumer):
         kept = [(old, s) for old, s in self._names if old != name and now - s < self._session_s]
         self._names = [*kept, (name, now)] if self._instance else []
 
+    def _recounted(self, before: int, count: int) -> None:
+        # A member that came back under its name has its partitions without a share-out. aiokafka then does not know
+        # what its group reads, and would never ask for partitions that are new.
+        super()._recounted(before, count)
+        self._consumer._coordinator.request_rejoin()
+
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commit; False where the group has moved on meanwhile (its new owners repeat the work)."""
         try:

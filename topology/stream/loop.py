@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from topology.errors import MalformedRecord, Misconfigured, Overloaded, Unavailable
+from topology.errors import BadRecord, MalformedRecord, Misconfigured, Overloaded, Unavailable
 from topology.pacing import PACING, Pacing
 from topology.stream.delivery import Delivery, Progress
 from topology.stream.fair import FairQueue
@@ -234,8 +234,11 @@ class Loop(Rebalances):
         if len(left) == 1:
             if isinstance(error, MemoryError):  # as of a full GPU: the machine's fault, or its neighbors'
                 raise Unavailable("no memory is left to process a single record") from error
-            log.warning("record %s[%d]@%d refused", left[0].topic, left[0].partition, left[0].offset, exc_info=error)
-            self._delivery.add(self._worker.refuse(left[0], error))
+            record, trace = left[0], None if isinstance(error, BadRecord) else error
+            log.warning(
+                "record %s[%d]@%d refused: %s", record.topic, record.partition, record.offset, error, exc_info=trace
+            )
+            self._delivery.add(self._worker.refuse(record, error))
             return
         middle = len(left) // 2
         for half in (left[:middle], left[middle:]):

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from topology.errors import Misconfigured, Unavailable
+
 Stats = Callable[[], Mapping[str, float]]
 
 
@@ -26,8 +28,16 @@ class _Stats(Collector):
 
 
 def serve(port: int, kind: str, stats: Stats, labels: Mapping[str, str]) -> None:
-    """Serve a worker's figures on every interface, from a thread of its own. `port` 0 serves nothing."""
+    """Serve a worker's figures on every interface, from a thread of its own. `port` 0 serves nothing.
+
+    Raises: Misconfigured; Unavailable where another process has the port: it may be the one before this.
+    """
     if port:
         registry = CollectorRegistry()
         registry.register(_Stats(kind, stats, labels))
-        start_http_server(port, registry=registry)
+        try:
+            start_http_server(port, registry=registry)
+        except (OverflowError, PermissionError) as error:
+            raise Misconfigured(f"--metrics-port {port}: {error}") from error
+        except OSError as error:
+            raise Unavailable(f"--metrics-port {port}: {error}; each worker needs a port of its own") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from topology.errors import HeadraceError
 from topology.pacing import PACING
 from topology.stream.failures import Fate, fate_of
+from topology.stream.log_limit import LogLimit
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogLimit())
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says, its errors say too
     runner, code = asyncio.Runner(loop_factory=new_event_loop), 0
     try:
@@ -48,6 +51,7 @@ def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         if not isinstance(cause, HeadraceError):
             log.error("an error that nobody expected", exc_info=error)
         print(f"headrace: {cause if isinstance(cause, HeadraceError) else repr(cause)}", file=sys.stderr, flush=True)
+        logging.disable()  # what is not closed says so when it is forgotten, and would be the last line
     _leave_within(PACING.close_s, code)
     runner.close()
     return code

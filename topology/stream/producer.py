@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.partitioner import murmur2
 from aiokafka.protocol.produce import ProduceRequest
 
@@ -45,7 +45,8 @@ class Producer:
         self._ready = False
         self._turn = random.randrange(1 << 16)
         self._batch_bytes: dict[str, int] = {}
-        self.lost = 0  # optional outputs (dead letters, error results) that the broker refused for good
+        self.lost = 0  # optional outputs (dead letters, error results, comparisons) that were not taken
+        self._missing: set[str] = set()  # topics of such outputs
 
     def _new(self, idempotent: bool) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
@@ -94,8 +95,11 @@ class Producer:
         except KafkaError as error:
             raise told(error, "the broker took no write") from error
         except TimeoutError as error:
+            known = self._producer.client.cluster.partitions_for_topic
+            gone = ", ".join(sorted({o.topic for o in outputs if not known(o.topic)}))
+            mend = f"; no broker knows {gone}: `headrace topics apply` creates what is missing" if gone else ""
             self._anew()
-            raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s") from error
+            raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s{mend}") from error
         if not failed:
             return []
         # The broker has not counted what it refused, an idempotent producer has: it would be out of sequence from here.
@@ -103,7 +107,7 @@ class Producer:
         return await self._one_by_one([output for some, _ in failed for output in some])
 
     async def _sent(self, outputs: Sequence[Output]) -> list[Failed]:
-        while True:
+        while outputs := await self._with_a_topic(outputs):
             placed = await self._placed(outputs)
             writing = asyncio.gather(*[self._write(place, some) for place, some in placed.items()])
             try:
@@ -117,6 +121,36 @@ class Producer:
             log.warning("a topic has fewer partitions than it had; its records are placed anew")
             self._anew()
             await self.start()
+        return []
+
+    async def _with_a_topic(self, outputs: Sequence[Output]) -> Sequence[Output]:
+        """`outputs`, without those that may be lost and have no topic: who deletes the dead letters' must not stop what
+        is in order, as long as it is missing."""
+        needed = {o.topic for o in outputs if not _may_be_lost(o)}
+        gone = {topic for topic in {o.topic for o in outputs} - needed if await self._is_missing(topic)}
+        for output in outputs:
+            if output.topic in gone:
+                self._leave_out(output, OutputRefused(f"topic {output.topic!r} is missing: `headrace topics apply`"))
+        return [o for o in outputs if o.topic not in gone] if gone else outputs
+
+    async def _is_missing(self, topic: str) -> bool:
+        """Whether the cluster has no such topic. Where the cluster does not answer, that is not known."""
+        cluster = self._producer.client.cluster
+        if cluster.partitions_for_topic(topic):
+            self._missing.discard(topic)
+        elif topic not in self._missing:  # else the client looks for it beside, every `metadata_max_age_s`
+            before_ms = cluster._last_successful_refresh_ms
+            try:
+                async with asyncio.timeout(PACING.topic_s):
+                    await self._producer.partitions_for(topic)
+            except (TimeoutError, UnknownTopicOrPartitionError):
+                if cluster._last_successful_refresh_ms != before_ms:
+                    self._missing.add(topic)
+        return topic in self._missing
+
+    def _leave_out(self, output: Output, error: HeadraceError) -> None:
+        self.lost += 1
+        log.error("not written, and left out: %s; of record %s", error, _origin(output))
 
     def _there(self, placed: Iterable[TopicPartition]) -> bool:
         """Whether all these partitions are. aiokafka waits for ever for one that went with its topic."""
@@ -175,8 +209,7 @@ class Producer:
                     output = output.shorter
                     error = await _alone(single, output)
                 if error is not None and output.optional:
-                    self.lost += 1
-                    log.error("not written, and left out: %s; of record %s", error, _origin(output))
+                    self._leave_out(output, error)
                 elif error is not None:
                     refused.append(Refused(output, error))
         finally:
@@ -188,6 +221,7 @@ class Producer:
         The old one ends on its own time: others may be waiting for its acknowledgements."""
         old, self._producer = self._producer, self._new(self._broker.idempotence and self._broker.kind != "embedded")
         self._ending, self._ready = asyncio.ensure_future(ended(old.stop, "producer")), False
+        self._missing.clear()
 
     def _place(
         self, outputs: Sequence[Output], partitions: list[int], available: list[int]
@@ -231,6 +265,10 @@ async def _alone(producer: AIOKafkaProducer, output: Output) -> HeadraceError | 
             raise told(error, "the broker took no write") from error
         return OutputRefused(f"{batch.size()} bytes to topic {output.topic!r}: {type(error).__name__}")
     return None
+
+
+def _may_be_lost(output: Output) -> bool:
+    return output.optional or (output.shorter is not None and output.shorter.optional)
 
 
 def _append(batch: Any, output: Output) -> bool:

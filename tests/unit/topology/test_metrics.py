@@ -1,6 +1,10 @@
+import socket
 import urllib.request
 
+import pytest
+
 from infra.stack.embedded import free_port
+from topology.errors import Misconfigured, Unavailable
 from topology.stream.metrics import serve
 
 
@@ -10,3 +14,12 @@ def test_a_worker_tells_prometheus_what_it_counts_now():
     counts["hits"] = 7
     body = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
     assert 'headrace_head_hits{cell="a",ring="en"} 7.0' in body.replace('ring="en",cell="a"', 'cell="a",ring="en"')
+
+
+def test_a_port_that_cannot_be_is_a_matter_of_configuration_and_one_that_is_taken_of_this_moment():
+    with pytest.raises(Misconfigured, match="--metrics-port 99999"):
+        serve(99_999, "head", dict, {})
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"--metrics-port {port}.*a port of its own"):
+            serve(port, "head", dict, {})

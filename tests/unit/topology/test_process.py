@@ -41,6 +41,17 @@ def test_what_closing_raises_does_not_hide_what_ended_the_run(first, code, over)
     assert ends(body) == (code, ["headrace: the first cause"])
 
 
+def test_what_is_forgotten_unclosed_does_not_hide_what_ended_the_run():
+    body = """
+class Forgotten:
+    def __del__(self, loop=asyncio.get_running_loop()):
+        loop.call_exception_handler({"message": "Unclosed consumer"})
+forgotten = Forgotten()
+raise Misconfigured("the first cause")
+"""
+    assert ends(body) == (2, ["headrace: the first cause"])
+
+
 def test_an_error_that_nobody_expected_asks_for_a_restart_and_is_the_last_line():
     assert ends("{}['missing']") == (75, ["headrace: KeyError('missing')"])
 
