@@ -45,6 +45,7 @@ class Producer:
         self._ready = False
         self._turn = random.randrange(1 << 16)
         self._batch_bytes: dict[str, int] = {}
+        self._looked_for = ""  # the last topic whose partitions were asked for
         self.lost = 0  # optional outputs (dead letters, error results, comparisons) that were not taken
         self._missing: set[str] = set()  # topics of such outputs
 
@@ -95,11 +96,10 @@ class Producer:
         except KafkaError as error:
             raise told(error, "the broker took no write") from error
         except TimeoutError as error:
-            known = self._producer.client.cluster.partitions_for_topic
-            gone = ", ".join(sorted({o.topic for o in outputs if not known(o.topic)}))
-            mend = f"; no broker knows {gone}: `headrace topics apply` creates what is missing" if gone else ""
+            gone = not self._producer.client.cluster.partitions_for_topic(self._looked_for)
+            mend = f"; no broker knows {self._looked_for}: `headrace topics apply` creates what is missing"
             self._anew()
-            raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s{mend}") from error
+            raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s{mend if gone else ''}") from error
         if not failed:
             return []
         # The broker has not counted what it refused, an idempotent producer has: it would be out of sequence from here.
@@ -160,6 +160,7 @@ class Producer:
     async def _placed(self, outputs: Sequence[Output]) -> dict[TopicPartition, list[Output]]:
         placed: dict[TopicPartition, list[Output]] = {}
         for topic in {o.topic for o in outputs}:
+            self._looked_for = topic
             partitions = sorted(await self._producer.partitions_for(topic))
             available = sorted(self._producer.client.cluster.available_partitions_for_topic(topic) or partitions)
             for partition, some in self._place([o for o in outputs if o.topic == topic], partitions, available):
