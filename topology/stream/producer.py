@@ -99,7 +99,8 @@ class Producer:
             gone = not self._producer.client.cluster.partitions_for_topic(self._looked_for)
             mend = f"; no broker knows {self._looked_for}: `headrace topics apply` creates what is missing"
             self._anew()
-            raise Unavailable(f"the broker acknowledged no write within {PACING.send_s:.0f} s{mend if gone else ''}") from error
+            what = f"the broker acknowledged no write within {PACING.send_s:.0f} s"
+            raise Unavailable(what + (mend if gone else "")) from error
         if not failed:
             return []
         # The broker has not counted what it refused, an idempotent producer has: it would be out of sequence from here.
