@@ -249,12 +249,19 @@ class TopicReader(_Consumer):
         """
         found: list[Record] = []
         try:
-            ends = await self._consumer.end_offsets(self._consumer.assignment())
-            while [p for p, end in ends.items() if await self._consumer.position(p) < end]:
+            async with asyncio.timeout(PACING.away_s):
+                ends = await self._consumer.end_offsets(self._consumer.assignment())
+            while await self._is_before(ends):
                 found += await self.take(wait_ms=500)
+        except TimeoutError as error:
+            raise Unavailable(f"the broker told no offsets of {self._topic!r} within {PACING.away_s:.0f} s") from error
         except KafkaError as error:
             raise told(error, "reading from the broker failed") from error
         return found
+
+    async def _is_before(self, ends: Mapping[TopicPartition, int]) -> bool:
+        async with asyncio.timeout(PACING.away_s):  # aiokafka waits for a position as long as it takes
+            return any([await self._consumer.position(p) < end for p, end in ends.items()])
 
     def _recounted(self, before: int, count: int) -> None:
         raise Unavailable(f"topic {self._topic!r} has {count} partitions now, it had {before}: it is read from anew")
