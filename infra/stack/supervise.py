@@ -62,8 +62,8 @@ class ProcessState:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
-        except PermissionError:
-            pass
+        except PermissionError:  # it is there, and somebody else's
+            return True
         return True
 
 

@@ -105,6 +105,7 @@ async def test_more_awaited_replies_make_a_longer_linger_up_to_its_most(monkeypa
 
 async def test_closing_gives_up_what_is_not_acknowledged():
     outbox = Outbox(broker := Broker(open=False), pacing=AT_ONCE)
-    outbox.post(record(1))
+    acknowledged = outbox.post(record(1))
     await within(broker.began.wait())
     await within(outbox.close())
+    assert not acknowledged.done() or acknowledged.cancelled()
