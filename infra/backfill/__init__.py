@@ -1,1 +1,1 @@
-"""Replays: jobs over topics and files with bounds that are fixed once, resumed by their id, out of live traffic's way."""
+"""Replays: jobs over topics and files, with bounds fixed once, resumed by id, out of live traffic's way."""

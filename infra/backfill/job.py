@@ -27,8 +27,8 @@ class Asked:
     `source`: `utterances`, `embeddings`, or files (a path, a glob or a URL of JSON lines, CSV or Parquet). `start`,
     `end`: `earliest`, `latest`, a time (ISO 8601), an age (`2h`, `7d`), or offsets by partition (`0:1200,1:900`).
     `tenants`: none for all. `heads`: tenant → version; `current` (and who is not named) is what is announced at the
-    start. `targets`: `topic` (the backfill lane's predictions), directories or URLs for Parquet. `tenant`: of files whose
-    lines name none.
+    start. `targets`: `topic` (the backfill lane's predictions), directories or URLs for Parquet. `tenant`: of the
+    lines of files that name none.
     """
 
     ring: str

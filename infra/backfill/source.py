@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from infra.backfill.job import Asked, Span
+from topology.errors import Misconfigured
 from topology.stream.records import Record
+
+
+class Replaced(Misconfigured):
+    """The topic was deleted and made anew, or the file was written anew, since the job began: its offsets mean other
+    records now."""
+
+    code = "replaced"
 
 
 @dataclass(frozen=True)
