@@ -129,6 +129,15 @@ class Pacing:
     entity_restart_s: float = 5.0  # between two starts of their process
     entity_log_s: float = 10.0  # between two log lines about texts that were left out
 
+    # Backfills: files
+    file_fetch_bytes: int = 4 << 20  # of a file in one request to an object store: fewer requests against memory
+    file_block_bytes: int = 1 << 20  # of a text that is looked at together: fewer reads against memory
+    file_take_bytes: int = 8 << 20  # of rows in one piece: fewer turns of the loop against memory
+    file_line_bytes: int = 4 << 20  # of a line; above it the line is refused: no record of ours has 1 MiB
+    file_raw_bytes: int = 2 << 10  # kept of a refused line: evidence against size
+    file_batch_rows: int = 1_024  # of Parquet that are decoded together: less work a row against memory
+    file_skip_rows: int = 16_384  # of CSV that are skipped in one piece: fewer turns against a stop that waits
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.
