@@ -139,6 +139,14 @@ class Pacing:
     backfill_look_s: float = 1.0  # between two looks at what is wished of a job: sooner heard against more reads
     backfill_beat_s: float = 3.0  # between two words of a worker on how it is
     backfill_silent_s: float = 15.0  # without such a word a worker counts as gone
+    # Backfills: files
+    file_fetch_bytes: int = 4 << 20  # of a file in one request to an object store: fewer requests against memory
+    file_block_bytes: int = 1 << 20  # of a text that is looked at together: fewer reads against memory
+    file_take_bytes: int = 8 << 20  # of rows in one piece: fewer turns of the loop against memory
+    file_line_bytes: int = 4 << 20  # of a line; above it the line is refused: no record of ours has 1 MiB
+    file_raw_bytes: int = 2 << 10  # kept of a refused line: evidence against size
+    file_batch_rows: int = 1_024  # of Parquet that are decoded together: less work a row against memory
+    file_skip_rows: int = 16_384  # of CSV that are skipped in one piece: fewer turns against a stop that waits
 
 
 PACING = Pacing()
