@@ -113,6 +113,13 @@ class _Reading:
 
     def take(self, most: int) -> Taken:
         """As `FileSource.take`."""
+        try:
+            return self._take(most)
+        except Misconfigured:
+            _same(self._span)  # what looks broken may be another file now
+            raise
+
+    def _take(self, most: int) -> Taken:
         records: list[Record] = []
         most = most if self._span.end < 0 else min(most, self._span.end - self._position)
         size = 0

@@ -108,6 +108,8 @@ def json_rows(name: str, file: Any, position: int) -> Rows:
             yield Row(offset, where, raw, parse_json_map(line.data, PACING.file_line_bytes))
         except UnicodeDecodeError as error:
             yield Row(offset, where, raw, None, f"{NOT_UTF8} at byte {error.start}")
+        except UnicodeEncodeError:
+            yield Row(offset, where, raw, None, "not Unicode: half of a surrogate pair")
         except json.JSONDecodeError as error:
             yield Row(offset, where, raw, None, f"not JSON: {error.msg} at character {error.pos}")
         except ValueError as error:
