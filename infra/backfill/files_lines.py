@@ -140,7 +140,7 @@ class _Physical:
         self._size += line.size
         if self._size > PACING.file_line_bytes:
             raise csv.Error(line.fault or "a quote is not closed")
-        return line.data.removesuffix(b"\r").decode("utf-8", "surrogateescape") + "\n"
+        return line.data.decode("utf-8", "surrogateescape") + "\n"
 
     def give_back(self) -> None:
         """All lines but the first: a quote that nobody closed costs its own line, and none of those after it."""

@@ -1,9 +1,11 @@
 """Files as a source: every good line is there, every bad one is named, whatever the file's size and format."""
 
+import asyncio
 import bz2
 import csv
 import gzip
 import io
+import itertools
 import json
 import tracemalloc
 from dataclasses import replace
@@ -18,11 +20,12 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from infra.backfill import files
 from infra.backfill.files import FileSource, is_files
 from infra.backfill.job import Asked
 from infra.backfill.source import END_OF_FILE, Replaced
 from topology import wire
-from topology.errors import Misconfigured
+from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.settings import Ring, Settings
 
@@ -209,7 +212,7 @@ async def test_csv_of_any_usual_separator_is_read_with_its_mark_of_order(tmp_pat
     rows = [["id", "text", "note", "tenant"], ["1", f"a{delimiter} b\nc", 'say "x"', "acme"], ["2", "d", "", "acme"]]
     (tmp_path / "one.csv").write_bytes(b"\xef\xbb\xbf" + csv_of(rows, delimiter=delimiter).replace(b"\n", b"\r\n"))
     found = [said(one) for one in await read(tmp_path / "one.csv")]
-    assert [(one.id, one.text) for one in found] == [("1", f"a{delimiter} b\nc"), ("2", "d")]
+    assert [(one.id, one.text) for one in found] == [("1", f"a{delimiter} b\r\nc"), ("2", "d")]
 
 
 @pytest.mark.parametrize(("name", "content", "wanted"), [
@@ -241,17 +244,17 @@ def parquet(place, columns, **options):
     pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()),
 ])
 async def test_parquet_is_read_whatever_kind_of_string_and_time_it_has(tmp_path, kind):
-    texts = [f"light {number} on" for number in range(5_000)]
+    texts = [f"light {number} on" for number in range(2_000)]
     moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
     times = {
-        "ns": pa.array([TIME_US * 1_000 + 1] * 5_000, pa.timestamp("ns")),
-        "zone": pa.array([moment.astimezone(timezone(timedelta(hours=9)))] * 5_000, pa.timestamp("ms", "Asia/Tokyo")),
-        "text": pa.array([TIME] * 5_000), "seconds": pa.array([TIME_US // 1_000_000] * 5_000),
+        "ns": pa.array([TIME_US * 1_000 + 1] * 2_000, pa.timestamp("ns")),
+        "zone": pa.array([moment.astimezone(timezone(timedelta(hours=9)))] * 2_000, pa.timestamp("ms", "Asia/Tokyo")),
+        "text": pa.array([TIME] * 2_000), "seconds": pa.array([TIME_US // 1_000_000] * 2_000),
     }
     for name, time in times.items():
         place = tmp_path / f"{name}.parquet"
-        parquet(place, {"text": pa.array(texts).cast(kind), "tenant": ["acme"] * 5_000, "time": time,
-                        "id": pa.array([*range(5_000)]), "other": [[1]] * 5_000}, row_group_size=700)
+        parquet(place, {"text": pa.array(texts).cast(kind), "tenant": ["acme"] * 2_000, "time": time,
+                        "id": pa.array([*range(2_000)]), "other": [[1]] * 2_000}, row_group_size=700)
         found = [said(one) for one in await read(place)]
         assert [(one.text, one.id) for one in found] == [(text, str(n)) for n, text in enumerate(texts)]
         assert {one.submitted_us for one in found} == {TIME_US}
@@ -315,14 +318,70 @@ def write_all(tmp_path, count):
     parquet(tmp_path / "c.parquet", columns, row_group_size=7_000)
 
 
-@pytest.mark.parametrize("row", [0, 1, 6_999, 7_000, 29_999, 30_000, 40_000])
-async def test_reading_goes_on_at_any_row_with_the_same_records(tmp_path, row):
-    write_all(tmp_path, 30_000)
+async def test_reading_goes_on_at_any_row_with_the_same_records(tmp_path):
+    write_all(tmp_path, 15_000)
     async with Opened(tmp_path) as (source, spans):
         assert [span.source for span in spans] == [str(tmp_path / n) for n in ("a.jsonl", "b.csv", "c.parquet")]
         for span in spans:
             whole = await records_of(source, span)
-            assert await records_of(source, span, row, most=333) == whole[row:]
+            for row in (0, 1, 6_999, 7_000, 14_999, 15_000, 40_000):
+                assert await records_of(source, span, row, most=333) == whole[row:]
+
+
+class Failing:
+    """A file whose reads fail now and then."""
+
+    def __init__(self, file, reads):
+        self._file, self._reads = file, reads
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def read(self, *size):
+        if next(self._reads) in (1, 4, 5, 13, 17):
+            raise TimeoutError(110, "the store takes too long")
+        return self._file.read(*size)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "b.csv", "c.parquet"])
+async def test_a_read_that_fails_is_tried_again_and_no_row_is_lost_or_there_twice(tmp_path, monkeypatch, name):
+    write_all(tmp_path, 15_000)
+    reads, opened = itertools.count(), files.open_file
+    async with Opened(tmp_path / name) as (source, (span,)):
+        wanted = await records_of(source, span)
+        monkeypatch.setattr(files, "PACING", replace(PACING, file_take_bytes=200_000))
+        monkeypatch.setattr("infra.backfill.files_lines.PACING", replace(PACING, file_block_bytes=100_000))
+        await source.seek(span, 0)
+        monkeypatch.setattr(files, "open_file", lambda name: Failing(opened(name), reads))
+        found, failed = [], 0
+        await source.seek(span, 0)
+        for _ in range(1_000):
+            try:
+                taken = await source.take(5_000)
+            except Unavailable as error:
+                assert name in str(error)
+                failed += 1
+                continue
+            found += taken.records
+            if taken.position == END_OF_FILE:
+                break
+    assert found == wanted
+    assert failed
+
+
+async def test_a_take_that_was_cancelled_loses_no_row(tmp_path):
+    write_all(tmp_path, 30_000)
+    async with Opened(tmp_path / "a.jsonl") as (source, (span,)):
+        wanted = await records_of(source, span)
+        await source.seek(span, 0)
+        found = [*(await source.take(5_000)).records]
+        taking = asyncio.ensure_future(source.take(5_000))
+        await asyncio.sleep(0)
+        taking.cancel()
+        await asyncio.wait([taking])
+        assert taking.cancelled()
+        found += (await source.take(25_000)).records
+        assert found == wanted[:30_000]
 
 
 async def test_bounds_are_rows_by_the_number_of_a_file(tmp_path):
@@ -370,19 +429,19 @@ async def test_no_file_is_refused_by_name_and_only_whole_files_are_found(tmp_pat
 
 
 async def test_a_url_of_any_file_system_is_a_source():
-    files = fsspec.filesystem("memory")
-    files.pipe({"/many/b.jsonl": line(2), "/many/a.jsonl": line(1), "/many/c.csv": b"text;tenant\nlight 3 on;acme"})
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/many/b.jsonl": line(2), "/many/a.jsonl": line(1), "/many/c.csv": b"text;tenant\nlight 3 on;acme"})
     try:
         async with Opened("memory://many/*") as (source, spans):
             assert [span.source for span in spans] == [f"memory:///many/{n}" for n in ("a.jsonl", "b.jsonl", "c.csv")]
             found = [one for span in spans for one in await records_of(source, span)]
             assert [said(one).text for one in found] == ["light 1 on", "light 2 on", "light 3 on"]
             assert len({said(one).id for one in found}) == 3
-            files.pipe_file("/many/a.jsonl", line(9))
+            memory.pipe_file("/many/a.jsonl", line(9))
             with pytest.raises(Replaced):
                 await source.seek(spans[0], 0)
     finally:
-        files.rm("/many", recursive=True)
+        memory.rm("/many", recursive=True)
     assert is_files("memory://many/*") and not is_files("utterances") and not is_files("embeddings")
 
 
