@@ -159,9 +159,11 @@ def _renewed(value: bytes | None, kind: type[Asked], deadline_us: int) -> bytes 
 
 @dataclass
 class Replayed:
-    """What became of the chosen letters: how many were sent, and how many were not, by why."""
+    """What became of the chosen letters: how many were sent, how many were not, by why, and how many came back before
+    (a newer letter stands for them)."""
 
     sent: int = 0
+    came_back: int = 0
     left: Counter[str] = field(default_factory=Counter)
 
 
@@ -202,8 +204,10 @@ class Replay:
                 continue
             if why := self._why_not(letter):
                 self._leave(letter, *why)
-                continue
-            waiting.append((letter, self._again(letter)))
+            elif self._came_back(letter):
+                self.done.came_back += 1
+            else:
+                waiting.append((letter, self._again(letter)))
             if len(waiting) >= max(1, min(PACING.replay_batch, int(self._per_s))):
                 await self._send(producer, waiting)
                 waiting = []
@@ -212,13 +216,16 @@ class Replay:
     async def _find_newest(self) -> None:
         async with aclosing(letters(self._settings, Filter())) as found:
             async for letter in found:
-                partition, offset = letter.place
-                self._last[partition] = offset
-                if letter.replays and letter.source in self._targets:
-                    same, here = self._digest(letter), (letter.replays, letter.place)
-                    self._newest[same] = max(here, self._newest.pop(same, here))
-                    if len(self._newest) > PACING.max_replayed:
-                        del self._newest[next(iter(self._newest))]
+                self._note(letter)
+
+    def _note(self, letter: Letter) -> None:
+        partition, offset = letter.place
+        self._last[partition] = offset
+        if letter.replays and letter.source in self._targets:
+            same, here = self._digest(letter), (letter.replays, letter.place)
+            self._newest[same] = max(here, self._newest.pop(same, here))
+            if len(self._newest) > PACING.max_replayed:
+                del self._newest[next(iter(self._newest))]
 
     def _why_not(self, letter: Letter) -> tuple[str, str] | None:
         """In short and in full, why a letter is not sent; None where it is."""
@@ -227,11 +234,11 @@ class Replay:
             return "unknown topic", f"{letter.source!r} is no topic that workers of this installation read: {known}"
         if letter.cut:
             return "cut", f"its record was not kept whole ({', '.join(letter.cut)})"
-        newest = self._newest.get(self._digest(letter))
-        if newest is not None and newest[1] != letter.place:
-            partition, offset = newest[1]
-            return "came back", f"it was replayed and came back as letter {partition}:{offset}"
         return None
+
+    def _came_back(self, letter: Letter) -> bool:
+        newest = self._newest.get(self._digest(letter))
+        return newest is not None and newest[1] != letter.place
 
     def _leave(self, letter: Letter, why: str, what: str) -> None:
         self.done.left[why] += 1

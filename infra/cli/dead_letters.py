@@ -159,7 +159,8 @@ async def _replayed(args: argparse.Namespace, chosen: Filter) -> int:
 
 def _told(done: Replayed, dry_run: bool) -> str:
     left = "".join(f", {count} not ({why})" for why, count in done.left.most_common())
-    return f"{done.sent} letters {'would be' if dry_run else 'were'} sent{left}"
+    came_back = f", {done.came_back} have come back before: the newest stands for them" if done.came_back else ""
+    return f"{done.sent} letters {'would be' if dry_run else 'were'} sent{left}{came_back}"
 
 
 def _plain(text: str) -> str:
