@@ -26,14 +26,21 @@ def write_report(manifest: HeadManifest, place: Path) -> Path:
     """Write the page, which needs nothing beside it, and return where it is."""
     metrics = manifest.metrics
     title = html.escape(f"{manifest.tenant} {manifest.version}")
-    place.write_text(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
+    body = (
         f"<h1>Head of {title}</h1>{_summary(manifest, metrics)}<h2>Entities, F1 by label</h2>"
         f"{_labels(metrics.get('span_f1_by_label', {}))}<h2>Intents, wanted (rows) and said (columns)</h2>"
-        f"{_confusion(metrics.get('confusion', []))}<h2>Calibration</h2>{_calibration(metrics)}</html>",
-        encoding="utf-8",
+        f"{confusion(metrics.get('confusion', []))}<h2>Calibration</h2>{_calibration(metrics)}"
     )
+    place.write_text(document(title, body), encoding="utf-8")
     return place
+
+
+def document(title: str, body: str, style: str = STYLE) -> str:
+    """A page of its own, of a title and a body that are HTML already."""
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title><style>{style}</style>{body}</html>"
+    )
 
 
 def _summary(manifest: HeadManifest, metrics: dict[str, Any]) -> str:
@@ -65,7 +72,8 @@ def _labels(scores: dict[str, float]) -> str:
     return f"<table>{rows}</table>"
 
 
-def _confusion(cells: list[list[Any]]) -> str:
+def confusion(cells: list[list[Any]]) -> str:
+    """A matrix of (row, column, count): of at most `MOST_INTENTS` intents, those that are confused most."""
     counts = {(wanted, said): n for wanted, said, n in cells}
     wrong: Counter[str] = Counter()
     for (wanted, said), n in counts.items():
