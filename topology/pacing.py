@@ -129,6 +129,15 @@ class Pacing:
     entity_restart_s: float = 5.0  # between two starts of their process
     entity_log_s: float = 10.0  # between two log lines about texts that were left out
 
+    # Replays
+    backfill_batch_ms: float = 150.0  # longest batch on a CPU: fewer calls against a live record that waits for a core
+    backfill_chunk: int = 512  # records read and scored together: fuller batches against memory
+    backfill_gpu_chunk: int = 8_192  # the same on a GPU
+    backfill_part: int = 2_048  # offsets between two commits where the target is the topic: a crash repeats so many
+    backfill_parquet_part: int = 20_000  # offsets of a Parquet file: fewer files against memory and repeated work
+    backfill_beat_s: float = 3.0  # between two words of a worker on how it is
+    backfill_silent_s: float = 15.0  # without such a word a worker counts as gone
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.

@@ -50,6 +50,16 @@ def labelled(prefix: str) -> str:
     return f"{prefix}.labelled"
 
 
+def backfills(prefix: str) -> str:
+    """Replays (compacted): each job's bounds, what is wished of it, and how it goes."""
+    return f"{prefix}.backfills"
+
+
+def backfill_group(prefix: str, job: str) -> str:
+    """The consumer group that holds a replay's progress."""
+    return f"{prefix}.backfill.{job}"
+
+
 def encoder_group(prefix: str, ring: str, lane: Lane = "live") -> str:
     """The consumer group of a ring's encoder workers."""
     return _laned(f"{prefix}.{ring}.encoder", lane)
@@ -86,6 +96,7 @@ def _shared(settings: Settings) -> Iterable[TopicSpec]:
     yield TopicSpec(heads(settings.prefix), 1, {"cleanup.policy": "compact"})
     yield TopicSpec(dead_letters(settings.prefix), 1, {"retention.ms": str(30 * DAY_MS)})
     yield TopicSpec(labelled(settings.prefix), 1, {"retention.ms": str(365 * DAY_MS)})
+    yield TopicSpec(backfills(settings.prefix), 1, {"cleanup.policy": "compact", "segment.ms": str(DAY_MS)})
     yield TopicSpec(shadows(settings.prefix), 1, {"retention.ms": str(7 * DAY_MS)})
 
 

@@ -92,6 +92,9 @@ class Prediction:
     error: str = ""
     message: str = ""
     retry_after_ms: int = 0  # with error `overloaded`: when to try again
+    # Of a replay: whose result it is and when it was said. `id` is then derived from the record and the head's version.
+    utterance_id: str = ""
+    submitted_us: int = 0
 
 
 RecordT = TypeVar("RecordT", Utterance, Embedding, Prediction)

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from infra.backfill.job import Asked, Span
-from topology.errors import Misconfigured
-from topology.stream.records import Record
-
-
-class Replaced(Misconfigured):
-    """The topic was deleted and made anew, or the file was written anew, since the job began: its offsets mean other
-    records now."""
-
-    code = "replaced"
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What was read. `position`: every offset below it was read, or is no record (a marker, a compacted hole, lost).
-    `lost`: offsets (first, one past the last) that retention took before they were read."""
-
-    records: Sequence[Record]
-    position: int
-    lost: tuple[tuple[int, int], ...] = ()
+from topology.stream.bounded import Replaced as Replaced
+from topology.stream.bounded import Taken as Taken
 
 
 class Source(Protocol):

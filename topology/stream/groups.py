@@ -153,11 +153,11 @@ async def _logs(
     if not every:
         return {}
     starts = await consumer.beginning_offsets(every)
-    ends, read = await _read_on(consumer, {place: max(commits.get(place, 0), starts[place]) for place in every})
+    ends, read = await read_on(consumer, {place: max(commits.get(place, 0), starts[place]) for place in every})
     return {place: (starts[place], ends[place], place in read) for place in every}
 
 
-async def _read_on(
+async def read_on(
     consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]
 ) -> tuple[dict[TopicPartition, int], set[TopicPartition]]:
     """(where each log ends, where nothing is left to read), by reading on from `positions` until a record comes.

@@ -29,7 +29,9 @@ from topology.stream.producer import Producer
 from topology.stream.records import Record
 from topology.stream.security import kafka_security
 
-__all__ = ["GroupConsumer", "Partition", "Producer", "Rebalances", "TopicReader", "fetch_wait_ms", "rebalance_ms"]
+__all__ = [
+    "Consumer", "GroupConsumer", "Partition", "Producer", "Rebalances", "TopicReader", "fetch_wait_ms", "rebalance_ms",
+]
 log = logging.getLogger(__name__)
 
 
@@ -60,8 +62,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._rebalances.assigned(len(assigned))
 
 
-class _Consumer:
-    """What both kinds of consumer share: settings, and what an error while reading means."""
+class Consumer:
+    """What all kinds of consumers share: settings, and what an error while reading means."""
 
     def __init__(self, broker: Broker, topic: str, group: str | None, offset_reset: str, **more: Any) -> None:
         self._broker, self._topic = broker, topic
@@ -152,7 +154,7 @@ class _Consumer:
         await ended(self._consumer.stop, "consumer")
 
 
-class GroupConsumer(_Consumer):
+class GroupConsumer(Consumer):
     """A member of a consumer group that commits only what it is told to.
 
     `instance`: this member's name, the same after a restart (static membership, KIP-345). Then a restart within the
@@ -219,7 +221,7 @@ class GroupConsumer(_Consumer):
         return True
 
 
-class TopicReader(_Consumer):
+class TopicReader(Consumer):
     """Reads one topic whole, without a group: first what is there, then what comes."""
 
     def __init__(self, broker: Broker, topic: str) -> None:

@@ -1,0 +1,93 @@
+"""Topics as a source and as a target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgpack
+
+from infra.backfill.job import Asked, Part, Row, Span
+from infra.backfill.source import Taken
+from infra.backfill.when import parse_when
+from topology import cells, topics
+from topology.settings import Ring, Settings
+from topology.stream.bounded import BoundedReader
+from topology.stream.kafka import Producer
+from topology.stream.records import Output
+
+JOB_HEADER = "headrace.job"
+
+
+class TopicSource:
+    """The live utterances of a ring, or the embeddings of its cells. As `Source`."""
+
+    def __init__(self, settings: Settings, ring: Ring, asked: Asked, reader: BoundedReader) -> None:
+        self._reader = reader
+        if asked.source == "utterances":
+            self._topics = [topics.utterances(settings.prefix, ring.name)]
+        else:
+            self._topics = [topics.embeddings(settings.prefix, ring.name, cell) for cell in ring.cells]
+
+    async def start(self) -> None:
+        """As `Source.start`."""
+        await self._reader.start()
+
+    async def spans(self, asked: Asked) -> list[Span]:
+        """As `Source.spans`."""
+        start, end = parse_when(asked.start), parse_when(asked.end)
+        found = []
+        for topic in self._topics:
+            identity = await self._reader.topic_id(topic)
+            for number, bounds in sorted((await self._reader.bounds(topic, start, end)).items()):
+                found.append(Span(topic, number, bounds.start, bounds.end, identity, bounds.lost))
+        return found
+
+    async def seek(self, span: Span, position: int) -> None:
+        """As `Source.seek`."""
+        await self._reader.seek(span.source, span.partition, position, span.identity)
+
+    async def take(self, most: int) -> Taken:
+        """As `Source.take`."""
+        return await self._reader.take(most)
+
+    async def stop(self) -> None:
+        """As `Source.stop`."""
+        await self._reader.stop()
+
+
+class TopicTarget:
+    """The backfill lane's predictions, by cell, keyed by tenant, stamped now. As `Target`.
+
+    A record read again after a crash gives the same bytes under the same id: who keeps results by id has each once.
+    """
+
+    def __init__(self, settings: Settings, ring: Ring, job: str) -> None:
+        self._prefix, self._ring = settings.prefix, ring
+        self._headers = ((JOB_HEADER, job.encode()),)
+        self._producer = Producer(settings.broker)
+
+    async def start(self) -> None:
+        """As `Target.start`."""
+        await self._producer.start()
+
+    async def write(self, span: Span, part: Part, rows: Sequence[Row]) -> None:
+        """As `Target.write`. A row that the broker refuses for good becomes an error in its place."""
+        refused = await self._producer.send([self._output(row) for row in rows])
+        if refused:
+            await self._producer.send([
+                self._output({**msgpack.unpackb(one.output.value), "intent": "", "entities": [], "text": "",
+                              "error": one.error.code, "message": str(one.error)}) for one in refused
+            ])
+
+    def _output(self, row: Row) -> Output:
+        cell = cells.cell_of(row["tenant"], self._ring.weights, self._ring.pins)
+        topic = topics.predictions(self._prefix, self._ring.name, cell, "backfill")
+        value = msgpack.packb({**row, "stages": row.get("stages") or {"submitted": row["submitted_us"]}})
+        return Output(topic, row["tenant"].encode(), value, self._headers)
+
+    async def finish(self, span: Span, part: Part) -> None:
+        """As `Target.finish`: everything written is acknowledged already."""
+
+    async def stop(self) -> None:
+        """As `Target.stop`."""
+        await self._producer.stop()
