@@ -6,17 +6,16 @@ Needs nothing beside it, has no scripts, and fits a phone. Its texts were writte
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.backfill.compare_html import MOST_ROWS, PAGE_STYLE, bar_cell, left_out, shown, table
 from infra.backfill.comparison import KINDS, VERSIONS
 from infra.backfill.entity_changes import HOWS, SAME
-from infra.training.report import MOST_INTENTS, STYLE, confusion, document
+from infra.training.report import MOST_INTENTS, confusion, document
 
-MOST_ROWS = 15  # of a table; the JSON has all
 MOST_GROUPS = 40  # of samples
-LONG = 20  # characters of a name, which may be cut where there is little room
 OPEN = 3  # groups of samples that are open at first
 WIDTH, HEIGHT = 420, 150  # of a histogram
 COLORS = {"same": "#41ab5d", "entities": "#fec44f", "scope": "#fe9929", "intent": "#cb181d", "refused": "#525252"}
@@ -24,32 +23,6 @@ TOLD = {
     "same": "the same result", "entities": "same intent, other entities", "scope": "same intent, in or out of scope",
     "intent": "another intent", "refused": "refused by one",
 }
-PAGE_STYLE = STYLE + """
-h1 { margin-bottom: .2rem } h2 { margin: 2.2rem 0 .3rem; border-top: 1px solid #dde3e9; padding-top: 1rem }
-.about { color: #5a6b7d; margin: 0 0 1rem; overflow-wrap: anywhere } .note { color: #5a6b7d; max-width: 46rem }
-.warning { background: #fff3d6; border-left: 4px solid #fe9929; padding: .5rem .8rem; max-width: 46rem }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .8rem; margin: 1rem 0 }
-.card { border: 1px solid #dde3e9; border-radius: 8px; padding: .7rem .9rem } .card b { font-size: 1.7rem }
-.card b, .card span { display: block } .card span { color: #5a6b7d; font-size: 13px }
-td, th { font-variant-numeric: tabular-nums }
-.kinds { display: flex; height: 1.6rem; border-radius: 6px; overflow: hidden; background: #edf1f4 }
-.legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .5rem 0 }
-.key { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .35rem }
-thead th { border-bottom: 1px solid #aab4bf; font-weight: 600 } tbody tr:nth-child(even) { background: #f6f8fa }
-.changed bdi { display: inline-block; max-width: 15rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.changed bdi { vertical-align: bottom } th.name { text-align: left } .red { background: #cb181d }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem 2rem } figure { margin: 0; flex: 1 1 20rem; max-width: 30rem }
-figure svg { width: 100%; height: auto } figcaption { font-size: 13px; color: #5a6b7d }
-details { border: 1px solid #dde3e9; border-radius: 8px; margin: .5rem 0; padding: .4rem .8rem }
-summary { cursor: pointer; overflow-wrap: anywhere; padding: .2rem 0 } summary small { color: #5a6b7d }
-.sample { border-top: 1px solid #edf1f4; padding: .5rem 0 } .sample q { font-size: 16px; overflow-wrap: anywhere }
-.said { display: grid; grid-template-columns: minmax(4rem, max-content) 1fr; gap: .1rem .8rem; font-size: 14px }
-.said dt { overflow-wrap: anywhere; max-width: 9rem } .said dd { margin: 0; overflow-wrap: anywhere }
-.said .other { font-weight: 600; color: #a50f15 } .chip { background: #edf1f4; border-radius: 4px; padding: 0 .35rem }
-.sample small { color: #8a97a5; overflow-wrap: anywhere } h1 { overflow-wrap: anywhere }
-@media (max-width: 40rem) { body { margin: 1rem auto } td.bars { display: none } .changed bdi { max-width: 10rem } }
-"""
-
 
 def write_page(comparison: dict[str, Any], place: Path) -> Path:
     """Write the page of what `compare.Comparing` gives, and return where it is."""
@@ -120,14 +93,14 @@ def _changes(comparison: dict[str, Any]) -> str:
         return "<h2>Changed intents</h2><p>None: every utterance has the same intent from both.</p>"
     most, total = changed[0][2], comparison["compared"]
     rows = (
-        f"<tr><td class=name>{_name(a)} → {_name(b)}</td><td>{n:,}</td><td>{n / total:.2%}</td>{_bar(n / most)}</tr>"
+        f"<tr><td class=name>{shown(a)} → {shown(b)}</td><td>{n:,}</td><td>{n / total:.2%}</td>{bar_cell(n / most)}</tr>"
         for a, b, n in changed[:MOST_ROWS]
     )
     outside = comparison["changed_out_of_scope_in_both"]
     told = f"<p class=note>{outside:,} of them are out of scope for both versions.</p>" if outside else ""
     return (
-        "<h2>Changed intents</h2>" + _table(("before → after", "utterances", "of all", ""), rows)
-        + _more(len(changed)) + told
+        "<h2>Changed intents</h2>" + table(("before → after", "utterances", "of all", ""), rows)
+        + left_out(len(changed)) + told
         + f"<details><summary>All intents, before (rows) and after (columns)<small>{_shown_intents(comparison)}</small>"
         f"</summary>{confusion(comparison['matrix'])}</details>"
     )
@@ -143,22 +116,22 @@ def _by_intent(comparison: dict[str, Any]) -> str:
     if not rows:
         return ""
     told = (
-        f"<tr><th scope=row>{_name(one['intent'])}</th><td>{one['utterances']:,}</td><td>{one['changed']:,}</td>"
-        f"<td>{one['share']:.1%}</td>{_bar(one['share'])}</tr>" for one in rows[:MOST_ROWS]
+        f"<tr><th scope=row>{shown(one['intent'])}</th><td>{one['utterances']:,}</td><td>{one['changed']:,}</td>"
+        f"<td>{one['share']:.1%}</td>{bar_cell(one['share'])}</tr>" for one in rows[:MOST_ROWS]
     )
     return (
         "<h2>By intent of the version before</h2><p class=note>How many of its utterances get another intent, or "
-        "none.</p>" + _table(("intent", "utterances", "changed", "share", ""), told) + _more(len(rows))
+        "none.</p>" + table(("intent", "utterances", "changed", "share", ""), told) + left_out(len(rows))
     )
 
 
 def _scope(comparison: dict[str, Any]) -> str:
     total = sum(n for _, _, n in comparison["scope"]) or 1
     rows = (
-        f"<tr><td class=name>{'stays' if a == b else 'becomes'} {_name(b)}</td><td>{n:,}</td><td>{n / total:.2%}</td>"
+        f"<tr><td class=name>{'stays' if a == b else 'becomes'} {shown(b)}</td><td>{n:,}</td><td>{n / total:.2%}</td>"
         "</tr>" for a, b, n in comparison["scope"]
     )
-    return "<h2>In scope, out of scope</h2>" + _table(("", "utterances", "share"), rows)
+    return "<h2>In scope, out of scope</h2>" + table(("result", "utterances", "share"), rows)
 
 
 def _entities(comparison: dict[str, Any]) -> str:
@@ -167,14 +140,14 @@ def _entities(comparison: dict[str, Any]) -> str:
         return "<h2>Entities</h2><p>Neither version found any.</p>"
     labels = sorted(found, key=lambda label: (-sum(found[label].get(how, 0) for how in HOWS if how != SAME), label))
     rows = (
-        f"<tr><th scope=row>{_name(label)}</th>{''.join(_count(found[label].get(how, 0)) for how in HOWS)}</tr>"
+        f"<tr><th scope=row>{shown(label)}</th>{''.join(_count(found[label].get(how, 0)) for how in HOWS)}</tr>"
         for label in labels[:MOST_ROWS]
     )
-    table = "<h2>Entities</h2>" + _table(("label", *HOWS), rows) + _more(len(labels))
-    relabeled = ", ".join(f"{_name(a)} → {_name(b)} ({n:,})" for a, b, n in comparison["relabeled"][:MOST_ROWS])
+    by_label = "<h2>Entities</h2>" + table(("label", *HOWS), rows) + left_out(len(labels))
+    relabeled = ", ".join(f"{shown(a)} → {shown(b)} ({n:,})" for a, b, n in comparison["relabeled"][:MOST_ROWS])
     if not relabeled:
-        return table
-    return f"{table}<p class=note>The same span under another label: {relabeled}; in the last two columns too.</p>"
+        return by_label
+    return f"{by_label}<p class=note>The same span under another label (in the last two columns): {relabeled}.</p>"
 
 
 def _count(n: int) -> str:
@@ -187,7 +160,7 @@ def _confidence(comparison: dict[str, Any], names: dict[str, str]) -> str:
         (("confidence", "all utterances"), ("confidence_same_intent", "those with the same intent"))
     )
     legend = "".join(
-        f"<li><span class=key style='background:{color}'></span>{word}, {_name(names[word])}</li>"
+        f"<li><span class=key style='background:{color}'></span>{word}, {shown(names[word])}</li>"
         for word, color in _SIDES.items()
     )
     return f"<h2>Confidence</h2><ul class=legend>{legend}</ul><div class=plots>{plots}</div>"
@@ -220,13 +193,13 @@ def _histogram(one: dict[str, Any], told: str) -> str:
 
 
 def _refused(comparison: dict[str, Any], names: dict[str, str]) -> str:
-    sides = [(f"by {names[name]} only", comparison["refused"][name]) for name in VERSIONS]
-    sides.append(("by both: not compared", comparison["refused_by_both"]))
+    sides = [(f"{names[name]} only", comparison["refused"][name]) for name in VERSIONS]
+    sides.append(("both: not compared", comparison["refused_by_both"]))
     rows = [
-        f"<tr><td class=name>{_name(who)}</td><td class=name>{_name(reason)}</td><td>{n:,}</td></tr>"
+        f"<tr><td class=name>{shown(who)}</td><td class=name>{shown(reason)}</td><td>{n:,}</td></tr>"
         for who, reasons in sides for reason, n in reasons.items()
     ]
-    return "<h2>Refused</h2>" + (_table(("", "reason", "utterances"), rows) if rows else "<p>None by either.</p>")
+    return "<h2>Refused</h2>" + (table(("by", "reason", "utterances"), rows) if rows else "<p>None by either.</p>")
 
 
 def _samples(groups: Sequence[dict[str, Any]], names: dict[str, str]) -> str:
@@ -239,18 +212,18 @@ def _samples(groups: Sequence[dict[str, Any]], names: dict[str, str]) -> str:
     )
     return (
         "<h2>Samples</h2><p class=note>Of each change those that both versions are surest of.</p>" + told
-        + _more(len(groups), MOST_GROUPS)
+        + left_out(len(groups), MOST_GROUPS)
     )
 
 
 def _change(group: dict[str, Any]) -> str:
     between = ": " if group["kind"] == "entities" else " → "
-    return f"<b>{_name(group['before'])}{between}{_name(group['after'])}</b>"
+    return f"<b>{shown(group['before'])}{between}{shown(group['after'])}</b>"
 
 
 def _sample(one: dict[str, Any], names: dict[str, str]) -> str:
     said = "".join(
-        f"<dt>{_name(names[side])}</dt><dd>{_said(one[side], one[other])}</dd>"
+        f"<dt>{shown(names[side])}</dt><dd>{_said(one[side], one[other])}</dd>"
         for side, other in zip(VERSIONS, reversed(VERSIONS), strict=True)
     )
     place = f"{one['source']} {one['partition']}:{one['offset']} {one['utterance_id']}"
@@ -263,8 +236,8 @@ def _sample(one: dict[str, Any], names: dict[str, str]) -> str:
 def _said(row: dict[str, Any], other: dict[str, Any]) -> str:
     """What one version says; what the other does not say stands out."""
     if row["error"]:
-        return f"<span class=other>refused: {_name(row['error'])}</span>"
-    intent = _marked(f"{_name(row['intent'])}", row["intent"] == other["intent"])
+        return f"<span class=other>refused: {shown(row['error'])}</span>"
+    intent = _marked(f"{shown(row['intent'])}", row["intent"] == other["intent"])
     scope = _marked("out of scope", row["out_of_scope"] == other["out_of_scope"]) if row["out_of_scope"] else ""
     entities = " ".join(_marked(_entity(one), one in other["entities"]) for one in row["entities"])
     return f"{intent} {row['confidence']:.2f} {scope} {entities}"
@@ -276,25 +249,4 @@ def _marked(told: str, same: bool) -> str:
 
 def _entity(one: dict[str, Any]) -> str:
     value = "" if one["value"] is None else f" = {one['value']}"
-    return f"<span class=chip>{_name(one['label'])}: <bdi>{html.escape(str(one['text']) + value)}</bdi></span>"
-
-
-def _name(text: str) -> str:
-    told = html.escape(text)
-    return f"<bdi title='{told}'>{told}</bdi>" if len(text) > LONG else f"<bdi>{told}</bdi>"
-
-
-def _bar(part: float) -> str:
-    return f"<td class='name bars'><span class='bar red' style='width:{part * 8:.2f}rem'></span></td>"
-
-
-def _table(head: Iterable[str], rows: Iterable[str]) -> str:
-    names = "".join(f"<th{' class=name' * (at == 0)}>{name}</th>" for at, name in enumerate(head))
-    return (
-        f"<div class=scroll><table class=changed><thead><tr>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        "</div>"
-    )
-
-
-def _more(count: int, most: int = MOST_ROWS) -> str:
-    return f"<p class=note>{count - most:,} more are in the JSON (--json).</p>" if count > most else ""
+    return f"<span class=chip>{shown(one['label'])}: <bdi>{html.escape(str(one['text']) + value)}</bdi></span>"

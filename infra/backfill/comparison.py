@@ -65,7 +65,7 @@ class Comparison:
     def __init__(self, sampling: Sampling = SAMPLING) -> None:
         self._sampling = sampling
         self._kinds: Counter[str] = Counter()
-        self._both_refused: Counter[str] = Counter()
+        self.refused_by_both: Counter[str] = Counter()  # reason → utterances
         self._refused: dict[str, Counter[str]] = {name: Counter() for name in VERSIONS}
         self._intents: Counter[tuple[str, str]] = Counter()
         self._labels: Counter[str] = Counter()
@@ -81,12 +81,12 @@ class Comparison:
     @property
     def utterances(self) -> int:
         """Pairs taken so far."""
-        return self._kinds.total() + self._both_refused.total()
+        return self._kinds.total() + self.refused_by_both.total()
 
     def add(self, before: Row, after: Row) -> None:
         """What both versions say of one utterance."""
         if before["error"] and after["error"]:
-            self._both_refused[before["error"]] += 1
+            self.refused_by_both[before["error"]] += 1
             return
         refused = before["error"] or after["error"]
         change = self._note_refusal(before, after) if refused else self._note_results(before, after)
@@ -159,7 +159,7 @@ class Comparison:
             "relabeled": _sorted((a, b, n) for (a, b), n in self._relabeled.items()),
             "confidence": self._confidence.summary(), "confidence_same_intent": self._agreeing.summary(),
             "refused": {name: dict(self._refused[name].most_common()) for name in VERSIONS},
-            "refused_by_both": dict(self._both_refused.most_common()),
+            "refused_by_both": dict(self.refused_by_both.most_common()),
             "samples": list(self._sampled()), "changes_without_samples": self._unsampled,
         }
 

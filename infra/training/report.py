@@ -10,6 +10,7 @@ from typing import Any
 from topology.heads import HeadManifest
 
 PLOT = 260
+LONG = 32  # characters of a label in the matrix
 MOST_INTENTS = 40  # a larger matrix shows the intents that are confused most
 
 STYLE = """
@@ -81,13 +82,20 @@ def confusion(cells: list[list[Any]]) -> str:
             wrong.update({wanted: n, said: n})
     names = sorted({name for pair in counts for name in pair}, key=lambda name: (-wrong[name], name))[:MOST_INTENTS]
     totals = {name: sum(n for (wanted, _), n in counts.items() if wanted == name) for name in names}
-    head = "".join(f"<th class=column>{html.escape(name)}</th>" for name in names)
+    head = "".join(f"<th class=column>{_short(name)}</th>" for name in names)
     rows = "".join(
-        f"<tr><th scope=row>{html.escape(name)}</th>" + "".join(
+        f"<tr><th scope=row>{_short(name)}</th>" + "".join(
             _cell(counts.get((name, other), 0), totals[name], name == other) for other in names
         ) + "</tr>" for name in names
     )
     return f"<div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>"
+
+
+def _short(name: str) -> str:
+    """A label may have 256 characters, which would make a column as high as three screens."""
+    if len(name) <= LONG:
+        return html.escape(name)
+    return f"<span title='{html.escape(name)}'>{html.escape(name[:LONG])}…</span>"
 
 
 def _cell(count: int, total: int, right: bool) -> str:
