@@ -93,8 +93,8 @@ def _changes(comparison: dict[str, Any]) -> str:
         return "<h2>Changed intents</h2><p>None: every utterance has the same intent from both.</p>"
     most, total = changed[0][2], comparison["compared"]
     rows = (
-        f"<tr><td class=name>{shown(a)} → {shown(b)}</td><td>{n:,}</td><td>{n / total:.2%}</td>{bar_cell(n / most)}</tr>"
-        for a, b, n in changed[:MOST_ROWS]
+        f"<tr><td class=name>{shown(a)} → {shown(b)}</td><td>{n:,}</td><td>{n / total:.2%}</td>{bar_cell(n / most)}"
+        "</tr>" for a, b, n in changed[:MOST_ROWS]
     )
     outside = comparison["changed_out_of_scope_in_both"]
     told = f"<p class=note>{outside:,} of them are out of scope for both versions.</p>" if outside else ""
@@ -194,12 +194,12 @@ def _histogram(one: dict[str, Any], told: str) -> str:
 
 def _refused(comparison: dict[str, Any], names: dict[str, str]) -> str:
     sides = [(f"{names[name]} only", comparison["refused"][name]) for name in VERSIONS]
-    sides.append(("both: not compared", comparison["refused_by_both"]))
+    sides.append(("both versions", comparison["refused_by_both"]))
     rows = [
-        f"<tr><td class=name>{shown(who)}</td><td class=name>{shown(reason)}</td><td>{n:,}</td></tr>"
+        f"<tr><td class=name>{shown(who)}: {shown(reason)}</td><td>{n:,}</td></tr>"
         for who, reasons in sides for reason, n in reasons.items()
     ]
-    return "<h2>Refused</h2>" + (table(("by", "reason", "utterances"), rows) if rows else "<p>None by either.</p>")
+    return "<h2>Refused</h2>" + (table(("by, and why", "utterances"), rows) if rows else "<p>None by either.</p>")
 
 
 def _samples(groups: Sequence[dict[str, Any]], names: dict[str, str]) -> str:

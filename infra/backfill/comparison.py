@@ -168,7 +168,8 @@ class Comparison:
         rows = []
         for intent, count in self._labels.items():
             changed = count - self._intents[intent, intent]
-            rows.append({"intent": intent, "utterances": count, "changed": changed, **share(changed, count)})
+            of_all = share(changed, count)
+            rows.append({"intent": intent, "utterances": count, "changed": of_all.pop("count"), **of_all})
         return sorted(rows, key=lambda row: (-row["changed"], row["intent"]))
 
     def _sampled(self) -> Iterator[dict[str, Any]]:
