@@ -41,6 +41,11 @@ class Compute:
             for _ in range(3):
                 self.encode(batch)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self._engine.on_gpu
+
     def takes_more(self) -> bool:
         """Whether more may be begun: too much waiting for threads is better left in the queue, where it is taken in
         turn."""

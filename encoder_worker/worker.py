@@ -140,6 +140,11 @@ class EncoderWorker:
             self._meter.check_queue(tenant, queued)
             self._meter.charge(tenant, now_us() / 1e6)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self._compute.on_gpu
+
     def stats(self) -> dict[str, float]:
         """What was computed so far, and what the cache spared."""
         cache = {"cache_hits": self._cache.hits, "cache_misses": self._cache.misses} if self._cache else {}

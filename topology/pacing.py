@@ -131,12 +131,22 @@ class Pacing:
 
     # Replays
     backfill_batch_ms: float = 150.0  # longest batch on a CPU: fewer calls against a live record that waits for a core
+    backfill_nice: int = 19  # of a replay's processes, which also run only when a processor is idle
     backfill_chunk: int = 512  # records read and scored together: fuller batches against memory
     backfill_gpu_chunk: int = 8_192  # the same on a GPU
     backfill_part: int = 2_048  # offsets between two commits where the target is the topic: a crash repeats so many
     backfill_parquet_part: int = 20_000  # offsets of a Parquet file: fewer files against memory and repeated work
+    backfill_look_s: float = 1.0  # between two looks at what is wished of a job: sooner heard against more reads
     backfill_beat_s: float = 3.0  # between two words of a worker on how it is
     backfill_silent_s: float = 15.0  # without such a word a worker counts as gone
+    # Backfills: files
+    file_fetch_bytes: int = 4 << 20  # of a file in one request to an object store: fewer requests against memory
+    file_block_bytes: int = 1 << 20  # of a text that is looked at together: fewer reads against memory
+    file_take_bytes: int = 8 << 20  # of rows in one piece: fewer turns of the loop against memory
+    file_line_bytes: int = 4 << 20  # of a line; above it the line is refused: no record of ours has 1 MiB
+    file_raw_bytes: int = 2 << 10  # kept of a refused line: evidence against size
+    file_batch_rows: int = 1_024  # of Parquet that are decoded together: less work a row against memory
+    file_skip_rows: int = 16_384  # of CSV that are skipped in one piece: fewer turns against a stop that waits
 
 
 PACING = Pacing()

@@ -12,13 +12,14 @@ MOST_RANGES = 40  # of lost records that are named; a commit's metadata has 4,09
 @dataclass
 class Counts:
     """`read` = predicted + skipped + all that were refused. `lost`: ranges of offsets (first, one past the last) that
-    retention took; what is beyond `MOST_RANGES` of them widens the last."""
+    retention took; what is beyond `MOST_RANGES` of them widens the last. `why`: the rest could not be read, and why."""
 
     read: int = 0
     predicted: int = 0
     skipped: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     lost: list[tuple[int, int]] = field(default_factory=list)
+    why: str = ""
 
     @property
     def lost_records(self) -> int:
@@ -40,16 +41,18 @@ class Counts:
         self.refused.update(other.refused)
         for start, end in other.lost:
             self.lose(start, end)
+        self.why = other.why or self.why
 
     def to_json(self) -> str:
         """As it is committed."""
-        return json.dumps([self.read, self.predicted, self.skipped, self.refused, self.lost], separators=(",", ":"))
+        told = [self.read, self.predicted, self.skipped, self.refused, self.lost, self.why]
+        return json.dumps(told, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Counts:
         """What was committed; nothing known where it is none of ours."""
         try:
-            read, predicted, skipped, refused, lost = json.loads(text)
-            return cls(read, predicted, skipped, Counter(refused), [(int(a), int(b)) for a, b in lost])
+            read, predicted, skipped, refused, lost, why = json.loads(text)
+            return cls(read, predicted, skipped, Counter(refused), [(int(a), int(b)) for a, b in lost], why)
         except (ValueError, TypeError):
             return cls()

@@ -6,8 +6,9 @@ makes it, so that who finds it finds all), `ID/heads/N`, `ID/wish`, `ID/worker/N
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -155,6 +156,17 @@ class Jobs:
         """Disconnect."""
         await self._reader.stop()
         await self._producer.stop()
+
+
+@contextlib.asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[Jobs]:
+    """The topic of jobs, read to its end. Raises: Unavailable, Misconfigured."""
+    jobs = Jobs(settings)
+    await jobs.start()
+    try:
+        yield jobs
+    finally:
+        await jobs.stop()
 
 
 def readable(jobs: Jobs) -> list[Job]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 
 import msgpack
 
 from infra.backfill.job import Asked, Part, Row, Span
-from infra.backfill.source import Taken
+from infra.backfill.source import Replaced, Taken
 from infra.backfill.when import parse_when
 from topology import cells, topics
+from topology.pacing import PACING
 from topology.settings import Ring, Settings
 from topology.stream.bounded import BoundedReader
 from topology.stream.kafka import Producer
@@ -22,7 +25,7 @@ class TopicSource:
     """The live utterances of a ring, or the embeddings of its cells. As `Source`."""
 
     def __init__(self, settings: Settings, ring: Ring, asked: Asked, reader: BoundedReader) -> None:
-        self._reader = reader
+        self._reader, self._span = reader, Span("", 0, 0, 0)
         if asked.source == "utterances":
             self._topics = [topics.utterances(settings.prefix, ring.name)]
         else:
@@ -44,11 +47,25 @@ class TopicSource:
 
     async def seek(self, span: Span, position: int) -> None:
         """As `Source.seek`."""
-        await self._reader.seek(span.source, span.partition, position, span.identity)
+        self._span = span
+        await self._check()
+        await self._reader.seek(span.source, span.partition, position)
 
     async def take(self, most: int) -> Taken:
-        """As `Source.take`."""
-        return await self._reader.take(most)
+        """As `Source.take`. The topic's id is looked at after each reading: what was read before is of that topic."""
+        taken = await self._reader.take(most)
+        await self._check()
+        return taken
+
+    async def _check(self) -> None:
+        if not self._span.identity:
+            return
+        ends_s = time.monotonic() + PACING.topic_s
+        while (now := await self._reader.topic_id(self._span.source)) != self._span.identity:
+            if now or time.monotonic() > ends_s:  # a broker that just started may know no topic for a moment
+                raise Replaced(f"topic {self._span.source!r} was deleted or made anew since this job began; start a "
+                               "new job")
+            await asyncio.sleep(PACING.sign_on_pause_s)
 
     async def stop(self) -> None:
         """As `Source.stop`."""
@@ -71,8 +88,9 @@ class TopicTarget:
         await self._producer.start()
 
     async def write(self, span: Span, part: Part, rows: Sequence[Row]) -> None:
-        """As `Target.write`. A row that the broker refuses for good becomes an error in its place."""
-        refused = await self._producer.send([self._output(row) for row in rows])
+        """As `Target.write`. A row that the broker refuses for good becomes an error in its place; one that
+        names no tenant is nobody's, and is set aside only."""
+        refused = await self._producer.send([self._output(row) for row in rows if row["tenant"]])
         if refused:
             await self._producer.send([
                 self._output({**msgpack.unpackb(one.output.value), "intent": "", "entities": [], "text": "",
@@ -82,7 +100,7 @@ class TopicTarget:
     def _output(self, row: Row) -> Output:
         cell = cells.cell_of(row["tenant"], self._ring.weights, self._ring.pins)
         topic = topics.predictions(self._prefix, self._ring.name, cell, "backfill")
-        value = msgpack.packb({**row, "stages": row.get("stages") or {"submitted": row["submitted_us"]}})
+        value = msgpack.packb({name: value for name, value in row.items() if name != "raw"})
         return Output(topic, row["tenant"].encode(), value, self._headers)
 
     async def finish(self, span: Span, part: Part) -> None:

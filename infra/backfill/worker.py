@@ -24,6 +24,7 @@ from topology.stream.outcomes import Computing, Outcome, Parked, Worker
 from topology.stream.records import Record
 from topology.stream.refusals import asker_of
 
+RAW_BYTES = 2_048
 Errors = dict[int, Exception]  # offset → why its record was refused
 
 
@@ -56,6 +57,11 @@ class Encode:
         worker, _ = build(alone, large, "backfill", _Encoder)
         assert isinstance(worker, _Encoder)
         self._worker = worker
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self._worker.on_gpu
 
     async def embedded(self, span: Span, records: Sequence[Record]) -> tuple[list[Record], list[Row]]:
         """(the records with embeddings as their values, rows of those that were refused), each in its order.
@@ -123,9 +129,14 @@ def refused_rows(span: Span, records: Mapping[int, Record], errors: Errors) -> l
             "ring": "", "lang": asker.lang, "text": asker.text, "intent": "", "confidence": 0.0, "out_of_scope": False,
             "entities": [], "head_version": "", "space": "", "truncated": False, "error": code,
             "message": str(error)[:2_000].encode("utf-8", "backslashreplace").decode(), "source": span.source,
-            "partition": span.partition, "offset": offset,
+            "partition": span.partition, "offset": offset, "raw": _raw(records[offset]),
         })
     return found
+
+
+def _raw(record: Record) -> str:
+    """The beginning of what could not be read, to be set aside."""
+    return (record.value or b"")[:RAW_BYTES].decode(errors="backslashreplace") if record.unreadable else ""
 
 
 async def outcomes(worker: Worker, records: Sequence[Record]) -> list[Outcome]:

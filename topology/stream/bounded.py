@@ -133,10 +133,8 @@ class BoundedReader(Consumer):
             return {p: when.offsets.get(p.partition, ends[p]) for p in places}
         return dict(ends if when.latest else firsts)
 
-    async def seek(self, topic: str, partition: int, position: int, identity: str = "") -> None:
-        """Read this partition next. Raises: Replaced where the topic's id is no longer `identity`; Unavailable."""
-        if identity and await self.topic_id(topic) != identity:
-            raise Replaced(f"topic {topic!r} was deleted or made anew since this job began; start a new job")
+    async def seek(self, topic: str, partition: int, position: int) -> None:
+        """Read this partition next, from `position`."""
         self._place, self._topic, self._lost = TopicPartition(topic, partition), topic, []
         self._consumer.assign([self._place])
         self._consumer.seek(self._place, position)
@@ -187,31 +185,45 @@ class BoundedReader(Consumer):
         await ended(self._consumer.stop, "consumer")
 
 
-async def committed(
-    broker: Broker, group: str, partitions: Iterable[Partition]
-) -> dict[Partition, tuple[int, str]]:
-    """Partition → (offset, metadata) of a group's commits, where there are any. Raises: Unavailable."""
-    places = [TopicPartition(*one) for one in partitions]
-    if not places:
-        return {}
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap, **kafka_security(broker))
-    with _telling("the broker told no commits"):
-        try:
-            await patiently(admin.start, "admin client", broker)
+class Commits:
+    """Reads how far a group is, without being of it."""
+
+    def __init__(self, broker: Broker, group: str) -> None:
+        self._broker, self._group = broker, group
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def read(self, partitions: Iterable[Partition]) -> dict[Partition, tuple[int, str]]:
+        """Partition → (offset, metadata), where there is a commit. Raises: Unavailable, Misconfigured."""
+        places = [TopicPartition(*one) for one in partitions]
+        if not places:
+            return {}
+        with _telling("the broker told no commits"):
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(bootstrap_servers=self._broker.bootstrap, **kafka_security(self._broker))
+                await patiently(admin.start, "admin client", self._broker)
+                self._admin = admin
             async with asyncio.timeout(PACING.away_s):
-                while True:
-                    try:
-                        found: Mapping[TopicPartition, OffsetAndMetadata] = (
-                            await admin.list_consumer_group_offsets(group, partitions=places)
-                        )
-                        break
-                    except KafkaError as error:
-                        if not error.retriable:
-                            raise
-                        await asyncio.sleep(0.1)
-        finally:
-            await ended(admin.close, "admin client")
-    return {(p.topic, p.partition): (one.offset, one.metadata or "") for p, one in found.items() if one.offset >= 0}
+                found = await self._told(self._admin, places)
+        return {(p.topic, p.partition): (one.offset, one.metadata or "") for p, one in found.items() if one.offset >= 0}
+
+    async def _told(
+        self, admin: AIOKafkaAdminClient, places: list[TopicPartition]
+    ) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        while True:
+            try:
+                found: Mapping[TopicPartition, OffsetAndMetadata] = (
+                    await admin.list_consumer_group_offsets(self._group, partitions=places)
+                )
+                return found
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(PACING.redis_pause_s)
+
+    async def stop(self) -> None:
+        """Disconnect, within `PACING.close_s`; never raises."""
+        if self._admin is not None:
+            await ended(self._admin.close, "admin client")
 
 
 @contextlib.contextmanager

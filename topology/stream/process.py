@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
 import os
@@ -107,6 +108,16 @@ def step_back(steps: int = PACING.nice) -> None:
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), steps)
+
+
+def step_back_whole() -> None:
+    """Let this process compute only when no other wants the processor (SCHED_IDLE and nice 19, on Linux): every thread
+    that it has now, and those that they start."""
+    if sys.platform == "linux":
+        for thread in [int(place.name) for place in Path("/proc/self/task").iterdir()]:
+            with contextlib.suppress(OSError):  # it ended meanwhile, or a sandbox forbids it
+                os.setpriority(os.PRIO_PROCESS, thread, PACING.backfill_nice)
+                os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 
 
 def announce_ready() -> None:

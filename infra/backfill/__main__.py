@@ -1,0 +1,103 @@
+"""`python -m infra.backfill JOB --worker 0 --of 2`: one worker process of a replay, as a Kubernetes Job starts it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from infra.backfill.gate import Cancelled, Gate
+from infra.backfill.job import SOURCES, Job
+from infra.backfill.jobs import Jobs
+from infra.backfill.live import LiveWatch
+from infra.backfill.open import open_source, open_targets
+from infra.backfill.progress import Progress
+from infra.backfill.refused import RefusedRows
+from infra.backfill.runner import Runner
+from infra.backfill.source import Source
+from infra.backfill.target import Target
+from infra.backfill.worker import Encode, Score
+from topology import topics
+from topology.addresses import load_running
+from topology.errors import Misconfigured
+from topology.pacing import PACING
+from topology.settings import Settings
+from topology.stream.bounded import BoundedReader
+from topology.stream.process import announce_ready, run_process, step_back_whole
+
+log = logging.getLogger("backfill")
+
+
+def main() -> int:
+    """Parse the command line and work until its partitions are done. Exit codes: 0 done or stopped, 2 misconfigured,
+    75 start me again."""
+    parser = argparse.ArgumentParser(prog="headrace backfill work", description=__doc__)
+    parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
+    add_arguments(parser)
+    args = parser.parse_args()
+    return run_process(lambda stop: run(args, stop))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What one worker is told."""
+    parser.add_argument("job", help="the job's id")
+    parser.add_argument("--worker", type=int, default=0, help="which of them this is, from 0 (default: 0)")
+    parser.add_argument("--of", type=int, default=1, help="how many there are (default: 1)")
+    parser.add_argument("--max-per-s", type=float, default=0.0, help="records a second of this worker at most")
+    parser.add_argument("--ignore-live", action="store_true", help="do not pause while live traffic is late")
+
+
+async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Replay the partitions of one worker, until they are done or `stop`."""
+    if not 0 <= args.worker < args.of:
+        raise Misconfigured(f"--worker {args.worker}: 0 to {args.of - 1} is wanted, as --of is {args.of}")
+    settings = load_running(args.config)
+    jobs = Jobs(settings)
+    await jobs.start()
+    try:
+        job = jobs.wanted(args.job)
+        gate = Gate(jobs, job, args.worker, args.of, args.max_per_s, _watch(settings, job, args.ignore_live))
+        await gate.start()
+        try:
+            await _replay(settings, jobs, job, gate, range(args.worker, len(job.spans), args.of), stop)
+            await gate.tell("ended", "stopped" if stop.is_set() else "done")
+        except Cancelled:
+            log.info("the job was cancelled")
+        finally:
+            await gate.stop()
+    finally:
+        await jobs.stop()
+
+
+def _watch(settings: Settings, job: Job, ignored: bool) -> LiveWatch | None:
+    return None if ignored else LiveWatch(settings, job.asked.ring)
+
+
+async def _replay(
+    settings: Settings, jobs: Jobs, job: Job, gate: Gate, numbers: range, stop: asyncio.Event
+) -> None:
+    ring = settings.rings[job.asked.ring]
+    group = topics.backfill_group(settings.prefix, job.id)
+    reader = BoundedReader(settings.broker, group) if job.asked.source in SOURCES else None
+    progress = Progress(settings, jobs, job, reader)
+    await progress.read()
+    source, targets = open_source(settings, ring, job.asked, reader), open_targets(settings, ring, job)
+    score = Score(settings, ring, jobs.heads(job))
+    encode = None if job.asked.source == "embeddings" else Encode(settings, ring)
+    chunk = PACING.backfill_gpu_chunk if encode is None or encode.on_gpu else PACING.backfill_chunk
+    step_back_whole()
+    refused = RefusedRows(Path(settings.state_dir) / "backfill" / job.id / "refused")
+    opened: list[Source | Target] = [source, *targets]
+    try:
+        for one in opened:
+            await one.start()
+        announce_ready()
+        await Runner(job, source, targets, refused, progress, score, encode, gate, chunk).run(numbers, stop)
+    finally:
+        await asyncio.gather(*(one.stop() for one in opened), progress.stop(), return_exceptions=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

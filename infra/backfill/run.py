@@ -1,0 +1,205 @@
+"""`headrace backfill run`: makes a job or finds it, starts its workers, shows how far they are, and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.backfill.job import SOURCES, Asked, Job
+from infra.backfill.jobs import Jobs
+from infra.backfill.meter import Meter
+from infra.backfill.open import open_source
+from infra.backfill.plan import check, job_of
+from infra.backfill.progress import Progress
+from infra.backfill.report import done_and_all, is_done, report, state_of, total_of
+from infra.stack.supervise import Child, Supervisor
+from topology import topics
+from topology.errors import Misconfigured, Unavailable
+from topology.pacing import PACING
+from topology.settings import Settings
+from topology.stream.admin import apply_topics
+from topology.stream.bounded import BoundedReader
+from topology.stream.process import EXIT_MISCONFIGURED, now_us
+
+MAX_RESTARTS = 20  # of one worker without progress
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a job is run; none of it changes what comes of it. `workers` 0: one a processor, on a GPU one."""
+
+    workers: int = 0
+    max_per_s: float = 0.0
+    ignore_live: bool = False
+
+
+async def run(
+    settings: Settings, config: str, asked: Asked | None, name: str, options: Options, meter: Meter,
+    stop: asyncio.Event, say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Run a job to its end, or until `stop`. `asked` None: the job of that name, which is there already.
+
+    Returns its report. Raises: Misconfigured, Unavailable.
+    """
+    await _see_topics(settings)
+    jobs = Jobs(settings)
+    await jobs.start()
+    try:
+        job = await _job(settings, jobs, asked, name, say)
+        progress = Progress(settings, jobs, job)
+        await progress.read()
+        try:
+            if not is_done(job, progress.reached):
+                await _wait_for_others(jobs, job, say)
+                await _work(settings, config, jobs, job, progress, options, meter, stop)
+            state = state_of(job, progress.reached, jobs.wish(job.id), [], now_us())
+            return report(job, progress.reached, state, str(folder_of(settings, job.id) / "refused"))
+        finally:
+            await progress.stop()
+    finally:
+        await jobs.stop()
+
+
+def folder_of(settings: Settings, job: str) -> Path:
+    """Where this machine keeps a job's logs and refused records."""
+    return Path(settings.state_dir) / "backfill" / job
+
+
+async def _see_topics(settings: Settings) -> None:
+    """Create the topic of jobs where it is missing: an installation may be older than replays."""
+    name = topics.backfills(settings.prefix)
+    await apply_topics(settings, [one for one in topics.wanted(settings) if one.name == name])
+
+
+async def _job(
+    settings: Settings, jobs: Jobs, asked: Asked | None, name: str, say: Callable[[str], None]
+) -> Job:
+    if asked is None:
+        return jobs.wanted(name)
+    check(settings, asked)
+    ring = settings.rings[asked.ring]
+    reader = BoundedReader(settings.broker, topics.backfill_group(settings.prefix, "bounds"))
+    source = open_source(settings, ring, asked, reader if asked.source in SOURCES else None)
+    await source.start()
+    try:
+        job, made = await job_of(settings, jobs, source, asked, name)
+    finally:
+        await source.stop()
+    say(f"backfill {job.id}: {'made' if made else 'goes on'}, {len(job.spans)} partitions of {asked.source}")
+    return job
+
+
+async def _wait_for_others(jobs: Jobs, job: Job, say: Callable[[str], None]) -> None:
+    """Until no other run of this job says anything. Raises: Misconfigured where one goes on."""
+    end_s, said = time.monotonic() + 2 * PACING.backfill_silent_s, False
+    while True:
+        others = [b for b in jobs.beats(job.id) if b.state != "ended" and _is_alive(b.host, b.pid, b.at_us)]
+        if not others:
+            return
+        one = others[0]
+        if time.monotonic() > end_s or (one.host == socket.gethostname()):
+            raise Misconfigured(f"backfill {job.id!r} runs already: worker {one.worker} on {one.host}, pid {one.pid}")
+        if not said:
+            say(f"worker {one.worker} on {one.host} was heard of lately; waiting whether it goes on")
+            said = True
+        await jobs.refresh(wait_ms=1_000)
+
+
+def _is_alive(host: str, pid: int, at_us: int) -> bool:
+    if now_us() - at_us > PACING.backfill_silent_s * 1e6:
+        return False
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+async def _work(
+    settings: Settings, config: str, jobs: Jobs, job: Job, progress: Progress, options: Options, meter: Meter,
+    stop: asyncio.Event,
+) -> None:
+    ring = settings.rings[job.asked.ring]
+    usual = 1 if ring.device == "cuda" else os.cpu_count() or 1
+    count = max(1, min(options.workers or usual, len(job.spans)))
+    supervisor = Supervisor(folder_of(settings, job.id))
+    try:
+        workers = Workers(supervisor, config, job.id, count, options)
+        while True:
+            await jobs.refresh(wait_ms=500)
+            await progress.read()
+            done, whole = done_and_all(job, progress.reached)
+            state = state_of(job, progress.reached, jobs.wish(job.id), jobs.beats(job.id), now_us())
+            why = next((b.why for b in jobs.beats(job.id) if b.state in ("waiting", "paused")), "")
+            meter.show(done, whole, state, why, total_of(progress.reached))
+            if stop.is_set() or not workers.go_on(done):
+                break
+    finally:
+        supervisor.stop()
+    await jobs.refresh()
+    await progress.read()
+    meter.show(*done_and_all(job, progress.reached), "running", "", total_of(progress.reached))
+
+
+class Workers:
+    """The worker processes of a job on this machine: one that ends early is started again."""
+
+    def __init__(self, supervisor: Supervisor, config: str, job: str, count: int, options: Options) -> None:
+        self._supervisor = supervisor
+        self._commands = [_command(config, job, number, count, options) for number in range(count)]
+        self._running: dict[int, Child] = {n: self._start(n) for n in range(count)}
+        self._restarts, self._done = 0, -1
+
+    def _start(self, number: int) -> Child:
+        return self._supervisor.start(f"worker-{number}", self._commands[number])
+
+    def go_on(self, done: int) -> bool:
+        """Whether any works still. Raises: Misconfigured, Unavailable, with the last line that it wrote."""
+        if done != self._done:
+            self._restarts, self._done = 0, done
+        for number, child in list(self._running.items()):
+            code = child.process.poll()
+            if code is None:
+                continue
+            del self._running[number]
+            self._supervisor.children.remove(child)
+            if code == 0:
+                continue
+            self._restarts += 1
+            last = child.log.read_text(errors="replace").strip().splitlines()[-1:]
+            if code == EXIT_MISCONFIGURED:
+                raise Misconfigured(f"worker {number}: {_plain(last)}")
+            if self._restarts > MAX_RESTARTS:
+                raise Unavailable(f"worker {number} ends again and again: {_plain(last)} (its log: {child.log})")
+            self._running[number] = self._start(number)
+        return bool(self._running)
+
+
+def _command(config: str, job: str, number: int, count: int, options: Options) -> list[str]:
+    command = [sys.executable, "-m", "infra.backfill", job, "--config", config, "--worker", str(number),
+               "--of", str(count)]
+    if options.max_per_s:
+        command += ["--max-per-s", str(options.max_per_s / count)]
+    return [*command, "--ignore-live"] if options.ignore_live else command
+
+
+def _plain(lines: list[str]) -> str:
+    return lines[0].removeprefix("headrace: ") if lines else "it said nothing"
+
+
+def write_json(told: dict[str, Any], place: Path) -> None:
+    """Write a report."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,185 @@
+"""`headrace backfill ...`: replays over topics and files."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from infra.cli.command import add_command, add_group
+from infra.cli.train import ring_of
+from topology.addresses import load_running
+from topology.errors import Misconfigured
+from topology.settings import Settings, settings_path
+
+RUN = """\
+score what was said before with the heads of now. The bounds are looked up once and stored under the job's id; the
+same command goes on after any crash or Ctrl-C. Exit status: 0 done, 1 not all of it (cancelled, or records were lost to
+retention), 2 misconfigured, 130 stopped."""
+EXAMPLE = """
+headrace backfill run --from 7d                                  (all tenants, to the backfill lane's predictions)
+headrace backfill run --source embeddings --tenant acme --head acme=20261126-v2 --target out/
+headrace backfill run --source 'calls-*.jsonl' --tenant-of-files acme --target s3://bucket/calls
+headrace backfill run job.toml"""
+WHEN = "earliest, latest, a time (2026-11-01T06:00Z), an age (2h, 7d), or offsets by partition (0:1200,1:900)"
+
+
+def add_commands(commands: Any) -> None:
+    """Put `backfill` among `commands`."""
+    group = add_group(commands, "backfill", "replay topics and files through the heads of now", EXAMPLE)
+    run = add_command(group, "run", _run, RUN, EXAMPLE)
+    _add_asked(run)
+    run.add_argument("--id", default="", help="the job's id (default: made of what is asked for)")
+    run.add_argument("--workers", type=int, default=0, help="processes (default: one a core; on a GPU one)")
+    run.add_argument("--max-per-s", type=float, default=0.0, help="records a second at most, of all workers")
+    run.add_argument("--ignore-live", action="store_true", help="do not pause while live traffic is late")
+    run.add_argument("--report", type=Path, help="write the report here as JSON")
+    listed = add_command(group, "list", _list, "every job, and how far it is")
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+    for name, function, text in (
+        ("show", _show, "one job: its report so far, and its workers"),
+        ("pause", _wish, "its workers finish what they compute, and wait"),
+        ("resume", _wish, "go on after pause or cancel"),
+        ("cancel", _wish, "its workers finish what they compute, and end"),
+    ):
+        command = add_command(group, name, function, text)
+        command.add_argument("job", help="the job's id")
+        command.set_defaults(wish={"pause": "paused", "resume": "running", "cancel": "cancelled"}.get(name, ""))
+        if name == "show":
+            command.add_argument("--json", action="store_true", help="the report as JSON")
+    work = add_command(group, "work", _work, "one worker process of a job: what `run` and Kubernetes start")
+    from infra.backfill.__main__ import add_arguments
+
+    add_arguments(work)
+
+
+def _add_asked(run: argparse.ArgumentParser) -> None:
+    run.add_argument("file", nargs="?", type=Path, help="a job in TOML: id, ring, source, from, to, tenants, heads, "
+                     "targets, tenant, workers, max_per_s")
+    run.add_argument("--ring", help="the ring (default: the only one)")
+    run.add_argument("--source", help="utterances (default), embeddings, or files: a path, a glob or a URL of JSON "
+                     "lines, CSV or Parquet")
+    run.add_argument("--from", dest="start", metavar="WHEN", help=f"default: earliest. {WHEN}")
+    run.add_argument("--to", dest="end", metavar="WHEN", help="default: latest, as it is now. As --from")
+    run.add_argument("--tenant", dest="tenants", action="append", default=[], help="only this one; may be repeated")
+    run.add_argument("--head", dest="heads", action="append", default=[], metavar="TENANT=VERSION",
+                     help="score a tenant with this version (default: the current one)")
+    run.add_argument("--target", dest="targets", action="append", default=[], metavar="topic|PLACE",
+                     help="topic (the default): the backfill lane's predictions; or a directory or URL for Parquet; "
+                     "may be repeated")
+    run.add_argument("--tenant-of-files", dest="tenant", help="the tenant of lines that name none")
+
+
+def _asked(args: argparse.Namespace, settings: Settings) -> tuple[Any, Any]:
+    """(what is asked for, the job file's other settings): flags over the file."""
+    from infra.backfill.job_file import JobFile, asked_of, read_job_file
+
+    file, heads = read_job_file(args.file) if args.file else (JobFile(), {})
+    given: dict[str, Any] = {name: value for name, value in (
+        ("source", args.source), ("start", args.start), ("end", args.end), ("tenants", tuple(args.tenants)),
+        ("targets", tuple(args.targets)), ("tenant", args.tenant),
+    ) if value}
+    for one in args.heads:
+        tenant, there, version = one.partition("=")
+        if not (tenant and there and version):
+            raise Misconfigured(f"--head {one}: TENANT=VERSION is wanted")
+        heads[tenant] = version
+    ring = ring_of(settings, args.ring or file.ring or None).name
+    return replace(asked_of(file, heads, ring), **given), file
+
+
+def _run(args: argparse.Namespace) -> int:
+    from infra.backfill.meter import Meter
+    from infra.backfill.report import summary
+    from infra.backfill.run import Options, run, write_json
+
+    settings = load_running(args.config)
+    asked, file = _asked(args, settings)
+    name = args.id or file.id
+    options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live)
+    bare = bool(args.id) and not args.file and not any(
+        (args.source, args.start, args.end, args.tenants, args.heads, args.targets, args.tenant)
+    )
+
+    async def go() -> tuple[dict[str, Any], bool]:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        config, meter = str(settings_path(args.config).resolve()), Meter()
+        try:
+            wanted = None if bare and await _is_there(settings, name) else asked
+            told = await run(settings, config, wanted, name, options, meter, stop, _say)
+        finally:
+            meter.close()
+        return told, stop.is_set()
+
+    told, stopped = asyncio.run(go())
+    print(summary(told))
+    if args.report:
+        write_json(told, args.report)
+        print(f"report: {args.report}")
+    if stopped and told["state"] not in ("done", "incomplete"):
+        _say(f"stopped; go on with: headrace backfill run --id {told['id']}")
+        return 130
+    return int(told["state"] != "done")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+async def _is_there(settings: Settings, name: str) -> bool:
+    """Whether a job of that id exists: `--id` alone goes on with it, whatever it was asked for."""
+    from infra.backfill.jobs import reading
+
+    async with reading(settings) as jobs:
+        return jobs.job(name) is not None
+
+
+def _list(args: argparse.Namespace) -> None:
+    from infra.backfill.look import looks
+
+    found = asyncio.run(looks(load_running(args.config)))
+    for told in found:
+        print(json.dumps(told, ensure_ascii=False) if args.json else
+              f"{told['id']}\t{told['state']}\t{told['share']}\t{told['read']:,} read\t{told['asked']['source']}\t"
+              f"{told['created']}")
+    if not found and not args.json:
+        print("no backfills; headrace backfill run makes one")
+
+
+def _show(args: argparse.Namespace) -> int:
+    from infra.backfill.look import looks
+    from infra.backfill.report import summary
+
+    (told,) = asyncio.run(looks(load_running(args.config), args.job))
+    if args.json:
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        print(summary(told))
+        print(f"progress: {told['share']}")
+        for one in told["workers"]:
+            how = f"{one['state']}, {one['per_s']:,.0f}/s {one['why']}".rstrip()
+            print(f"worker {one['worker']} on {one['host']}: {how}")
+        for one in told["partitions"]:
+            print(f"{one['source']}[{one['partition']}]\t{one['position']} of {one['start']} to {one['end']}\t"
+                  f"{one['predicted']:,} predicted")
+    return int(told["state"] in ("incomplete", "cancelled"))
+
+
+def _wish(args: argparse.Namespace) -> None:
+    from infra.backfill.look import wish_for
+
+    print(asyncio.run(wish_for(load_running(args.config), args.job, args.wish)))
+
+
+def _work(args: argparse.Namespace) -> int:
+    from infra.backfill.__main__ import run
+    from topology.stream.process import run_process
+
+    return run_process(lambda stop: run(args, stop))
