@@ -134,7 +134,7 @@ class Pacing:
     backfill_nice: int = 19  # of a replay's processes, which also run only when a processor is idle
     backfill_chunk: int = 512  # records read and scored together: fuller batches against memory
     backfill_gpu_chunk: int = 8_192  # the same on a GPU
-    backfill_part: int = 2_048  # offsets between two commits where the target is the topic: a crash repeats so many
+    backfill_part: int = 1_024  # offsets between two commits where the target is the topic: a crash repeats so many
     backfill_parquet_part: int = 20_000  # offsets of a Parquet file: fewer files against memory and repeated work
     backfill_look_s: float = 1.0  # between two looks at what is wished of a job: sooner heard against more reads
     backfill_beat_s: float = 3.0  # between two words of a worker on how it is

@@ -88,7 +88,7 @@ async def _replay(
     encode = None if job.asked.source == "embeddings" else Encode(settings, ring)
     chunk = PACING.backfill_gpu_chunk if encode is None or encode.on_gpu else PACING.backfill_chunk
     step_back_whole()
-    refused = RefusedRows(Path(settings.state_dir) / "backfill" / job.id / "refused")
+    refused = RefusedRows(Path(settings.state_dir) / "backfill" / job.id / "refused", job.asked.parquet)
     opened: list[Source | Target] = [source, *targets]
     try:
         for one in opened:

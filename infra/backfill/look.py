@@ -8,7 +8,7 @@ from typing import Any
 from infra.backfill.jobs import Jobs, Wish, readable, reading
 from infra.backfill.progress import Progress
 from infra.backfill.report import done_and_all, report, state_of
-from infra.backfill.run import folder_of
+from infra.backfill.run import refused_at
 from topology.settings import Settings
 from topology.stream.process import now_us
 
@@ -29,7 +29,7 @@ async def _look(settings: Settings, jobs: Jobs, name: str) -> dict[str, Any]:
         await progress.stop()
     state = state_of(job, progress.reached, jobs.wish(name), jobs.beats(name), now_us())
     done, whole = done_and_all(job, progress.reached)
-    told = report(job, progress.reached, state, str(folder_of(settings, name) / "refused"))
+    told = report(job, progress.reached, state, refused_at(settings, job))
     share = f"{done / whole:.0%}" if whole else "100%" if state in ("done", "incomplete") else f"{done:,} rows"
     return {**told, "share": share, "workers": [asdict(beat) for beat in jobs.beats(name)]}
 

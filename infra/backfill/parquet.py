@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from infra.backfill.files_places import file_system, is_local, reaching, required
 from infra.backfill.job import Part, Row, Span
+from infra.backfill.whole_files import put_local
 from topology.errors import Misconfigured
 from topology.names import fault_of_name
 
@@ -125,41 +125,12 @@ def _put(url: str, place: str, made: Callable[[], bytes]) -> None:
     fs, root = file_system(url)
     with reaching(f"{url.rstrip('/')}/{place}"):
         if is_local(fs):
-            _put_local(Path(root), Path(root, place), data)
+            put_local(Path(root), Path(root, place), data)
         elif data:
             fs.pipe_file(f"{root.rstrip('/')}/{place}", data)  # one put: an object is there whole
         else:
             with contextlib.suppress(FileNotFoundError):
                 fs.rm_file(f"{root.rstrip('/')}/{place}")
-
-
-def _put_local(root: Path, place: Path, data: bytes) -> None:
-    """By way of another name, so that a crash leaves no half of a file under its own."""
-    if not data:
-        place.unlink(missing_ok=True)
-        return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
-    with partial.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(place)
-    for left in place.parent.glob(f".{place.name}.*.tmp"):  # of a process that was killed here
-        left.unlink(missing_ok=True)
-    for folder in (place.parent, *place.parent.parents):
-        _sync(folder)
-        if folder == root:
-            return
-
-
-def _sync(folder: Path) -> None:
-    """A name is safe once its folder is."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _try_out(url: str) -> None:

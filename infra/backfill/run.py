@@ -61,7 +61,7 @@ async def run(
                 await _wait_for_others(jobs, job, say)
                 await _work(settings, config, jobs, job, progress, options, meter, stop)
             state = state_of(job, progress.reached, jobs.wish(job.id), [], now_us())
-            return report(job, progress.reached, state, str(folder_of(settings, job.id) / "refused"))
+            return report(job, progress.reached, state, refused_at(settings, job))
         finally:
             await progress.stop()
     finally:
@@ -71,6 +71,11 @@ async def run(
 def folder_of(settings: Settings, job: str) -> Path:
     """Where this machine keeps a job's logs and refused records."""
     return Path(settings.state_dir) / "backfill" / job
+
+
+def refused_at(settings: Settings, job: Job) -> str:
+    """Where the records that a job refuses are set aside."""
+    return f"{job.asked.parquet[0]}/_refused" if job.asked.parquet else str(folder_of(settings, job.id) / "refused")
 
 
 async def _see_topics(settings: Settings) -> None:
@@ -142,6 +147,7 @@ async def _work(
             await progress.read()
             done, whole = done_and_all(job, progress.reached)
             state = state_of(job, progress.reached, jobs.wish(job.id), jobs.beats(job.id), now_us())
+            state = "starting" if state == "stopped" else state
             why = next((b.why for b in jobs.beats(job.id) if b.state in ("waiting", "paused")), "")
             meter.show(done, whole, state, why, total_of(progress.reached))
             if stop.is_set() or not workers.go_on(done):
