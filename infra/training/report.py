@@ -10,6 +10,7 @@ from typing import Any
 from topology.heads import HeadManifest
 
 PLOT = 260
+LONG = 32  # characters of a label in the matrix
 MOST_INTENTS = 40  # a larger matrix shows the intents that are confused most
 
 STYLE = """
@@ -26,14 +27,21 @@ def write_report(manifest: HeadManifest, place: Path) -> Path:
     """Write the page, which needs nothing beside it, and return where it is."""
     metrics = manifest.metrics
     title = html.escape(f"{manifest.tenant} {manifest.version}")
-    place.write_text(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
+    body = (
         f"<h1>Head of {title}</h1>{_summary(manifest, metrics)}<h2>Entities, F1 by label</h2>"
         f"{_labels(metrics.get('span_f1_by_label', {}))}<h2>Intents, wanted (rows) and said (columns)</h2>"
-        f"{_confusion(metrics.get('confusion', []))}<h2>Calibration</h2>{_calibration(metrics)}</html>",
-        encoding="utf-8",
+        f"{confusion(metrics.get('confusion', []))}<h2>Calibration</h2>{_calibration(metrics)}"
     )
+    place.write_text(document(title, body), encoding="utf-8")
     return place
+
+
+def document(title: str, body: str, style: str = STYLE) -> str:
+    """A page of its own, of a title and a body that are HTML already."""
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title><style>{style}</style>{body}</html>"
+    )
 
 
 def _summary(manifest: HeadManifest, metrics: dict[str, Any]) -> str:
@@ -65,7 +73,8 @@ def _labels(scores: dict[str, float]) -> str:
     return f"<table>{rows}</table>"
 
 
-def _confusion(cells: list[list[Any]]) -> str:
+def confusion(cells: list[list[Any]]) -> str:
+    """A matrix of (row, column, count): of at most `MOST_INTENTS` intents, those that are confused most."""
     counts = {(wanted, said): n for wanted, said, n in cells}
     wrong: Counter[str] = Counter()
     for (wanted, said), n in counts.items():
@@ -73,13 +82,20 @@ def _confusion(cells: list[list[Any]]) -> str:
             wrong.update({wanted: n, said: n})
     names = sorted({name for pair in counts for name in pair}, key=lambda name: (-wrong[name], name))[:MOST_INTENTS]
     totals = {name: sum(n for (wanted, _), n in counts.items() if wanted == name) for name in names}
-    head = "".join(f"<th class=column>{html.escape(name)}</th>" for name in names)
+    head = "".join(f"<th class=column>{_short(name)}</th>" for name in names)
     rows = "".join(
-        f"<tr><th scope=row>{html.escape(name)}</th>" + "".join(
+        f"<tr><th scope=row>{_short(name)}</th>" + "".join(
             _cell(counts.get((name, other), 0), totals[name], name == other) for other in names
         ) + "</tr>" for name in names
     )
     return f"<div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>"
+
+
+def _short(name: str) -> str:
+    """A label may have 256 characters, which would make a column as high as three screens."""
+    if len(name) <= LONG:
+        return html.escape(name)
+    return f"<span title='{html.escape(name)}'>{html.escape(name[:LONG])}…</span>"
 
 
 def _cell(count: int, total: int, right: bool) -> str:

