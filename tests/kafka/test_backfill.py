@@ -100,8 +100,8 @@ async def send(settings, values, topic=""):
         await producer.stop()
 
 
-async def replay(settings, config, asked=None, name="", options=FAST, stop=None):
-    return await run(settings, config, asked, name, options, Meter(), stop or asyncio.Event(), lambda line: None)
+async def replay(settings, config, asked, name="", options=FAST):
+    return await run(settings, config, asked, name, options, Meter(), asyncio.Event(), lambda line: None)
 
 
 async def results_of(settings, job):
@@ -349,7 +349,7 @@ async def test_pause_resume_and_cancel_are_heard_by_a_job_that_runs(settings, co
     told = await running
     assert told["state"] == "cancelled" and paused["read"] <= told["read"] < COUNT
     await wish_for(settings, "wishes", "running")
-    told = await replay(settings, config, None, "wishes")
+    told = await replay(settings, config, Asked(RING), "wishes")
     assert counts(told) == ("done", COUNT, COUNT, 0)
 
 
