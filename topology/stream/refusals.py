@@ -77,7 +77,7 @@ class Refusals:
         if self._bound.takes(asker.tenant, time.monotonic()):
             return True
         log.warning(
-            "no dead letter for %s[%d]@%d of tenant %r, which has too many in this minute: %.200s",
+            "no dead letter for %s[%d]@%d of tenant %r: too many in this minute; its error: %.200s",
             record.topic, record.partition, record.offset, asker.tenant, error,
         )
         return False
