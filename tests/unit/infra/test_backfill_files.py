@@ -408,6 +408,15 @@ async def test_bounds_are_rows_by_the_number_of_a_file(tmp_path):
             await read(tmp_path, **asked)
 
 
+async def test_more_files_than_the_record_of_a_job_holds_are_refused_with_how_many_it_holds(tmp_path, monkeypatch):
+    for number in range(20):
+        (tmp_path / f"{number:02d}.jsonl").write_bytes(line(number))
+    monkeypatch.setattr(files, "MAX_BYTES", 3_000)
+    with pytest.raises(Misconfigured, match=r"20 files, a job has at most 1\d of these"):
+        await read(tmp_path)
+    assert len(await read(tmp_path / "0[0-7].jsonl")) == 8
+
+
 async def test_a_file_that_was_written_anew_or_is_gone_is_told_and_not_read(tmp_path):
     write_all(tmp_path, 100)
     async with Opened(tmp_path) as (source, spans):
