@@ -148,6 +148,8 @@ class Pacing:
     backfill_silent_s: float = 15.0  # without such a word a worker counts as gone
     # Backfills: files
     file_fetch_bytes: int = 4 << 20  # of a file in one request to an object store: fewer requests against memory
+    file_looks: int = 8  # files looked at together before a job begins: sooner begun, against a store's load
+    file_fetches_kept: int = 8  # of a Parquet file, whose columns are read in turn: fewer requests against memory
     file_block_bytes: int = 1 << 20  # of a text that is looked at together: fewer reads against memory
     file_take_bytes: int = 8 << 20  # of rows in one piece: fewer turns of the loop against memory
     file_line_bytes: int = 4 << 20  # of a line; above it the line is refused: no record of ours has 1 MiB

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from gzip import BadGzipFile
 from lzma import LZMAError
 from typing import Any, TypeVar
@@ -20,7 +22,7 @@ from infra.backfill.files_lines import Rows, csv_rows, json_rows
 from infra.backfill.files_parquet import parquet_rows
 from infra.backfill.files_places import File, find, kind_of, look, open_file, reaching
 from infra.backfill.files_rows import RowReader
-from infra.backfill.job import SOURCES, Asked, Span
+from infra.backfill.job import MAX_BYTES, SOURCES, Asked, Span
 from infra.backfill.source import END_OF_FILE, Replaced, Taken
 from topology.errors import Misconfigured
 from topology.pacing import PACING
@@ -55,7 +57,7 @@ class FileSource:
         """
         wanted = self._wanted()
         starts, ends = _bounds("start", asked.start, "earliest"), _bounds("end", asked.end, "latest")
-        files = await self._run(lambda: [_checked(name, wanted) for name in find(asked.source)])
+        files = await self._run(lambda: _found(asked.source, wanted))
         if wrong := sorted(number for number in {*starts, *ends} if number >= len(files)):
             raise Misconfigured(f"{asked.source}: {len(files)} files, numbered from 0; there is no file {wrong[0]}")
         spans = [
@@ -64,6 +66,9 @@ class FileSource:
         ]
         if back := [span for span in spans if 0 <= span.end < span.start]:
             raise Misconfigured(f"{back[0].source}: row {back[0].start} to {back[0].end}: the end is before the start")
+        if (size := len(json.dumps([asdict(span) for span in spans]))) > MAX_BYTES * 3 // 4:  # a quarter for the rest
+            most = len(spans) * MAX_BYTES * 3 // 4 // size
+            raise Misconfigured(f"{asked.source}: {len(spans)} files, a job has at most {most} of these: use globs")
         return spans
 
     async def seek(self, span: Span, position: int) -> None:
@@ -166,6 +171,12 @@ def _rows(name: str, file: Any, position: int, wanted: Sequence[str]) -> Rows:
     if kind == "json":
         return json_rows(name, file, position)
     return (csv_rows if kind == "csv" else parquet_rows)(name, file, position, wanted)
+
+
+def _found(source: str, wanted: Sequence[str]) -> list[File]:
+    """The files of a source, looked at. Raises: Misconfigured, Unavailable."""
+    with ThreadPoolExecutor(PACING.file_looks, "look") as threads:
+        return [*threads.map(lambda name: _checked(name, wanted), find(source))]
 
 
 def _checked(name: str, wanted: Sequence[str]) -> File:

@@ -12,6 +12,7 @@ from topology.errors import Misconfigured
 from topology.pacing import PACING
 
 READ = ("text", "tenant", "id", "lang", "time")
+NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 10**6, "s": 10**9, "day": 86_400 * 10**9}
 
 
 def parquet_rows(name: str, file: Any, position: int, wanted: Sequence[str]) -> Rows:
@@ -80,9 +81,10 @@ def _values(column: Any) -> list[Any]:
     pyarrow = required("pyarrow")
     kind = column.type
     if pyarrow.types.is_timestamp(kind) or pyarrow.types.is_date(kind):
-        # By way of the unit alone: a zone does not change what is stored, and a naive time is UTC.
-        times = column.cast(pyarrow.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pyarrow.int64())
-        return [None if time is None else Microseconds(time) for time in times.to_pylist()]
+        # A zone does not change what is stored, and a naive time is UTC. In Python: Arrow's numbers wrap around.
+        times = column.cast(pyarrow.int32() if kind == pyarrow.date32() else pyarrow.int64()).to_pylist()
+        by = NANOSECONDS["day" if kind == pyarrow.date32() else getattr(kind, "unit", "ms")]
+        return [None if time is None else Microseconds(time * by // 1_000) for time in times]
     if pyarrow.types.is_dictionary(kind):
         column = column.dictionary_decode()
     try:

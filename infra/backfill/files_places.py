@@ -90,11 +90,14 @@ def find(source: str) -> list[str]:
     fs, path = file_system(source)
     with reaching(source):
         fs.invalidate_cache()
-        if fs.exists(path) and not fs.isdir(path):
-            found = [path] if fs.isfile(path) else []
-        else:
-            within = fs.glob(path, detail=True) if any(sign in path for sign in "*?[") else fs.find(path, detail=True)
-            found = [at for at, info in within.items() if info["type"] == "file" and not _hidden(at, path)]
+        try:
+            kind = fs.info(path)["type"]
+        except FileNotFoundError:
+            kind = "glob"
+        within = {path: {"type": kind}} if kind == "file" else {}
+        if kind in ("glob", "directory"):
+            within = (fs.glob if kind == "glob" else fs.find)(path, detail=True)
+        found = [at for at, info in within.items() if info["type"] == "file" and not _hidden(at, path)]
         names = sorted(at if is_local(fs) else fs.unstrip_protocol(at) for at in found)
     kinds = f"JSON lines, CSV or Parquet are wanted ({' '.join(KINDS)}; texts also as {' '.join(PACKED)})"
     if not names:
@@ -106,8 +109,8 @@ def find(source: str) -> list[str]:
 
 def _hidden(at: str, root: str) -> bool:
     """As Spark and Arrow have it: `_SUCCESS`, `.part-0.crc`."""
-    below = at[len(root):] if at.startswith(root) else PurePosixPath(at).name
-    return any(step[0] in "._" for step in below.split("/") if step)
+    below = "" if at == root else at[len(root):] if at.startswith(root) else PurePosixPath(at).name
+    return at.endswith("/") or any(step[0] in "._" for step in below.split("/") if step)
 
 
 def look(name: str) -> File:
@@ -134,7 +137,11 @@ def open_file(name: str) -> Any:
     """A binary file to read from, unpacked where it is a compressed text. Raises: Misconfigured, Unavailable."""
     fs, path = file_system(name)
     with reaching(name):
-        file = fs.open(path, "rb", block_size=PACING.file_fetch_bytes)
+        cached = {"maxblocks": PACING.file_fetches_kept} if kind_of(name) == "parquet" else {}
+        file = fs.open(
+            path, "rb", block_size=PACING.file_fetch_bytes, cache_options=cached,
+            cache_type="blockcache" if cached else "readahead",  # columns lie apart, lines do not
+        )
         packed = PACKED.get(PurePosixPath(name).suffix.lower())
         if packed is None:
             return file

@@ -260,6 +260,18 @@ async def test_parquet_is_read_whatever_kind_of_string_and_time_it_has(tmp_path,
         assert {one.submitted_us for one in found} == {TIME_US}
 
 
+@pytest.mark.parametrize(("kind", "most", "unit_us"), [
+    (pa.date32(), 2**31 - 1, 86_400 * 10**6), (pa.timestamp("s"), 10**15, 10**6), (pa.timestamp("ms"), 10**17, 10**3),
+])
+async def test_a_time_of_parquet_that_is_too_large_is_told_and_never_another_time(tmp_path, kind, most, unit_us):
+    number = pa.int32() if kind == pa.date32() else pa.int64()
+    times = pa.array([3, most, -5, None], number).cast(kind)
+    parquet(tmp_path / "a.parquet", {"text": ["a"] * 4, "tenant": ["acme"] * 4, "time": times})
+    found = await read(tmp_path / "a.parquet")
+    assert said(found[0]).submitted_us == 3 * unit_us
+    assert [told[:12] for told in faults(found).values()] == ["row 1: time:", "row 2: time:"]
+
+
 async def test_a_bad_row_of_parquet_costs_only_itself(tmp_path):
     binary = pa.array([b"a", b"caf\xe9", b"c", b"d"])
     texts = pa.StringArray.from_buffers(4, binary.buffers()[1], binary.buffers()[2])
@@ -394,6 +406,15 @@ async def test_bounds_are_rows_by_the_number_of_a_file(tmp_path):
                   {"start": "0:9", "end": "0:8"}):
         with pytest.raises(Misconfigured):
             await read(tmp_path, **asked)
+
+
+async def test_more_files_than_the_record_of_a_job_holds_are_refused_with_how_many_it_holds(tmp_path, monkeypatch):
+    for number in range(20):
+        (tmp_path / f"{number:02d}.jsonl").write_bytes(line(number))
+    monkeypatch.setattr(files, "MAX_BYTES", 3_000)
+    with pytest.raises(Misconfigured, match=r"20 files, a job has at most 1\d of these"):
+        await read(tmp_path)
+    assert len(await read(tmp_path / "0[0-7].jsonl")) == 8
 
 
 async def test_a_file_that_was_written_anew_or_is_gone_is_told_and_not_read(tmp_path):
