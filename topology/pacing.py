@@ -129,6 +129,13 @@ class Pacing:
     entity_restart_s: float = 5.0  # between two starts of their process
     entity_log_s: float = 10.0  # between two log lines about texts that were left out
 
+    # Replays: the look at the live path
+    live_look_s: float = 2.0  # between two looks: a late live path is seen sooner, against requests to the broker
+    live_window_s: float = 5.0  # of results that count for live's p99: a steadier figure, against a later one
+    live_least: int = 20  # results, below which p99 tells nothing: one slow request of a few is no late live path
+    live_results: int = 128  # newest results of a partition that a look reads: a better p99, against bytes and decoding
+    live_calm_s: float = 5.0  # that live must be in time again before replays go on: fewer stops, against idle time
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.
