@@ -8,13 +8,9 @@ unread, and replays do not look at deadlines. Beside live traffic the replay's w
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -23,28 +19,20 @@ import numpy as np
 from benchmarks import bare
 from benchmarks.arrivals import arrivals, texts
 from benchmarks.hardware import resident_bytes
-from benchmarks.heads import embeddings
 from benchmarks.knee import Knee
 from benchmarks.load import drive
 from benchmarks.pipeline import KNEE_P90_MS, WARM_S
+from benchmarks.replays import PART, embedding_output, fill_embeddings, fill_utterances, replaying, send, settled
 from benchmarks.report import Result
 from benchmarks.shapes import HIDDEN, encoder_directory
 from benchmarks.stand import CORES, RING, Stand, prepare, stand, store_dir
 from benchmarks.work import BATCH
-from infra.backfill.jobs import Jobs, reading
-from infra.backfill.progress import Progress
-from infra.backfill.report import done_and_all
 from producers import Headrace
-from producers.request import now_us, uuid7
-from topology import topics, wire
+from producers.request import now_us
+from topology import topics
 from topology.encoders import space_of
-from topology.stream.groups import read_groups
-from topology.stream.kafka import Producer
 from topology.stream.process import new_event_loop
-from topology.stream.records import Output
 
-PART = 500  # records of one request that fills a topic
-MARGIN = 0.1  # of a replay, at both ends, that its rate leaves out
 HEADS_BATCHES = (16, 256, 1_024)
 MONTH_TOKENS = 4
 
@@ -90,15 +78,15 @@ def _bare(plan: Plan) -> dict[str, float]:
 async def _measured(it: Stand, plan: Plan, before: dict[str, float]) -> Result:
     async with Headrace(it.settings) as client:
         await drive(client, arrivals(before["engines"] / 3, max(WARM_S, plan.seconds), it.names, "uniform", seed=1))
-        await _fill_utterances(it, int(before["engines"] * plan.seconds * 1.2))
+        await fill_utterances(it, int(before["engines"] * plan.seconds * 1.2))
         alone = await _rate(it, "alone", "utterances")
-        await _fill_embeddings(it, int(before["heads"] * plan.seconds * 0.8))
+        await fill_embeddings(it, int(before["heads"] * plan.seconds * 0.8))
         heads = await _rate(it, "heads", "embeddings")
         knee = Knee("live", before["engines"], plan.probes, KNEE_P90_MS)
         for rate, seed in knee:
             knee.note(rate, await drive(client, arrivals(rate, plan.seconds / 2, it.names, "uniform", seed)))
         flood = await drive(client, arrivals(2 * before["engines"], plan.seconds / 2, it.names, "uniform", 2))
-        await _fill_utterances(it, int(before["engines"] * plan.seconds * (plan.rounds + 2)))
+        await fill_utterances(it, int(before["engines"] * plan.seconds * (plan.rounds + 2)))
         beside = await _beside(it, client, plan, knee.per_s / 2)
     saturated = flood.throughput_per_s()
     return {
@@ -107,128 +95,9 @@ async def _measured(it: Stand, plan: Plan, before: dict[str, float]) -> Result:
     }
 
 
-async def _fill_utterances(it: Stand, count: int) -> None:
-    """Put utterances of before on the live topic, evenly over tenants, and wait until live has refused them all."""
-    now = now_us()
-    said = islice(texts("uniform", now % 1_000_003), count)
-    topic = topics.utterances(it.settings.prefix, RING)
-    utterances = (wire.Utterance(str(uuid7()), it.names[n % len(it.names)], text, "en", now, now)
-                  for n, text in enumerate(said))
-    await _send(it, [Output(topic, None, wire.encode(one)) for one in utterances])
-    await _settled(it)
-
-
-async def _fill_embeddings(it: Stand, count: int) -> None:
-    """The same with embeddings, of random vectors."""
-    now, space, vectors = now_us(), space_of(encoder_directory(), 250), embeddings()
-    topic = topics.embeddings(it.settings.prefix, RING, "a")
-    for at in range(0, count, 20 * PART):
-        await _send(it, [
-            _embedding(topic, it.names[n % len(it.names)], space, vectors[n % len(vectors)], now)
-            for n in range(at, min(count, at + 20 * PART))
-        ])
-    await _settled(it)
-
-
-def _embedding(topic: str, tenant: str, space: str, vectors: Sequence[Any], now: int) -> Output:
-    text, tokens, data, offsets = vectors
-    return Output(topic, tenant.encode(), wire.encode(wire.Embedding(
-        id=str(uuid7()), tenant=tenant, text=text, lang="en", submitted_us=now, deadline_us=now, reply_to="",
-        ring=RING, space=space, dtype="int8", tokens=tokens, hidden=HIDDEN, data=data,
-        scales=np.full(tokens, 0.01, "<f4").tobytes(), offsets=offsets, stages={"submitted": now},
-    )))
-
-
-async def _send(it: Stand, outputs: Sequence[Output]) -> None:
-    producer = Producer(it.settings.broker)
-    await producer.start()
-    try:
-        for at in range(0, len(outputs), PART):
-            await producer.send(outputs[at : at + PART])
-    finally:
-        await producer.stop()
-
-
-async def _settled(it: Stand, within_s: float = 300.0) -> None:
-    """Until the live groups have nothing to read."""
-    prefix, end = it.settings.prefix, time.monotonic() + within_s
-    groups = {topics.encoder_group(prefix, RING): topics.utterances(prefix, RING),
-              topics.head_group(prefix, RING, "a"): topics.embeddings(prefix, RING, "a")}
-    while any(group.lag for group in await read_groups(it.settings.broker, groups)):
-        if time.monotonic() > end:
-            raise RuntimeError(f"live workers have not caught up within {within_s:.0f} s")
-        await asyncio.sleep(0.5)
-
-
-@dataclass
-class Replay:
-    """A running `headrace backfill run`: how far it was when."""
-
-    it: Stand
-    jobs: Jobs
-    name: str
-    process: asyncio.subprocess.Process
-    seen: list[tuple[float, int, int]] = field(default_factory=list)  # seconds, done, of
-
-    async def look(self) -> tuple[int, int]:
-        """(done, of), noted with the time; (0, 0) before it begins."""
-        await self.jobs.refresh(wait_ms=10)
-        job = self.jobs.job(self.name)
-        if job is None:
-            return 0, 0
-        progress = Progress(self.it.settings, self.jobs, job)
-        try:
-            await progress.read()
-        finally:
-            await progress.stop()
-        done, whole = done_and_all(job, progress.reached)
-        self.seen.append((time.monotonic(), done, whole))
-        return done, whole
-
-    async def begun(self) -> None:
-        """Return once something is done."""
-        while not (await self.look())[0]:  # noqa: ASYNC110 (another process tells)
-            await asyncio.sleep(0.25)
-
-    def per_s(self) -> float:
-        """Between the first and the last tenth."""
-        whole = self.seen[-1][2]
-        inner = [(s, done) for s, done, _ in self.seen if MARGIN * whole <= done <= (1 - MARGIN) * whole]
-        (first_s, first), (last_s, last) = inner[0], inner[-1]
-        return (last - first) / (last_s - first_s)
-
-    @property
-    def workers(self) -> list[int]:
-        """The pids of its workers."""
-        return [beat.pid for beat in self.jobs.beats(self.name) if beat.state != "ended"]
-
-    def signal(self, number: int) -> None:
-        """Send a signal to every worker."""
-        for pid in self.workers:
-            os.kill(pid, number)
-
-
-@asynccontextmanager
-async def _replay(it: Stand, name: str, source: str, *more: str) -> AsyncIterator[Replay]:
-    """A replay of everything that is on the source now."""
-    command = [sys.executable, "-m", "infra.cli", "--config", str(it.config), "backfill", "run", "--id", name,
-               "--source", source, "--workers", str(CORES), "--ignore-live", *more]
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
-    async with reading(it.settings) as jobs:
-        replay = Replay(it, jobs, name, process)
-        try:
-            yield replay
-        finally:
-            replay.signal(signal.SIGCONT)
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-
-
 async def _rate(it: Stand, name: str, source: str) -> float:
     """Records a second of a whole replay."""
-    async with _replay(it, name, source) as replay:
+    async with replaying(it, name, source) as replay:
         while replay.process.returncode is None:
             await replay.look()
             await asyncio.sleep(0.25)
@@ -243,7 +112,7 @@ async def _beside(it: Stand, client: Headrace, plan: Plan, live_per_s: float) ->
     """Live at a rate, in turns without and with a replay that takes what it can."""
     found: dict[bool, list[float]] = {False: [], True: []}
     rounds, replayed, seconds = [], 0, 0.0
-    async with _replay(it, "beside", "utterances") as replay:
+    async with replaying(it, "beside", "utterances") as replay:
         await replay.begun()
         for number in range(plan.rounds):
             p99 = {}
@@ -282,11 +151,11 @@ async def _month(it: Stand, count: int) -> Result:
     vectors = [(text, MONTH_TOKENS, draw.integers(-127, 128, (MONTH_TOKENS, HIDDEN)).astype(np.int8).tobytes(),
                 np.zeros((MONTH_TOKENS, 2), "<i4").tobytes()) for text in islice(texts("uniform", 0), 512)]
     for at in range(0, count, 40 * PART):
-        await _send(it, [_embedding(topic, it.names[0], space, vectors[n % 512], now)
+        await send(it, [embedding_output(topic, it.names[0], space, vectors[n % 512], now)
                          for n in range(at, min(count, at + 40 * PART))])
-    await _settled(it, 1_200)
+    await settled(it, 1_200)
     held: list[tuple[int, float]] = []
-    async with _replay(it, "month", "embeddings", "--workers", "1") as replay:
+    async with replaying(it, "month", "embeddings", "--workers", "1") as replay:
         while replay.process.returncode is None:
             done, _ = await replay.look()
             if done and replay.workers:

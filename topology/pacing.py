@@ -156,6 +156,12 @@ class Pacing:
     file_raw_bytes: int = 2 << 10  # kept of a refused line: evidence against size
     file_batch_rows: int = 1_024  # of Parquet that are decoded together: less work a row against memory
     file_skip_rows: int = 16_384  # of CSV that are skipped in one piece: fewer turns against a stop that waits
+    # Replays: the look at the live path
+    live_look_s: float = 2.0  # between two looks: a late live path is seen sooner, against requests to the broker
+    live_window_s: float = 5.0  # of results that count for live's p99: a steadier figure, against a later one
+    live_least: int = 20  # results, below which p99 tells nothing: one slow request of a few is no late live path
+    live_results: int = 128  # newest results of a partition that a look reads: a better p99, against bytes and decoding
+    live_calm_s: float = 5.0  # that live must be in time again before replays go on: fewer stops, against idle time
 
 
 PACING = Pacing()

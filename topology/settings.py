@@ -80,6 +80,15 @@ class Topics:
 
 
 @dataclass(frozen=True)
+class Backfill:
+    """When replays pause: while live results take longer at p99, from submitted to predicted, than `live_p99_ms`, or
+    while the oldest live record that waits is older than `live_age_s`."""
+
+    live_p99_ms: float = 250.0
+    live_age_s: float = 5.0
+
+
+@dataclass(frozen=True)
 class Cell:
     """A share of a ring's tenants and the head workers that serve it."""
 
@@ -134,6 +143,7 @@ class Settings:
     cache: Cache = Cache()
     quotas: Quotas = Quotas()
     topics: Topics = Topics()
+    backfill: Backfill = Backfill()
     rings: dict[str, Ring] = field(default_factory=dict)
 
     @property
@@ -142,10 +152,7 @@ class Settings:
         return {name: ring.languages for name, ring in self.rings.items()}
 
 
-CHOICES = {
-    "device": ("auto", "cpu", "cuda"),
-    "precision": ("auto", "float32", "bfloat16", "float16", "int8"),
-}
+DEVICES, PRECISIONS = ("auto", "cpu", "cuda"), ("auto", "float32", "bfloat16", "float16", "int8")
 NAME_LETTERS = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -204,7 +211,8 @@ def parse(text: str, where: str = "headrace.toml") -> Settings:
 
 def _settings(body: dict[str, Any], mistakes: Mistakes) -> Settings:
     plain = {k: v for k, v in body.items() if k != "rings"}
-    sections = {"broker": Broker, "redis": Redis, "heads": Heads, "limits": Limits, "cache": Cache, "topics": Topics}
+    sections = {"broker": Broker, "redis": Redis, "heads": Heads, "limits": Limits, "cache": Cache, "topics": Topics,
+                "backfill": Backfill}
     values: dict[str, Any] = {}
     for name, kind in sections.items():
         values[name] = mistakes.build(kind, mistakes.table(plain.pop(name, {}), name), name)
@@ -258,8 +266,8 @@ def _check(settings: Settings, rings: dict[str, Ring], mistakes: Mistakes) -> No
 def _check_ring(name: str, ring: Ring, spoken: dict[str, str], mistakes: Mistakes) -> None:
     place = f"rings.{name}"
     _check_name(place, name, mistakes, NAME_LETTERS)
-    mistakes.choice(f"{place}.device", ring.device, CHOICES["device"])
-    mistakes.choice(f"{place}.precision", ring.precision, CHOICES["precision"])
+    mistakes.choice(f"{place}.device", ring.device, DEVICES)
+    mistakes.choice(f"{place}.precision", ring.precision, PRECISIONS)
     if not ring.encoder:
         mistakes.add(f"{place}.encoder", "a ring needs an encoder: a known name, a directory, or a hub id")
     if not ring.languages:

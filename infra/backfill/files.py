@@ -23,7 +23,7 @@ from infra.backfill.files_parquet import parquet_rows
 from infra.backfill.files_places import File, find, kind_of, look, open_file, reaching
 from infra.backfill.files_rows import RowReader
 from infra.backfill.job import MAX_BYTES, SOURCES, Asked, Span
-from infra.backfill.source import END_OF_FILE, Replaced, Taken
+from infra.backfill.source import END_OF_FILE, Replaced, RestLost, Taken
 from topology.errors import Misconfigured
 from topology.pacing import PACING
 from topology.settings import Ring, Settings
@@ -202,7 +202,7 @@ def _same(span: Span) -> File:
 
 @contextlib.contextmanager
 def _unbroken(name: str, row: Callable[[], int]) -> Iterator[None]:
-    """Raises: Misconfigured where the file itself is broken, naming where; Unavailable where it does not come."""
+    """Raises: RestLost where the file itself is broken, naming where; Unavailable where it does not come."""
     with reaching(f"{name}: after {row()} rows" if row() else name):
         try:
             yield
@@ -210,7 +210,7 @@ def _unbroken(name: str, row: Callable[[], int]) -> Iterator[None]:
             # Arrow tells broken pages by an OSError without a number; those of the system have one.
             arrows = type(error) is OSError and error.errno is None
             if arrows or isinstance(error, EOFError | zlib.error | LZMAError | BadGzipFile):
-                raise Misconfigured(f"{name}: it is broken after {row()} rows: {error}") from error
+                raise RestLost(f"{name}: it is broken after {row()} rows: {error}") from error
             raise
 
 

@@ -16,7 +16,7 @@ from infra.backfill.gate import Gate
 from infra.backfill.job import Job, Part, Row, Span
 from infra.backfill.progress import Progress
 from infra.backfill.refused import RefusedRows
-from infra.backfill.source import END_OF_FILE, Replaced, Source
+from infra.backfill.source import END_OF_FILE, RestLost, Source
 from infra.backfill.target import Target
 from infra.backfill.worker import Encode, Score
 from topology.stream.records import Record
@@ -35,7 +35,7 @@ class Reading:
     lost: list[tuple[int, int]] = field(default_factory=list)
 
     async def more(self, source: Source, most: int) -> int:
-        """Read on. Returns how many records came. Raises: Replaced, Unavailable."""
+        """Read on. Returns how many records came. Raises: RestLost, Unavailable."""
         taken = await source.take(most)
         self.position = taken.position
         self.ahead += [r for r in taken.records if self.span.end < 0 or r.offset < self.span.end]
@@ -75,7 +75,7 @@ class Runner:
         for number in numbers:
             try:
                 await self._replay(number, stop)
-            except Replaced as error:
+            except RestLost as error:
                 await self._give_up(number, error)
             finally:
                 await self._forget_writing()
@@ -156,7 +156,7 @@ class Runner:
             await asyncio.gather(self._writing, return_exceptions=True)
             self._writing = None
 
-    async def _give_up(self, number: int, error: Replaced) -> None:
+    async def _give_up(self, number: int, error: RestLost) -> None:
         """The rest of a span cannot be read any more: it is lost, and the job goes on with the others."""
         log.error("%s", error)
         span, reached = self._job.spans[number], self._progress.reached[number]

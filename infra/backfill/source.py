@@ -6,6 +6,7 @@ from typing import Protocol
 
 from infra.backfill.job import Asked, Span
 from topology.stream.bounded import Replaced as Replaced
+from topology.stream.bounded import RestLost as RestLost
 from topology.stream.bounded import Taken as Taken
 
 
@@ -30,7 +31,7 @@ class Source(Protocol):
 
     async def take(self, most: int) -> Taken:
         """What comes next of the span, at most `most` records; after a while perhaps none. A file's position stands
-        at `end_of_file` once nothing is left. Raises: Replaced, Unavailable."""
+        at `END_OF_FILE` once nothing is left. Raises: RestLost, Unavailable."""
         ...
 
     async def stop(self) -> None:

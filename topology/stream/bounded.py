@@ -33,7 +33,13 @@ log = logging.getLogger(__name__)
 CLIENT_ID = "headrace-backfill"  # what a broker's quota for clients names
 
 
-class Replaced(Misconfigured):
+class RestLost(Misconfigured):
+    """The rest of a partition or file cannot be read, whoever tries again."""
+
+    code = "rest_lost"
+
+
+class Replaced(RestLost):
     """The topic was deleted and made anew, or the file was written anew, since the job began: its offsets mean other
     records now."""
 
@@ -119,7 +125,7 @@ class BoundedReader(Consumer):
         """Of committed records: an open transaction and what comes after it is not there yet."""
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
         if self._broker.kind == "embedded":  # it tells the end of the last batch's first record
-            ends, _ = await read_on(self._consumer, ends)
+            ends, *_ = await read_on(self._consumer, ends)
         return ends
 
     async def _asked(

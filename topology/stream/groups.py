@@ -31,7 +31,8 @@ class PartitionState:
 
     `committed`: None where it has committed nothing yet. `start`, `end`: of the log. `read`: nothing but transaction
     markers lies between the commit and the end. `owned`: a member of the group reads it; None where the broker does not
-    tell (the embedded one).
+    tell (the embedded one). `oldest_ms`: the time of the first record that waits (of the epoch); None where none does,
+    or where it did not come in time.
     """
 
     number: int
@@ -40,6 +41,7 @@ class PartitionState:
     end: int
     read: bool = False
     owned: bool | None = None
+    oldest_ms: int | None = None
 
     @property
     def lag(self) -> int:
@@ -68,29 +70,56 @@ async def read_groups(broker: Broker, groups: Mapping[str, str]) -> list[GroupSt
 
     Raises: Unavailable where the broker does not answer within `pacing.status_s`.
     """
+    reader = GroupReader(broker)
     async with asking(broker):
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap, **kafka_security(broker))
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=broker.bootstrap, enable_auto_commit=False, isolation_level="read_committed",
-            fetch_max_wait_ms=PACING.status_fetch_ms, max_partition_fetch_bytes=FETCH_BYTES, **kafka_security(broker),
-        )
         try:
-            await admin.start()
-            await consumer.start()
-            there = {t["topic"]: sorted(p["partition"] for p in t["partitions"]) for t in await admin.describe_topics()}
-            places = {name: [TopicPartition(topic, n) for n in there.get(topic, ())] for name, topic in groups.items()}
-            members = await asyncio.gather(*(_patiently(_members, admin, name) for name in groups))
-            # Commits before ends: in between records come, and a commit never lies beyond an end that was read later.
-            commits = await asyncio.gather(*(_patiently(_commits, admin, name, places[name]) for name in groups))
-            logs = await _logs(consumer, {p: o for some in commits for p, o in some.items()}, places.values())
+            await reader.start()
+            return await reader.read(groups)
         finally:
-            await close(admin.close(), consumer.stop())
-    return [
-        GroupState(name, groups[name], state, count, tuple(
-            PartitionState(p.partition, commit.get(p), *logs[p], None if owned is None else p in owned)
-            for p in places[name]
-        )) for name, (state, count, owned), commit in zip(groups, members, commits, strict=True)
-    ]
+            await reader.stop()
+
+
+class GroupReader:
+    """Reads the state of groups, look after look, over one connection. To be called within `asking`."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
+
+    async def start(self) -> None:
+        """Connect; nothing where it is connected."""
+        if self._clients is None:
+            security = kafka_security(self._broker)
+            self._clients = AIOKafkaAdminClient(bootstrap_servers=self._broker.bootstrap, **security), AIOKafkaConsumer(
+                bootstrap_servers=self._broker.bootstrap, enable_auto_commit=False, isolation_level="read_committed",
+                fetch_max_wait_ms=PACING.status_fetch_ms, max_partition_fetch_bytes=FETCH_BYTES, **security,
+            )
+            for client in self._clients:
+                await client.start()
+
+    async def read(self, groups: Mapping[str, str]) -> list[GroupState]:
+        """The state of each group of `groups`, as `read_groups` tells it."""
+        assert self._clients, "not started"
+        admin, consumer = self._clients
+        there = {t["topic"]: sorted(p["partition"] for p in t["partitions"]) for t in await admin.describe_topics()}
+        places = {name: [TopicPartition(topic, n) for n in there.get(topic, ())] for name, topic in groups.items()}
+        members = await asyncio.gather(*(_patiently(_members, admin, name) for name in groups))
+        # Commits before ends: in between records come, and a commit never lies beyond an end that was read later.
+        commits = await asyncio.gather(*(_patiently(_commits, admin, name, places[name]) for name in groups))
+        logs = await _logs(consumer, {p: o for some in commits for p, o in some.items()}, places.values())
+        return [
+            GroupState(name, groups[name], state, count, tuple(
+                PartitionState(
+                    p.partition, commit.get(p), *logs[p][:3], None if owned is None else p in owned, logs[p][3]
+                ) for p in places[name]
+            )) for name, (state, count, owned), commit in zip(groups, members, commits, strict=True)
+        ]
+
+    async def stop(self) -> None:
+        """Disconnect, whatever state it is in; `start` connects anew."""
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            await close(clients[0].close(), clients[1].stop())
 
 
 @contextlib.asynccontextmanager
@@ -147,35 +176,48 @@ async def _commits(admin: AIOKafkaAdminClient, name: str, places: Sequence[Topic
 
 async def _logs(
     consumer: AIOKafkaConsumer, commits: Mapping[TopicPartition, int], places: Iterable[Sequence[TopicPartition]]
-) -> dict[TopicPartition, tuple[int, int, bool]]:
-    """(start, end, whether nothing is left to read between the commit and the end) of each partition's log."""
+) -> dict[TopicPartition, tuple[int, int, bool, int | None]]:
+    """(start, end, whether nothing is left to read between the commit and the end, the first unread record's time) of
+    each partition's log."""
     every = [place for some in places for place in some]
     if not every:
         return {}
     starts = await consumer.beginning_offsets(every)
-    ends, read = await read_on(consumer, {place: max(commits.get(place, 0), starts[place]) for place in every})
-    return {place: (starts[place], ends[place], place in read) for place in every}
+    positions = {place: max(commits.get(place, 0), starts[place]) for place in every}
+    ends, read, oldest = await read_on(consumer, positions)
+    return {place: (starts[place], ends[place], place in read, oldest.get(place)) for place in every}
 
 
 async def read_on(
     consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]
-) -> tuple[dict[TopicPartition, int], set[TopicPartition]]:
-    """(where each log ends, where nothing is left to read), by reading on from `positions` until a record comes.
+) -> tuple[dict[TopicPartition, int], set[TopicPartition], dict[TopicPartition, int]]:
+    """(where each log ends, where nothing is left to read, else the time of the first unread record), by reading on
+    from `positions` until a record comes.
 
     Offsets alone do not tell: transaction markers and aborted records count and are never handed out (KEDA's issue
     5675), and the embedded broker gives the end of the last batch's first record. What takes longer than
     `pacing.status_read_s` counts as unread.
     """
     ends = await consumer.end_offsets(list(positions))
-    consumer.assign(list(positions))
+    if consumer.assignment() != positions.keys():
+        consumer.assign(list(positions))
     for place, position in positions.items():
         consumer.seek(place, min(position, ends[place]))
-    left, read = set(positions), set[TopicPartition]()
+    consumer.resume(*positions)
+    left, read, oldest = set(positions), set[TopicPartition](), dict[TopicPartition, int]()
     until_s = asyncio.get_running_loop().time() + PACING.status_read_s
     while left and asyncio.get_running_loop().time() < until_s:
         found = await consumer.getmany(*left, timeout_ms=PACING.status_fetch_ms)
-        unread = {place for place, some in found.items() if some[-1].offset >= positions[place]}
-        ended = {p: consumer.highwater(p) for p in left - unread}
+        unread = {p: one for p, some in found.items() if (one := _first(some, positions[p]))}
+        oldest |= {p: one.timestamp for p, one in unread.items() if (one.timestamp or -1) >= 0}
+        ended = {p: consumer.highwater(p) for p in left - unread.keys()}
         done = {p for p, end in ended.items() if end is not None and await consumer.position(p) >= end}
-        read, left = read | done, left - unread - done
-    return {place: max(end, consumer.highwater(place) or 0) for place, end in ends.items()}, read
+        read, left = read | done, left - unread.keys() - done
+    ends = {place: max(end, consumer.highwater(place) or 0) for place, end in ends.items()}
+    consumer.pause(*positions)  # nothing more is fetched until the next look
+    return ends, read, oldest
+
+
+def _first(some: Sequence[Any], position: int) -> Any:
+    """The first of these records that is not below `position`; None where none is."""
+    return next((one for one in some if one.offset >= position), None)
