@@ -9,7 +9,6 @@ from typing import Protocol
 from infra.backfill.comparison import Comparison
 from infra.backfill.job import Row, Span
 from infra.backfill.source import END_OF_FILE, Source, Taken
-from topology.pacing import PACING
 from topology.stream.records import Record
 from topology.stream.refusals import asker_of
 
@@ -58,6 +57,7 @@ class Replay:
     passage: Passage
     tenant: str
     limit: int
+    chunk: int  # records computed together
     note: Note = lambda compared, read: None
     comparison: Comparison = field(default_factory=Comparison)
     read: int = 0
@@ -89,12 +89,12 @@ class Replay:
         await self.source.seek(span, position)
         chosen: list[Record] = []
         while most > 0 and not _ended(span, position):
-            taken = await self.source.take(PACING.backfill_chunk)
+            taken = await self.source.take(self.chunk)
             self.lost += sum((end if span.end < 0 else min(end, span.end)) - start for start, end in taken.lost)
             found, position = self._chosen(span, taken, most)
             most -= len(found)
             chosen += found
-            if len(chosen) >= PACING.backfill_chunk:
+            if len(chosen) >= self.chunk:
                 await self._compare(span, chosen)
                 chosen = []
             self.note(self.comparison.utterances, self.read)
