@@ -17,7 +17,7 @@ from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 from topology.stream.outcomes import Computing, Outcome, Step
 from topology.stream.process import now_us
 from topology.stream.records import Output, Record
-from topology.stream.refusals import asker_of, refusal
+from topology.stream.refusals import Refusals, asker_of
 from topology.topics import Lane
 
 
@@ -42,6 +42,7 @@ class EncoderWorker:
         self._settings, self._ring, self._lane = settings, ring, lane
         self._compute, self._tokenizer, self._space, self._cache = compute, tokenizer, space, cache
         self._meter = Meter(settings.quotas, ring.workers)
+        self._refusals = Refusals(settings, ring.name, lane)
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Step]:
         """Refuse what is late or malformed, compute each different text once, send every embedding on."""
@@ -119,9 +120,8 @@ class EncoderWorker:
     def refuse(self, record: Record, error: Exception) -> Outcome:
         """The error reply and dead letter of a record that cannot be encoded."""
         asker = asker_of(record.value)
-        prefix, ring = self._settings.prefix, self._ring.name
-        results = topics.predictions(prefix, ring, self._cell(asker.tenant), self._lane)
-        return refusal(record, asker, error, ring, results, topics.dead_letters(prefix))
+        results = topics.predictions(self._settings.prefix, self._ring.name, self._cell(asker.tenant), self._lane)
+        return self._refusals.outcome(record, asker, error, results)
 
     def _cell(self, tenant: str) -> str:
         return cells.cell_of(tenant, self._ring.weights, self._ring.pins)
@@ -146,9 +146,9 @@ class EncoderWorker:
         return self._compute.on_gpu
 
     def stats(self) -> dict[str, float]:
-        """What was computed so far, and what the cache spared."""
+        """What was computed so far, what the cache spared, and dead letters that were not kept."""
         cache = {"cache_hits": self._cache.hits, "cache_misses": self._cache.misses} if self._cache else {}
-        return {**self._compute.stats(), **cache}
+        return {**self._compute.stats(), **cache, "letters_over_bound": self._refusals.letters_over_bound}
 
 
 def _records(asked: AskedFor, texts: Iterable[str]) -> list[Record]:

@@ -22,7 +22,7 @@ from topology.settings import Settings
 from topology.stream.outcomes import Computing, Outcome, Parked, Step
 from topology.stream.process import now_us
 from topology.stream.records import OutgoingReply, Output, Record
-from topology.stream.refusals import asker_of, refusal
+from topology.stream.refusals import Refusals, asker_of
 from topology.topics import Lane
 
 
@@ -60,7 +60,7 @@ class HeadWorker:
         self._answered = answered if lane == "live" else None
         self._prefix = settings.prefix
         self._results = topics.predictions(settings.prefix, ring, cell, lane)
-        self._dead_letters = topics.dead_letters(settings.prefix)
+        self._refusals = Refusals(settings, ring, lane)
         self._shadows = topics.shadows(settings.prefix)
         self._meter, self._max_tokens = Meter(settings.quotas), settings.limits.max_tokens
         self._tally: Counter[str] = Counter()
@@ -157,7 +157,7 @@ class HeadWorker:
 
     def refuse(self, record: Record, error: Exception) -> Outcome:
         """The error reply and dead letter of a record that cannot be scored."""
-        return refusal(record, asker_of(record.value), error, self._ring, self._results, self._dead_letters)
+        return self._refusals.outcome(record, asker_of(record.value), error, self._results)
 
     def takes_more(self) -> bool:
         """As `Worker.takes_more`."""
@@ -173,8 +173,9 @@ class HeadWorker:
             self._meter.check_queue(tenant, queued)
 
     def stats(self) -> dict[str, int]:
-        """What was scored so far, and the head cache's own figures."""
-        return {**self._tally, **self._heads.stats()}
+        """What was scored so far, the head cache's own figures, and dead letters that were not kept."""
+        letters = {"letters_over_bound": self._refusals.letters_over_bound}
+        return {**self._tally, **self._heads.stats(), **letters}
 
     def _read(self, record: Record) -> Asked:
         embedding = wire.decode(wire.Embedding, record.value)
@@ -209,7 +210,8 @@ class HeadWorker:
         self._tally.update(utterances=len(rows), calls=bool(rows))
         results = [self._result(a, s, group.head) for a, s in zip(fitting, scored, strict=True)]
         outputs = [output for output, _ in results] + self._compared(group, fitting, rows, scored)
-        return _together([Outcome([a.record for a in fitting], outputs, [reply for _, reply in results]), *refused])
+        replies = [reply for _, reply in results] if self._lane == "live" else []  # a replay's callers are long gone
+        return _together([Outcome([a.record for a in fitting], outputs, replies), *refused])
 
     def _compared(
         self, group: Group, fitting: list[Asked], rows: list[TokenVectors], scored: list[Scored]

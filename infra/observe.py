@@ -16,7 +16,7 @@ from topology.settings import Settings
 from topology.stream.admin import TopicReport, apply_topics
 from topology.stream.groups import GroupState, asking, close, read_groups
 from topology.stream.recent import recent
-from topology.stream.records import Record
+from topology.stream.records import ERRORS, Record
 from topology.stream.redis_state import RedisState, read_redis
 from topology.stream.registry import RegistryFollower
 
@@ -89,5 +89,5 @@ async def _dead_letters(settings: Settings) -> DeadLetters:
 
 
 def _header(record: Record, name: str) -> str:
-    told = [value for key, value in record.headers if key == f"__connect.errors.{name}"]
+    told = [value for key, value in record.headers if key == f"{ERRORS}{name}"]
     return told[-1].decode(errors="replace") if told else "unknown"

@@ -133,7 +133,7 @@ def _letters(settings: Settings, seen: Seen) -> Iterator[str]:
         each = ", ".join(f"{count} {code}" for code, count in sorted(codes.items(), key=lambda one: -one[1]))
         count = f"{sum(codes.values())}{' or more' if seen.letters.more else ''}"
         yield (f"{count} dead letters in the last hour ({each}); the newest: {seen.letters.newest[:200]!r}. They are "
-               f"kept on {topics.dead_letters(settings.prefix)}")
+               f"kept on {topics.dead_letters(settings.prefix)}: `headrace dead-letters list --since 1h`")
 
 
 def _positions(group: GroupState) -> Iterator[str]:

@@ -20,6 +20,7 @@ store = "{store}"
 [limits]
 max_chars = 200
 max_tokens = 40
+{limits}
 [rings.en]
 languages = ["en"]
 encoder = "{encoder}"
@@ -44,8 +45,9 @@ def example(number):
 
 @contextmanager
 def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=(),
-                connections=None, say=print):
-    """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file.
+                connections=None, say=print, limits=""):
+    """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file,
+    `limits`: of its section `limits`.
     `connections`: its sections `broker` and `redis`, instead of `kind`. `overflows`: words more, whose vectors are not
     finite."""
     encoder = home / "encoder"
@@ -63,6 +65,7 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", store="he
     config = home / "headrace.toml"
     config.write_text(CONFIG.format(
         encoder=encoder, workers=workers, precision=precision, store=store, extra=extra,
+        limits=limits,
         connections=connections or f'[broker]\nkind = "{kind}"',
     ))
     with stack(config, say) as (settings, supervisor):

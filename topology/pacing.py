@@ -109,6 +109,13 @@ class Pacing:
     max_batch_bytes: int = 32 << 20  # that a fetched batch may unpack to: a small batch of zeros unpacks to gigabytes
     max_record_bytes: int = 4 << 20  # of a record's value; no record of ours has 1 MiB, a larger one is refused unread
 
+    # Dead letters
+    letter_window_s: float = 60.0  # in which `limits.dead_letters_per_minute` are kept
+    letter_tenants: int = 20  # all tenants' letters together, in bounds of one: names cost nothing to make up
+    replay_batch: int = 64  # letters sent again in one request: fewer requests, against memory
+    replays_per_s: float = 100.0  # letters sent again: sooner, against tenants' quotas and live traffic
+    max_replayed: int = 100_000  # letters that came back from a replay, remembered to send each once; 0.2 KB each
+
     # Quotas
     max_buckets: int = 8_192  # tenants below their full quota that a worker remembers, 0.3 KB each
 

@@ -35,11 +35,12 @@ class Heads:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for."""
+    """What a request may ask for, and how many dead letters of one tenant each worker keeps in a minute."""
 
     max_chars: int = 8_192
     max_tokens: int = 250
     deadline_s: float = 10.0
+    dead_letters_per_minute: int = 60
 
 
 @dataclass(frozen=True)

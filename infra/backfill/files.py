@@ -42,6 +42,8 @@ class FileSource:
         self._ring, self._tenant, self._max_chars = ring, asked.tenant, settings.limits.max_chars
         self._thread = ThreadPoolExecutor(1, "files")
         self._reading: _Reading | None = None
+        self._span: Span | None = None
+        self._position, self._again = 0, False  # from which row to open the file again, and whether to
 
     async def start(self) -> None:
         """Nothing is connected before a file is opened."""
@@ -66,17 +68,22 @@ class FileSource:
 
     async def seek(self, span: Span, position: int) -> None:
         """Read this file next, from this row. Raises: Replaced, Misconfigured, Unavailable."""
-        await self._run(lambda: self._open(span, position))
+        self._span, self._position = span, position
+        await self._run(self._open)
 
     async def take(self, most: int) -> Taken:
-        """The next rows, at most `most`, and at most some megabytes; none while rows are skipped.
+        """The next rows, at most `most`, and at most some megabytes; none while rows are skipped. What failed or was
+        cancelled may be tried again.
 
         Raises: Replaced; Misconfigured where the file is broken, naming the row; Unavailable.
         """
-        reading = self._reading
-        if reading is None:
-            raise RuntimeError("seek comes first")
-        return await self._run(lambda: reading.take(most))
+        try:
+            taken = await self._run(lambda: self._take(most))
+        except BaseException:
+            self._again = True  # the thread may have read on: nobody has these rows
+            raise
+        self._position = taken.position
+        return taken
 
     async def stop(self) -> None:
         """Close the file."""
@@ -87,11 +94,20 @@ class FileSource:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _open(self, span: Span, position: int) -> None:
+    def _take(self, most: int) -> Taken:
+        if self._reading is None or self._again:
+            self._open()
+        assert self._reading is not None
+        return self._reading.take(most)
+
+    def _open(self) -> None:
         self._close()
+        span, position = self._span, self._position
+        if span is None:
+            raise RuntimeError("seek comes first")
         file = _same(span)
         reader = RowReader(span, self._ring, self._tenant, self._max_chars, file.modified_us)
-        self._reading = _Reading(span, position, reader, self._wanted())
+        self._reading, self._again = _Reading(span, position, reader, self._wanted()), False
 
     def _wanted(self) -> tuple[str, ...]:
         """The columns that a file must have."""
@@ -113,6 +129,13 @@ class _Reading:
 
     def take(self, most: int) -> Taken:
         """As `FileSource.take`."""
+        try:
+            return self._take(most)
+        except Misconfigured:
+            _same(self._span)  # what looks broken may be another file now
+            raise
+
+    def _take(self, most: int) -> Taken:
         records: list[Record] = []
         most = most if self._span.end < 0 else min(most, self._span.end - self._position)
         size = 0
@@ -146,8 +169,10 @@ def _rows(name: str, file: Any, position: int, wanted: Sequence[str]) -> Rows:
 
 
 def _checked(name: str, wanted: Sequence[str]) -> File:
-    """The file, its header read: a missing column is told before a job begins."""
+    """The file; its header, where it has one, is read: a missing column is told before a job begins."""
     found = look(name)
+    if kind_of(name) == "json":
+        return found
     with contextlib.closing(open_file(name)) as file, _unbroken(name, lambda: 0):
         next(_rows(name, file, 0, wanted), None)
     return found

@@ -108,6 +108,8 @@ def json_rows(name: str, file: Any, position: int) -> Rows:
             yield Row(offset, where, raw, parse_json_map(line.data, PACING.file_line_bytes))
         except UnicodeDecodeError as error:
             yield Row(offset, where, raw, None, f"{NOT_UTF8} at byte {error.start}")
+        except UnicodeEncodeError:
+            yield Row(offset, where, raw, None, "not Unicode: half of a surrogate pair")
         except json.JSONDecodeError as error:
             yield Row(offset, where, raw, None, f"not JSON: {error.msg} at character {error.pos}")
         except ValueError as error:
@@ -138,7 +140,7 @@ class _Physical:
         self._size += line.size
         if self._size > PACING.file_line_bytes:
             raise csv.Error(line.fault or "a quote is not closed")
-        return line.data.removesuffix(b"\r").decode("utf-8", "surrogateescape") + "\n"
+        return line.data.decode("utf-8", "surrogateescape") + "\n"
 
     def give_back(self) -> None:
         """All lines but the first: a quote that nobody closed costs its own line, and none of those after it."""

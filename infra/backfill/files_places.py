@@ -120,7 +120,7 @@ def look(name: str) -> File:
             raise Misconfigured(f"{name}: it is no regular file")
         modified_us = _microseconds(next((info[key] for key in TIMES if info.get(key)), 0))
         etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
-        told = (f"{info.get('size')} bytes", (EPOCH.isoformat() if not modified_us else f"{modified_us} us"), etag)
+        told = (f"{info.get('size')} bytes", f"{modified_us} us" if modified_us else "", etag)
         return File(name, ", ".join(part for part in told if part), modified_us)
 
 

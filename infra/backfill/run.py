@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.backfill.job import SOURCES, Asked, Job
-from infra.backfill.jobs import Jobs
+from infra.backfill.jobs import Jobs, reading
 from infra.backfill.meter import Meter
 from infra.backfill.open import open_source
 from infra.backfill.plan import check, job_of
@@ -42,18 +42,16 @@ class Options:
 
 
 async def run(
-    settings: Settings, config: str, asked: Asked | None, name: str, options: Options, meter: Meter,
-    stop: asyncio.Event, say: Callable[[str], None] = print,
+    settings: Settings, config: str, asked: Asked, name: str, options: Options, meter: Meter, stop: asyncio.Event,
+    say: Callable[[str], None] = print, as_it_is: bool = False,
 ) -> dict[str, Any]:
-    """Run a job to its end, or until `stop`. `asked` None: the job of that name, which is there already.
+    """Run a job to its end, or until `stop`. `as_it_is`: a job of that name goes on, whatever it was asked for.
 
     Returns its report. Raises: Misconfigured, Unavailable.
     """
     await _see_topics(settings)
-    jobs = Jobs(settings)
-    await jobs.start()
-    try:
-        job = await _job(settings, jobs, asked, name, say)
+    async with reading(settings) as jobs:
+        job = await _job(settings, jobs, asked, name, say, as_it_is)
         progress = Progress(settings, jobs, job)
         await progress.read()
         try:
@@ -64,8 +62,15 @@ async def run(
             return report(job, progress.reached, state, refused_at(settings, job))
         finally:
             await progress.stop()
-    finally:
-        await jobs.stop()
+
+
+async def make(
+    settings: Settings, asked: Asked, name: str, say: Callable[[str], None] = print, as_it_is: bool = False
+) -> Job:
+    """Make a job without running it, or find the one that is there. Raises: Misconfigured, Unavailable."""
+    await _see_topics(settings)
+    async with reading(settings) as jobs:
+        return await _job(settings, jobs, asked, name, say, as_it_is)
 
 
 def folder_of(settings: Settings, job: str) -> Path:
@@ -85,10 +90,10 @@ async def _see_topics(settings: Settings) -> None:
 
 
 async def _job(
-    settings: Settings, jobs: Jobs, asked: Asked | None, name: str, say: Callable[[str], None]
+    settings: Settings, jobs: Jobs, asked: Asked, name: str, say: Callable[[str], None], as_it_is: bool
 ) -> Job:
-    if asked is None:
-        return jobs.wanted(name)
+    if as_it_is and (there := jobs.job(name)) is not None:
+        return there
     check(settings, asked)
     ring = settings.rings[asked.ring]
     reader = BoundedReader(settings.broker, topics.backfill_group(settings.prefix, "bounds"))

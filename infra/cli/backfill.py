@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from infra.cli import compare
 from infra.cli.command import add_command, add_group
 from infra.cli.train import ring_of
 from topology.addresses import load_running
@@ -21,6 +22,9 @@ RUN = """\
 score what was said before with the heads of now. The bounds are looked up once and stored under the job's id; the
 same command goes on after any crash or Ctrl-C. Exit status: 0 done, 1 not all of it (cancelled, or records were lost to
 retention), 2 misconfigured, 130 stopped."""
+RENDER = """\
+print a Kubernetes Job that runs a backfill, a pod a worker. The job is made now, with the bounds of now; applying the
+manifest again goes on with it."""
 EXAMPLE = """
 headrace backfill run --from 7d                                  (all tenants, to the backfill lane's predictions)
 headrace backfill run --source embeddings --tenant acme --head acme=20261126-v2 --target out/
@@ -39,6 +43,8 @@ def add_commands(commands: Any) -> None:
     run.add_argument("--max-per-s", type=float, default=0.0, help="records a second at most, of all workers")
     run.add_argument("--ignore-live", action="store_true", help="do not pause while live traffic is late")
     run.add_argument("--report", type=Path, help="write the report here as JSON")
+    _add_render(group)
+    compare.add_commands(group)
     listed = add_command(group, "list", _list, "every job, and how far it is")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
     for name, function, text in (
@@ -56,6 +62,23 @@ def add_commands(commands: Any) -> None:
     from infra.backfill.__main__ import add_arguments
 
     add_arguments(work)
+
+
+def _add_render(group: Any) -> None:
+    example = "headrace backfill render --from 7d --image registry.example/headrace:1 --workers 8 > job.yaml"
+    render = add_command(group, "render", _render, RENDER, example)
+    _add_asked(render)
+    render.add_argument("--id", default="", help="the job's id (default: made of what is asked for)")
+    render.add_argument("--workers", type=int, default=0, help="pods (default: one a partition, at most 8)")
+    render.add_argument("--image", required=True, help="an image with headrace[encoder,head,backfill]")
+    for name, text in (
+        ("namespace", "default: default"), ("config-map", "has headrace.toml under that key (default: headrace)"),
+        ("secret", "its entries become environment variables, for `env:` references"),
+        ("cpu", "processors of a pod (default: 1)"), ("memory", "of a pod (default: 4Gi)"),
+        ("priority-class", "one below that of the live workers"),
+    ):
+        render.add_argument(f"--{name}", help=text)
+    render.add_argument("--gpus", type=int, help="GPUs of a pod (default: 0)")
 
 
 def _add_asked(run: argparse.ArgumentParser) -> None:
@@ -102,18 +125,13 @@ def _run(args: argparse.Namespace) -> int:
     asked, file = _asked(args, settings)
     name = args.id or file.id
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live)
-    bare = bool(args.id) and not args.file and not any(
-        (args.source, args.start, args.end, args.tenants, args.heads, args.targets, args.tenant)
-    )
-
     async def go() -> tuple[dict[str, Any], bool]:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         config, meter = str(settings_path(args.config).resolve()), Meter()
         try:
-            wanted = None if bare and await _is_there(settings, name) else asked
-            told = await run(settings, config, wanted, name, options, meter, stop, _say)
+            told = await run(settings, config, asked, name, options, meter, stop, _say, _is_bare(args))
         finally:
             meter.close()
         return told, stop.is_set()
@@ -129,16 +147,27 @@ def _run(args: argparse.Namespace) -> int:
     return int(told["state"] != "done")
 
 
+def _render(args: argparse.Namespace) -> None:
+    from infra.backfill.render import Pods, job_manifest
+    from infra.backfill.run import make
+
+    settings = load_running(args.config)
+    asked, file = _asked(args, settings)
+    job = asyncio.run(make(settings, asked, args.id or file.id, _say, _is_bare(args)))
+    names = ("image", "namespace", "config_map", "secret", "cpu", "memory", "priority_class", "gpus")
+    pods = Pods(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    workers = args.workers or file.workers or min(8, len(job.spans))
+    print(job_manifest(job.id, max(1, min(workers, len(job.spans))), pods), end="")
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-async def _is_there(settings: Settings, name: str) -> bool:
-    """Whether a job of that id exists: `--id` alone goes on with it, whatever it was asked for."""
-    from infra.backfill.jobs import reading
-
-    async with reading(settings) as jobs:
-        return jobs.job(name) is not None
+def _is_bare(args: argparse.Namespace) -> bool:
+    """Whether nothing but `--id` names the job: it goes on, whatever it was asked for."""
+    given = (args.file, args.source, args.start, args.end, args.tenants, args.heads, args.targets, args.tenant)
+    return bool(args.id) and not any(given)
 
 
 def _list(args: argparse.Namespace) -> None:

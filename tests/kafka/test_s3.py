@@ -1,4 +1,4 @@
-"""Heads in an S3 bucket: S3Proxy, a real server of the protocol, in front of a directory."""
+"""Heads and files of backfills in an S3 bucket: S3Proxy, a real server of the protocol, in front of a directory."""
 
 import json
 import subprocess
@@ -13,13 +13,19 @@ pytest.importorskip("s3fs")
 from head_worker.load import load_head
 from head_worker.store import open_store
 from headrace import SyncHeadrace
+from infra.backfill.files import FileSource
+from infra.backfill.job import Asked, Part, Span
+from infra.backfill.parquet import ParquetTarget, write_refused
+from infra.backfill.source import END_OF_FILE
 from infra.stack import kafka
 from infra.stack.embedded import free_port, listens
 from infra.stack.supervise import Supervisor
+from tests.rows import row
 from tests.small import example, small_stack
+from topology import wire
 from topology.encoders import cache_dir
-from topology.errors import BadHead, Unavailable
-from topology.settings import Heads
+from topology.errors import BadHead, Misconfigured, Unavailable
+from topology.settings import Heads, Ring, Settings
 
 pytestmark = [
     pytest.mark.kafka,
@@ -124,3 +130,62 @@ def test_a_bucket_that_does_not_answer_is_a_named_error(bucket, tmp_path, monkey
         with pytest.raises(Unavailable, match="tenants/heads/en/acme"):
             ask()
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+def utterances(records):
+    return [wire.decode(wire.Utterance, record.value) for record in records]
+
+
+async def test_a_backfill_writes_parquet_to_a_bucket_and_reads_it_and_json_lines_from_there(bucket):
+    pytest.importorskip("pyarrow")
+    import s3fs  # here: an extra
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    place = bucket.replace("/heads", "/backfill")
+    span, part = Span("headrace.utterances.en", 3, 0, 200), Part(0, 200)
+    rows = [row(offset) for offset in range(200)]
+    target = ParquetTarget(f"{place}/out", "job-1")
+    await target.start()
+    for _ in range(2):  # a rerun writes the same
+        await target.write(span, part, rows)
+        await target.finish(span, part)
+    await write_refused(f"{place}/out", span, part, [{"text": one["text"], "tenant": "acme"} for one in rows])
+    for pattern, count in (("out/headrace*/**/*.parquet", 200), ("out/_refused/**/*.jsonl", 200)):
+        asked = Asked("en", f"{place}/{pattern}")
+        source = FileSource(Settings(), Ring("en", ("en",)), asked)
+        (found,) = await source.spans(asked)
+        assert found.source.startswith(place) and len(found.identity.split(", ")) == 3
+        await source.seek(found, 5)
+        taken = await source.take(1_000)
+        assert taken.position == END_OF_FILE
+        assert [one.text for one in utterances(taken.records)] == [one["text"] for one in rows[5:count]]
+        await source.stop()
+    await target.finish(span, part)  # without rows the file goes
+    await write_refused(f"{place}/out", span, part, [])
+    with pytest.raises(Misconfigured, match="no file is there"):
+        await FileSource(Settings(), Ring("en", ("en",)), asked).spans(Asked("en", f"{place}/out"))
+
+
+@pytest.mark.parametrize(("change", "error"), [
+    ({"AWS_SECRET_ACCESS_KEY": "another"}, Misconfigured),
+    ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}, Unavailable),
+])
+async def test_a_bucket_that_refuses_or_does_not_answer_is_told_apart_by_a_backfill(bucket, monkeypatch, change, error):
+    pytest.importorskip("pyarrow")
+    import s3fs  # here: an extra
+
+    for name, value in change.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    asked = Asked("en", f"{bucket}/a.csv")
+    with pytest.raises(error, match=bucket):
+        await ParquetTarget(bucket, "job-1").start()
+    with pytest.raises(error, match=bucket):
+        await FileSource(Settings(), Ring("en", ("en",)), asked).spans(asked)
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+async def test_a_bucket_that_is_not_there_is_a_wrong_setting(bucket):
+    pytest.importorskip("pyarrow")
+    with pytest.raises(Misconfigured, match="nowhere"):
+        await ParquetTarget("s3://nowhere/out", "job-1").start()

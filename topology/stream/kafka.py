@@ -7,7 +7,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -245,21 +245,23 @@ class TopicReader(Consumer):
             raise
 
     async def read_to_end(self) -> list[Record]:
+        """As `batches_to_end`, all of it in memory."""
+        return [record async for some in self.batches_to_end() for record in some]
+
+    async def batches_to_end(self) -> AsyncGenerator[list[Record], None]:
         """Everything up to the end as it is now, judged by position: markers of transactions are no records.
 
         Raises: Unavailable, Misconfigured.
         """
-        found: list[Record] = []
         try:
             async with asyncio.timeout(PACING.away_s):
                 ends = await self._consumer.end_offsets(self._consumer.assignment())
             while await self._is_before(ends):
-                found += await self.take(wait_ms=500)
+                yield await self.take(wait_ms=500)
         except TimeoutError as error:
             raise Unavailable(f"the broker told no offsets of {self._topic!r} within {PACING.away_s:.0f} s") from error
         except KafkaError as error:
             raise told(error, "reading from the broker failed") from error
-        return found
 
     async def _is_before(self, ends: Mapping[TopicPartition, int]) -> bool:
         async with asyncio.timeout(PACING.away_s):  # aiokafka waits for a position as long as it takes
@@ -289,5 +291,5 @@ def _record(message: Any) -> Record:
     if value is not None and len(value) > PACING.max_record_bytes:
         unreadable = unreadable or f"a value of {len(value)} bytes; at most {PACING.max_record_bytes} are read"
         value = value[: PACING.dead_value_bytes]
-    headers = tuple(message.headers)
-    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable)
+    headers, written_ms = tuple(message.headers), -1 if message.timestamp is None else message.timestamp
+    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable, written_ms)
