@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.backfill.compare_heads import check_pair, choose, shown_names
-from infra.backfill.compare_reading import Note, Passage, Replay
+from infra.backfill.compare_reading import Note, Passage, Replay, Watching
 from infra.backfill.comparison import VERSIONS
 from infra.backfill.job import SOURCES, Asked
 from infra.backfill.open import open_source
@@ -27,9 +27,11 @@ from topology.stream.bounded import BoundedReader
 
 
 async def compare(
-    settings: Settings, ring: Ring, typed: Sequence[str], asked: Asked, limit: int, note: Note
+    settings: Settings, ring: Ring, typed: Sequence[str], asked: Asked, limit: int, note: Note,
+    live: Watching | None = None,
 ) -> dict[str, Any]:
     """What page and JSON are made of. `typed`: the two heads. `asked`: source and bounds; its tenant is filled in.
+    `live`: what it waits for while live traffic is late.
 
     Raises: Misconfigured, naming both heads where they do not go together; BadHead, Unavailable.
     """
@@ -44,7 +46,7 @@ async def compare(
             before, after = (Score(one.settings, ring, [one.record]) for one in pair)
             encode = Encode(settings, ring) if encodes else None
             chunk = PACING.backfill_gpu_chunk if encode is not None and encode.on_gpu else PACING.backfill_chunk
-            replay = Replay(source, Passage(encode, before, after), tenant, limit, chunk, note)
+            replay = Replay(source, Passage(encode, before, after), tenant, limit, chunk, note, live)
             await replay.run(spans)
     return told(replay, [one.manifest for one in pair], shown_names(pair), _bounds(asked))
 

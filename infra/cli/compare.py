@@ -53,6 +53,9 @@ def _compare(args: argparse.Namespace) -> int:
 
     if args.limit < 1:
         raise Misconfigured(f"--limit {args.limit}: 1 or more is wanted")
+    for place in filter(None, (args.report, args.json)):  # now, and not when everything is compared
+        if not place.parent.is_dir():
+            raise Misconfigured(f"{place}: there is no directory {place.parent}")
     typed = (args.before, args.after)
     needs_broker = args.source in SOURCES or any(one.endswith(f"@{CURRENT}") for one in typed)
     settings = (load_running if needs_broker else load_placed)(args.config)
@@ -101,7 +104,7 @@ def _printable(label: str) -> str:
 
 
 @contextmanager
-def _progress(limit: int) -> Iterator[Callable[[int, int], None]]:
+def _progress(limit: int) -> Iterator[Callable[[int, int, str], None]]:
     """A bar where there is a terminal, a line every few seconds where there is none."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -114,21 +117,22 @@ def _progress(limit: int) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("comparing", total=limit)
 
-        def note(compared: int, read: int) -> None:
-            bar.update(task, completed=compared, description=f"comparing ({read:,} records read)")
+        def note(compared: int, read: int, why: str) -> None:
+            bar.update(task, completed=compared, description=why or f"comparing ({read:,} records read)")
 
         yield note
 
 
-def _told_at_times() -> Callable[[int, int], None]:
+def _told_at_times() -> Callable[[int, int, str], None]:
     from infra.backfill.meter import LINE_S
 
     told_s = time.monotonic()
 
-    def note(compared: int, read: int) -> None:
+    def note(compared: int, read: int, why: str) -> None:
         nonlocal told_s
         if time.monotonic() - told_s >= LINE_S:
             told_s = time.monotonic()
-            print(f"{compared:,} compared, {read:,} records read", file=sys.stderr, flush=True)
+            told = f"{compared:,} compared, {read:,} records read{f'; {why}' if why else ''}"
+            print(told, file=sys.stderr, flush=True)
 
     return note

@@ -120,6 +120,28 @@ def test_bounds_after_the_newest_record_compare_nothing_and_say_so(running, tmp_
     assert "No utterance of acme was found in 0 records: nothing is compared" in done.stdout
 
 
+class LateOnce:
+    """Live traffic that is late at the first look, and then no more."""
+
+    def __init__(self):
+        self.looks = 0
+
+    async def look(self):
+        self.looks += 1
+        return "live traffic is 3 s late" if self.looks == 1 else ""
+
+
+async def test_it_waits_while_live_traffic_is_late_and_says_so(running):
+    settings, _, out, swapped = running
+    said, live = [], LateOnce()
+    typed = (str(out), str(swapped))
+    told = await compare(
+        settings, settings.rings["en"], typed, Asked("en"), 10, lambda *one: said.append(one), live
+    )
+    assert said[0] == (0, 0, "live traffic is 3 s late") and {why for _, _, why in said[1:]} == {""}
+    assert told["compared"] == 10 and live.looks > 1
+
+
 async def test_files_are_compared_too_and_lines_without_a_tenant_are_this_ones(running, tmp_path):
     settings, _, out, swapped = running
     place = tmp_path / "said.jsonl"
@@ -189,3 +211,9 @@ async def test_a_head_directory_is_compared_and_stored_nowhere(running):
     before = announce.store_of(settings).versions("en", "acme")
     await compared(settings, "acme@current", swapped, limit=1)
     assert announce.store_of(settings).versions("en", "acme") == before == [version(out)]
+
+
+def test_a_page_that_cannot_be_written_is_named_before_anything_is_compared(running, tmp_path):
+    _, config, out, swapped = running
+    done = typed(config, out, swapped, "--report", tmp_path / "nowhere" / "page.html")
+    assert done.returncode != 0 and "there is no directory" in done.stderr and "compared" not in done.stderr
