@@ -15,9 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.arrivals import tenants
 from benchmarks.peers.openvino_ort import openvino_ort
-from benchmarks.shapes import encoder_directory
+from benchmarks.shapes import UNIFORM_TOKENS, encoder_directory
 from benchmarks.work import BATCH, Work, measured
 from encoder_worker.int8 import Int8Engine
 from encoder_worker.load import quantized
@@ -40,6 +42,23 @@ def ours(store: Path, ring: str, count: int) -> Work:
         for text, row, head, (start, end) in zip(said, rows, chosen, encoded.spans, strict=True):
             heads[head].predict([TokenVectors(text, encoded.data[start:end], encoded.scales[start:end], row.offsets)])
         return None
+
+    return work
+
+
+def heads_alone(store: Path, ring: str, count: int) -> Work:
+    """The heads on random vectors of 15 tokens, a batch by tenant, as a replay of embeddings calls them."""
+    heads = [load_head(store / ring / name / "v1") for name in tenants(count)]
+    draw, hidden = np.random.default_rng(0), heads[0].manifest.hidden
+    data = draw.integers(-127, 128, (UNIFORM_TOKENS, hidden)).astype(np.int8)
+    scales, offsets = np.full(UNIFORM_TOKENS, 0.01, np.float32), np.zeros((UNIFORM_TOKENS, 2), np.int32)
+
+    def work(said: Sequence[str], chosen: Sequence[int]) -> object:
+        by_head: dict[int, list[TokenVectors]] = {}
+        for text, head in zip(said, chosen, strict=True):
+            by_head.setdefault(head, []).append(TokenVectors(text, data, scales, offsets))
+        return [heads[head].predict(rows[at : at + BATCH])
+                for head, rows in by_head.items() for at in range(0, len(rows), BATCH)]
 
     return work
 
@@ -73,7 +92,7 @@ def both(engines: str, lengths: str, seconds: float, store: Path, ring: str, hea
 def main() -> None:
     """One process: load, wait for a line on standard input, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("engines", choices=("ours", "openvino-ort"))
+    parser.add_argument("engines", choices=("ours", "heads", "openvino-ort"))
     parser.add_argument("--lengths", default="uniform")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--store", type=Path, required=True)
@@ -82,7 +101,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    work = ours(args.store, args.ring, args.heads) if args.engines == "ours" else openvino_ort(args.heads)
+    made = {"ours": ours, "heads": heads_alone}.get(args.engines)
+    work = made(args.store, args.ring, args.heads) if made is not None else openvino_ort(args.heads)
     print("ready", flush=True)
     sys.stdin.readline()
     print(json.dumps(measured(work, args.lengths, args.seconds, args.heads, args.batch, args.seed)), flush=True)

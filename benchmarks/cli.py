@@ -19,6 +19,10 @@ The bare encoder by batch and length, and a head where it is a CPU, on random we
 makes itself: no broker, no hub, no download. On a GPU also from two threads, as a worker calls for
 long batches, and the share of the card's bf16 peak. Each figure takes a fifth of --seconds, on a GPU twice that."""
 
+BACKFILL = """\
+Replays on one stack with a real Apache Kafka: alone against the bare engines, from embeddings against the bare heads,
+beside live traffic at half its knee in alternating rounds, and 10^6 utterances for their memory (about 15 minutes)."""
+
 RATES = """\
 The whole pipeline at given rates, asked by several processes: for machines of many cores, and for GPUs. On a GPU of a
 machine of 16 cores: headrace bench rates --device cuda --head-workers 8 --callers 4 500 1000 2000 4000"""
@@ -44,6 +48,8 @@ def add_commands(commands: Any) -> None:
     _add_rates(bench)
     _add(bench, "heads", _heads, "heads only, from embeddings already on the topic")
     _add_heads(bench)
+    backfill = _add(bench, "backfill", _backfill, BACKFILL)
+    backfill.add_argument("--month", type=int, default=1_000_000, help="utterances of the long replay (0: none)")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
@@ -138,6 +144,16 @@ def _heads(args: argparse.Namespace) -> None:
         "heads", result, _given(args), args.json,
         pipeline.plot({"uniform": {**result, "bare_per_s": 0}}, heads.KNEE_P90_MS),
     )
+
+
+def _backfill(args: argparse.Namespace) -> None:
+    from benchmarks import backfill, report
+
+    month = min(args.month, 100_000) if args.short else args.month
+    plan = backfill.Plan(seconds=8.0 if args.short else 2 * args.seconds, rounds=2 if args.short else 4,
+                         probes=3 if args.short else 4, month=month)
+    result = backfill.run(plan)
+    report.finish("backfill", result, _given(args), args.json, backfill.plot(result))
 
 
 def _monolith(args: argparse.Namespace) -> None:

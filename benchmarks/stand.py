@@ -87,9 +87,9 @@ class Stand:
         return found
 
 
-def store_dir() -> Path:
+def store_dir(size: str = "standard") -> Path:
     """Where the heads of benchmarks are kept."""
-    return cache_dir() / "bench" / "heads-2"
+    return cache_dir() / "bench" / ("heads-2" if size == "standard" else f"heads-2-{size}")
 
 
 def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path, list[HeadManifest]]:
@@ -98,7 +98,7 @@ def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path
     encoder = encoder_directory()
     if int8:
         quantized(encoder, say=print)
-    manifests = write_heads(store_dir(), RING, tenants(count), space_of(encoder, 250), size)
+    manifests = write_heads(store_dir(size), RING, tenants(count), space_of(encoder, 250), size)
     return encoder, manifests
 
 
@@ -106,16 +106,18 @@ def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path
 def stand(
     count: int = 64, broker: str = "kafka", encoders: int = ENCODERS, head_workers: int = 1, cached: bool = False,
     device: str = "cpu", precision: str = "int8", memory_mb: int = 16_384, answer_first: int = 1 << 30, extra: str = "",
+    size: str = "standard",
 ) -> Iterator[Stand]:
-    """The stack with `count` tenants announced; everything it started is stopped on the way out.
+    """The stack with `count` tenants announced, whose heads are of one `size`; everything it started is stopped on the
+    way out.
 
     `answer_first`: so many tenants are asked before the measurement. `extra`: more of headrace.toml.
     """
-    encoder, manifests = prepare(count, int8=precision == "int8")
+    encoder, manifests = prepare(count, size, int8=precision == "int8")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(
-            state=home, broker=broker, store=store_dir(), encoder=encoder, device=device, precision=precision,
+            state=home, broker=broker, store=store_dir(size), encoder=encoder, device=device, precision=precision,
             encoders=encoders, head_workers=head_workers, cached=json.dumps(cached), memory_mb=memory_mb,
         ) + extra)
         with stack(config, say=lambda line: None) as (settings, supervisor):
