@@ -13,24 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from infra.backfill.compare_heads import check_pair, choose, shown_names
-from infra.backfill.compare_reading import Note, Passage, Replay
+from infra.backfill.compare_reading import Note, Passage, Replay, Watching
 from infra.backfill.comparison import VERSIONS
 from infra.backfill.job import SOURCES, Asked
+from infra.backfill.open import open_source
 from infra.backfill.source import Source
-from infra.backfill.topic import TopicSource
 from infra.backfill.worker import Encode, Score
-from topology import topics
 from topology.encoders import find_encoder, space_of
-from topology.errors import Misconfigured
 from topology.heads import HeadManifest
+from topology.pacing import PACING
 from topology.settings import Ring, Settings
 from topology.stream.bounded import BoundedReader
 
 
 async def compare(
-    settings: Settings, ring: Ring, typed: Sequence[str], asked: Asked, limit: int, note: Note
+    settings: Settings, ring: Ring, typed: Sequence[str], asked: Asked, limit: int, note: Note,
+    live: Watching | None = None,
 ) -> dict[str, Any]:
     """What page and JSON are made of. `typed`: the two heads. `asked`: source and bounds; its tenant is filled in.
+    `live`: what it waits for while live traffic is late.
 
     Raises: Misconfigured, naming both heads where they do not go together; BadHead, Unavailable.
     """
@@ -43,8 +44,9 @@ async def compare(
         async with _started(settings, ring, asked) as source:
             spans = await source.spans(asked)
             before, after = (Score(one.settings, ring, [one.record]) for one in pair)
-            passage = Passage(Encode(settings, ring) if encodes else None, before, after)
-            replay = Replay(source, passage, tenant, limit, note)
+            encode = Encode(settings, ring) if encodes else None
+            chunk = PACING.backfill_gpu_chunk if encode is not None and encode.on_gpu else PACING.backfill_chunk
+            replay = Replay(source, Passage(encode, before, after), tenant, limit, chunk, note, live)
             await replay.run(spans)
     return told(replay, [one.manifest for one in pair], shown_names(pair), _bounds(asked))
 
@@ -57,10 +59,10 @@ def _space(settings: Settings, ring: Ring) -> str:
 
 @contextlib.asynccontextmanager
 async def _started(settings: Settings, ring: Ring, asked: Asked) -> AsyncIterator[Source]:
-    if asked.source not in SOURCES:
-        raise Misconfigured(f"--source {asked.source}: one of {', '.join(SOURCES)} is wanted")
-    reader = BoundedReader(settings.broker, topics.backfill_group(settings.prefix, "compare"))  # it commits nothing
-    source = TopicSource(settings, ring, asked, reader)
+    reader = None
+    if asked.source in SOURCES:  # without a group: it commits nothing, and aiokafka 0.14 fails where a partition is
+        reader = BoundedReader(settings.broker, None)  # type: ignore[arg-type]  # assigned while it looks up a group
+    source = open_source(settings, ring, asked, reader)
     try:
         await source.start()
         yield source

@@ -9,12 +9,11 @@ from pathlib import Path
 from head_worker.load import load_head
 from head_worker.store import HeadStore
 from infra.announce import announced, store_of
+from infra.backfill.plan import CURRENT
 from topology.errors import BadHead, Misconfigured
 from topology.heads import HeadManifest
 from topology.registry import HeadRecord
 from topology.settings import Settings
-
-CURRENT = "current"
 
 
 @dataclass(frozen=True)

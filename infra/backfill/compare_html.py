@@ -30,8 +30,8 @@ figure svg { width: 100%; height: auto } figcaption { font-size: 13px; color: #5
 details { border: 1px solid #dde3e9; border-radius: 8px; margin: .5rem 0; padding: .4rem .8rem }
 summary { cursor: pointer; overflow-wrap: anywhere; padding: .2rem 0 } summary small { color: #5a6b7d }
 .sample { border-top: 1px solid #edf1f4; padding: .5rem 0 } .sample q { font-size: 16px; overflow-wrap: anywhere }
-.said { margin: .2rem 0; font-size: 14px; gap: .1rem .8rem; grid-template-columns: minmax(4rem, max-content) 1fr }
-.said dt { overflow-wrap: anywhere; max-width: 9rem } .said dd { margin: 0; overflow-wrap: anywhere }
+.said { margin: .2rem 0; font-size: 14px; gap: .1rem .8rem; grid-template-columns: max-content 1fr }
+.said dt { color: #5a6b7d } .said dd { margin: 0; overflow-wrap: anywhere }
 .said .other { font-weight: 600; color: #a50f15 } .chip { background: #edf1f4; border-radius: 4px; padding: 0 .35rem }
 .sample small { color: #8a97a5; overflow-wrap: anywhere } h1 { overflow-wrap: anywhere }
 @media (max-width: 40rem) { body { margin: 1rem auto } .changed .bars, .changed th:empty { display: none }

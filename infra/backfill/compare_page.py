@@ -43,7 +43,7 @@ def page(comparison: dict[str, Any]) -> str:
         parts += [
             _cards(comparison), _kinds(comparison["kinds"], comparison["compared"]),
             _changes(comparison), _by_intent(comparison), _scope(comparison), _entities(comparison),
-            _confidence(comparison, names), _refused(comparison, names), _samples(comparison["samples"], names),
+            _confidence(comparison, names), _refused(comparison), _samples(comparison["samples"]),
         ]
     return document(title, "".join(parts), PAGE_STYLE)
 
@@ -160,7 +160,7 @@ def _confidence(comparison: dict[str, Any], names: dict[str, str]) -> str:
         (("confidence", "all utterances"), ("confidence_same_intent", "those with the same intent"))
     )
     legend = "".join(
-        f"<li><span class=key style='background:{color}'></span>{word}, {shown(names[word])}</li>"
+        f"<li><span class=key style='background:{color}'></span>{word}: {shown(names[word])}</li>"
         for word, color in _SIDES.items()
     )
     return f"<h2>Confidence</h2><ul class=legend>{legend}</ul><div class=plots>{plots}</div>"
@@ -192,22 +192,24 @@ def _histogram(one: dict[str, Any], told: str) -> str:
     )
 
 
-def _refused(comparison: dict[str, Any], names: dict[str, str]) -> str:
-    sides = [(f"{names[name]} only", comparison["refused"][name]) for name in VERSIONS]
-    sides.append(("both versions", comparison["refused_by_both"]))
+def _refused(comparison: dict[str, Any]) -> str:
+    sides = [(f"{name} only", comparison["refused"][name]) for name in VERSIONS]
+    sides.append(("both", comparison["refused_by_both"]))
     rows = [
-        f"<tr><td class=name>{shown(who)}: {shown(reason)}</td><td>{n:,}</td></tr>"
+        f"<tr><td class=name>{who}: {shown(reason)}</td><td>{n:,}</td></tr>"
         for who, reasons in sides for reason, n in reasons.items()
     ]
-    return "<h2>Refused</h2>" + (table(("by, and why", "utterances"), rows) if rows else "<p>None by either.</p>")
+    if not rows:
+        return "<h2>Refused</h2><p>None by either.</p>"
+    return "<h2>Refused</h2>" + table(("by which version, and why", "utterances"), rows)
 
 
-def _samples(groups: Sequence[dict[str, Any]], names: dict[str, str]) -> str:
+def _samples(groups: Sequence[dict[str, Any]]) -> str:
     if not groups:
         return "<h2>Samples</h2><p>Nothing changed, so there is nothing to read.</p>"
     told = "".join(
         f"<details{' open' * (at < OPEN)}><summary>{_change(one)} <small>{TOLD[one['kind']]}, {one['utterances']:,} "
-        f"utterances</small></summary>{''.join(_sample(text, names) for text in one['texts'])}</details>"
+        f"utterances</small></summary>{''.join(_sample(text) for text in one['texts'])}</details>"
         for at, one in enumerate(groups[: MOST_GROUPS])
     )
     return (
@@ -221,9 +223,9 @@ def _change(group: dict[str, Any]) -> str:
     return f"<b>{shown(group['before'])}{between}{shown(group['after'])}</b>"
 
 
-def _sample(one: dict[str, Any], names: dict[str, str]) -> str:
+def _sample(one: dict[str, Any]) -> str:
     said = "".join(
-        f"<dt>{shown(names[side])}</dt><dd>{_said(one[side], one[other])}</dd>"
+        f"<dt>{side}</dt><dd>{_said(one[side], one[other])}</dd>"
         for side, other in zip(VERSIONS, reversed(VERSIONS), strict=True)
     )
     place = f"{one['source']} {one['partition']}:{one['offset']} {one['utterance_id']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,7 +14,7 @@ from topology.pacing import PACING
 from topology.stream.records import Record
 from topology.stream.refusals import asker_of
 
-Note = Callable[[int, int], None]  # gets (utterances compared so far, records read so far)
+Note = Callable[[int, int, str], None]  # gets (utterances compared so far, records read so far, what it waits for)
 
 
 class Encoding(Protocol):
@@ -29,6 +30,14 @@ class Scoring(Protocol):
 
     async def rows(self, span: Span, records: Sequence[Record]) -> list[Row]:
         """A row for each record, in its order."""
+        ...
+
+
+class Watching(Protocol):
+    """As `live.LiveWatch`."""
+
+    async def look(self) -> str:
+        """How live traffic is late; empty where it is not."""
         ...
 
 
@@ -51,14 +60,19 @@ class Passage:
 
 @dataclass
 class Replay:
-    """Reads one tenant's utterances up to a limit, and compares. `read`: records of all tenants. `unreadable`: those
-    that tell no tenant. `lost`: what retention took. `cut`: the limit came before the end."""
+    """Reads one tenant's utterances up to a limit, and compares.
+
+    `read`: records of all tenants. `unreadable`: those that tell no tenant. `lost`: records that retention took. `cut`:
+    the limit came before the end. `live`: None where live traffic is none of its business.
+    """
 
     source: Source
     passage: Passage
     tenant: str
     limit: int
-    note: Note = lambda compared, read: None
+    chunk: int  # records computed together
+    note: Note = lambda compared, read, why: None
+    live: Watching | None = None
     comparison: Comparison = field(default_factory=Comparison)
     read: int = 0
     unreadable: int = 0
@@ -89,18 +103,28 @@ class Replay:
         await self.source.seek(span, position)
         chosen: list[Record] = []
         while most > 0 and not _ended(span, position):
-            taken = await self.source.take(PACING.backfill_chunk)
+            await self._give_way()
+            taken = await self.source.take(self.chunk)
             self.lost += sum((end if span.end < 0 else min(end, span.end)) - start for start, end in taken.lost)
             found, position = self._chosen(span, taken, most)
             most -= len(found)
             chosen += found
-            if len(chosen) >= PACING.backfill_chunk:
+            if len(chosen) >= self.chunk:
                 await self._compare(span, chosen)
                 chosen = []
-            self.note(self.comparison.utterances, self.read)
+            self._tell()
         await self._compare(span, chosen)
-        self.note(self.comparison.utterances, self.read)
+        self._tell()
         return position
+
+    async def _give_way(self) -> None:
+        """Wait while live traffic is late, and say so."""
+        while self.live is not None and (why := await self.live.look()):
+            self._tell(why)
+            await asyncio.sleep(PACING.backfill_look_s)
+
+    def _tell(self, why: str = "") -> None:
+        self.note(self.comparison.utterances, self.read, why)
 
     def _chosen(self, span: Span, taken: Taken, most: int) -> tuple[list[Record], int]:
         """(the tenant's records, at most so many, where to read on)."""

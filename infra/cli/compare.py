@@ -16,7 +16,6 @@ from infra.cli.command import add_command
 from infra.cli.train import ring_of
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
-from topology.pacing import PACING
 
 TEXT = """\
 Score the same utterances with two versions of a tenant's head and show what differs: agreement, changed intents,
@@ -35,30 +34,35 @@ def add_commands(backfill: Any) -> None:
     compare.add_argument("before", metavar="HEAD1")
     compare.add_argument("after", metavar="HEAD2")
     compare.add_argument("--ring", help="the ring (default: the only one)")
-    compare.add_argument("--source", default="utterances", help="utterances (default), embeddings, or files")
-    compare.add_argument(
-        "--from", dest="start", default="earliest", metavar="WHEN",
-        help="earliest (default), a time (2026-11-01T06:00Z), an age (2h, 7d), or offsets (0:1200,1:900)",
-    )
-    compare.add_argument("--to", dest="end", default="latest", metavar="WHEN", help="the same (default: latest)")
+    compare.add_argument("--source", default="utterances", help="as of `backfill run`: utterances (default), "
+                         "embeddings, or files; their lines that name no tenant are this one's")
+    compare.add_argument("--from", dest="start", default="earliest", metavar="WHEN", help="as of `backfill run`")
+    compare.add_argument("--to", dest="end", default="latest", metavar="WHEN", help="as of `backfill run`")
     compare.add_argument("--limit", type=int, default=10_000, help="utterances at most (default: 10000)")
+    compare.add_argument("--ignore-live", action="store_true", help="do not give way to live traffic")
     compare.add_argument("--report", type=Path, help="the page (default: compare-TENANT-V1-V2.html)")
     compare.add_argument("--json", type=Path, help="write the same as JSON too")
 
 
 def _compare(args: argparse.Namespace) -> int:
     from infra.backfill.compare import compare
-    from infra.backfill.compare_heads import CURRENT
     from infra.backfill.compare_page import write_page
     from infra.backfill.job import SOURCES, Asked
+    from infra.backfill.plan import CURRENT
+    from topology.stream.process import step_back_whole
 
     if args.limit < 1:
         raise Misconfigured(f"--limit {args.limit}: 1 or more is wanted")
+    for place in filter(None, (args.report, args.json)):  # now, and not when everything is compared
+        if not place.parent.is_dir():
+            raise Misconfigured(f"{place}: there is no directory {place.parent}")
     typed = (args.before, args.after)
     needs_broker = args.source in SOURCES or any(one.endswith(f"@{CURRENT}") for one in typed)
     settings = (load_running if needs_broker else load_placed)(args.config)
     ring = ring_of(settings, args.ring)
     asked = Asked(ring.name, args.source, args.start, args.end)
+    if not args.ignore_live:
+        step_back_whole()
     with _progress(args.limit) as note:
         result = asyncio.run(compare(settings, ring, typed, asked, args.limit, note))
     page = write_page(result, args.report or Path(_file_name(result)))
@@ -100,7 +104,7 @@ def _printable(label: str) -> str:
 
 
 @contextmanager
-def _progress(limit: int) -> Iterator[Callable[[int, int], None]]:
+def _progress(limit: int) -> Iterator[Callable[[int, int, str], None]]:
     """A bar where there is a terminal, a line every few seconds where there is none."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -113,19 +117,22 @@ def _progress(limit: int) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("comparing", total=limit)
 
-        def note(compared: int, read: int) -> None:
-            bar.update(task, completed=compared, description=f"comparing ({read:,} records read)")
+        def note(compared: int, read: int, why: str) -> None:
+            bar.update(task, completed=compared, description=why or f"comparing ({read:,} records read)")
 
         yield note
 
 
-def _told_at_times() -> Callable[[int, int], None]:
+def _told_at_times() -> Callable[[int, int, str], None]:
+    from infra.backfill.meter import LINE_S
+
     told_s = time.monotonic()
 
-    def note(compared: int, read: int) -> None:
+    def note(compared: int, read: int, why: str) -> None:
         nonlocal told_s
-        if time.monotonic() - told_s >= PACING.backfill_beat_s:
+        if time.monotonic() - told_s >= LINE_S:
             told_s = time.monotonic()
-            print(f"{compared:,} compared, {read:,} records read", file=sys.stderr, flush=True)
+            told = f"{compared:,} compared, {read:,} records read{f'; {why}' if why else ''}"
+            print(told, file=sys.stderr, flush=True)
 
     return note
