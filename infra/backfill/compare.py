@@ -59,9 +59,7 @@ def _space(settings: Settings, ring: Ring) -> str:
 
 @contextlib.asynccontextmanager
 async def _started(settings: Settings, ring: Ring, asked: Asked) -> AsyncIterator[Source]:
-    reader = None
-    if asked.source in SOURCES:  # without a group: it commits nothing, and aiokafka 0.14 fails where a partition is
-        reader = BoundedReader(settings.broker, None)  # type: ignore[arg-type]  # assigned while it looks up a group
+    reader = BoundedReader(settings.broker, None) if asked.source in SOURCES else None
     source = open_source(settings, ring, asked, reader)
     try:
         await source.start()

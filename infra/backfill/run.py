@@ -96,8 +96,8 @@ async def _job(
         return there
     check(settings, asked)
     ring = settings.rings[asked.ring]
-    reader = BoundedReader(settings.broker, topics.backfill_group(settings.prefix, "bounds"))
-    source = open_source(settings, ring, asked, reader if asked.source in SOURCES else None)
+    reader = BoundedReader(settings.broker, None) if asked.source in SOURCES else None
+    source = open_source(settings, ring, asked, reader)
     await source.start()
     try:
         job, made = await job_of(settings, jobs, source, asked, name)

@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from infra.cli.command import add_command
 from infra.cli.train import ring_of
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from infra.backfill.live import LiveWatch
 
 TEXT = """\
 Score the same utterances with two versions of a tenant's head and show what differs: agreement, changed intents,
@@ -48,6 +51,7 @@ def _compare(args: argparse.Namespace) -> int:
     from infra.backfill.compare import compare
     from infra.backfill.compare_page import write_page
     from infra.backfill.job import SOURCES, Asked
+    from infra.backfill.live import LiveWatch
     from infra.backfill.plan import CURRENT
     from topology.stream.process import step_back_whole
 
@@ -63,14 +67,26 @@ def _compare(args: argparse.Namespace) -> int:
     asked = Asked(ring.name, args.source, args.start, args.end)
     if not args.ignore_live:
         step_back_whole()
+    watch = LiveWatch(settings, ring.name) if needs_broker and not args.ignore_live else None
     with _progress(args.limit) as note:
-        result = asyncio.run(compare(settings, ring, typed, asked, args.limit, note))
+        result = asyncio.run(_watched(watch, compare(settings, ring, typed, asked, args.limit, note, watch)))
     page = write_page(result, args.report or Path(_file_name(result)))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1))
     print("\n".join(_lines(result)))
     print(f"written to {page}" + (f" and {args.json}" if args.json else ""))
     return int(not result["compared"])
+
+
+async def _watched(watch: LiveWatch | None, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """What `work` gives; it waits while `watch` says that live traffic is late."""
+    if watch is None:
+        return await work
+    await watch.start()
+    try:
+        return await work
+    finally:
+        await watch.stop()
 
 
 def _file_name(result: dict[str, Any]) -> str:

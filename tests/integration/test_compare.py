@@ -29,15 +29,6 @@ pytestmark = [pytest.mark.integration, needs_redis]
 
 SWAPPED = {"on": "off", "off": "on"}
 SENT = 200
-COMMAND = """
-import argparse, sys
-from infra.cli import compare
-parser = argparse.ArgumentParser()
-parser.add_argument("--config")
-compare.add_commands(parser.add_subparsers())
-args = parser.parse_args()
-sys.exit(args.run(args))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +71,8 @@ def test_a_head_that_swaps_two_intents_is_found_out_and_page_and_json_tell_it(ru
 
 def typed(config, *args):
     """In a process of its own, which does not give way to the machine's other work."""
-    command = [sys.executable, "-c", COMMAND, "--config", str(config), "compare", "--ignore-live", *map(str, args)]
+    command = [sys.executable, "-m", "infra.cli", "--config", str(config), "backfill", "compare", "--ignore-live",
+               *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 

@@ -77,7 +77,8 @@ class Taken:
 class BoundedReader(Consumer):
     """Reads partitions by `seek` and `take`, and keeps progress in the commits of `group`."""
 
-    def __init__(self, broker: Broker, group: str) -> None:
+    def __init__(self, broker: Broker, group: str | None) -> None:
+        """`group`: None where nothing is committed."""
         super().__init__(broker, "", group, "none", client_id=CLIENT_ID)
         self._group = group
         self._place = TopicPartition("", 0)
@@ -134,14 +135,19 @@ class BoundedReader(Consumer):
     ) -> dict[TopicPartition, int]:
         if when.at_ms is not None:
             found = await self._consumer.offsets_for_times(dict.fromkeys(places, when.at_ms))
-            return {p: ends[p] if found.get(p) is None else found[p].offset for p in places}
+            # The embedded broker gives offset 0 without a time where no record is that late.
+            return {p: ends[p] if found.get(p) is None or found[p].timestamp < 0 else found[p].offset for p in places}
         if when.offsets:
             return {p: when.offsets.get(p.partition, ends[p]) for p in places}
         return dict(ends if when.latest else firsts)
 
     async def seek(self, topic: str, partition: int, position: int) -> None:
-        """Read this partition next, from `position`."""
+        """Read this partition next, from `position`. Raises: Unavailable, Misconfigured."""
         self._place, self._topic, self._lost = TopicPartition(topic, partition), topic, []
+        with _telling(f"the broker told no coordinator of {self._group!r}"):
+            async with asyncio.timeout(PACING.away_s):
+                if self._group is not None:  # aiokafka looks it up beside, and fails where partitions come meanwhile
+                    await self._consumer._coordinator.ensure_coordinator_known()
         self._consumer.assign([self._place])
         self._consumer.seek(self._place, position)
 
