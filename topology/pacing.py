@@ -136,6 +136,10 @@ class Pacing:
     live_results: int = 128  # newest results of a partition that a look reads: a better p99, against bytes and decoding
     live_calm_s: float = 5.0  # that live must be in time again before replays go on: fewer stops, against idle time
 
+    # `headrace topics cost`
+    sampled_records: int = 100  # newest of a partition whose sizes are taken: a better mean, against reading
+    rate_window_s: float = 3_600.0  # that rates are taken over: steadier, against what is so now
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.
