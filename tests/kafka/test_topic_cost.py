@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from infra.stack import kafka
 from infra.stack.supervise import Supervisor
 from tests.built import needs_redis
 from topology import addresses, topics
+from topology.errors import Unavailable
 from topology.stream.admin import apply_topics
-from topology.stream.records import Record
+from topology.stream.groups import asking
+from topology.stream.kafka import Producer
+from topology.stream.newest import NewestReader
+from topology.stream.records import Output, Record
 from topology.stream.traffic import size_of
 
 pytestmark = [
@@ -96,3 +101,43 @@ def test_sizes_and_rates_are_those_of_the_records_that_are_there(system):
     applied = command(config, "apply")
     assert "ring en keeps embeddings for 48 h: for each 100 utterances/s " in applied.stdout
     assert (applied.returncode, "retention.ms" in applied.stdout) == (0, False)
+
+
+async def test_who_follows_the_newest_records_sees_those_of_a_topic_that_was_made_anew_and_none_twice(system):
+    settings, topic = system[1], topics.predictions("headrace", "en", "a")
+    reader, producer = NewestReader(settings.broker, [topic], from_end=True), Producer(settings.broker)
+
+    async def looked():
+        try:
+            async with asking(settings.broker):
+                await reader.start()
+                return [record.value for record in await reader.read(3)]
+        except Unavailable:
+            await reader.stop()
+            return []
+
+    await producer.start()
+    await producer.send([Output(topic, b"key", b"before")])
+    assert await looked() == []
+    await producer.send([Output(topic, b"key", b"%d" % i) for i in range(10)])
+    assert await looked() == [b"7", b"8", b"9"]
+    assert await looked() == []
+    await producer.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.bootstrap)
+    await admin.start()
+    await admin.delete_topics([topic])
+    end = time.monotonic() + 60
+    while topic in await admin.list_topics() or not any(
+        report.created for report in await apply_topics(settings, topics.wanted(settings))
+    ):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+    await admin.close()
+    producer = Producer(settings.broker)
+    await producer.start()
+    await producer.send([Output(topic, b"key", b"anew")])
+    await producer.stop()
+    while (found := await looked()) != [b"anew"]:
+        assert found == [] and time.monotonic() < end
+        await asyncio.sleep(0.1)
+    await reader.stop()
