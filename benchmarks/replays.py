@@ -96,6 +96,7 @@ class Replay:
     name: str
     process: asyncio.subprocess.Process
     seen: list[tuple[float, int, int]] = field(default_factory=list)  # seconds, done, of
+    progress: Progress | None = None
 
     async def look(self) -> tuple[int, int]:
         """(done, of), noted with the time; (0, 0) before it begins."""
@@ -103,12 +104,9 @@ class Replay:
         job = self.jobs.job(self.name)
         if job is None:
             return 0, 0
-        progress = Progress(self.it.settings, self.jobs, job)
-        try:
-            await progress.read()
-        finally:
-            await progress.stop()
-        done, whole = done_and_all(job, progress.reached)
+        self.progress = self.progress or Progress(self.it.settings, self.jobs, job)
+        await self.progress.read()
+        done, whole = done_and_all(job, self.progress.reached)
         self.seen.append((time.monotonic(), done, whole))
         return done, whole
 
@@ -151,3 +149,5 @@ async def replaying(it: Stand, name: str, source: str, *more: str) -> AsyncItera
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+            if replay.progress is not None:
+                await replay.progress.stop()

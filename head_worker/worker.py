@@ -208,10 +208,18 @@ class HeadWorker:
                 refused.append(self.refuse(one.record, error))
         scored = group.head.predict(rows) if rows else []
         self._tally.update(utterances=len(rows), calls=bool(rows))
-        results = [self._result(a, s, group.head) for a, s in zip(fitting, scored, strict=True)]
-        outputs = [output for output, _ in results] + self._compared(group, fitting, rows, scored)
-        replies = [reply for _, reply in results] if self._lane == "live" else []  # a replay's callers are long gone
-        return _together([Outcome([a.record for a in fitting], outputs, replies), *refused])
+        told = [(a, self._prediction(a.embedding, s, group.head)) for a, s in zip(fitting, scored, strict=True)]
+        done = self.outcome(told)
+        compared = self._compared(group, fitting, rows, scored)
+        return _together([Outcome(done.done, [*done.outputs, *compared], done.replies), *refused])
+
+    def outcome(self, told: Sequence[tuple[Asked, wire.Prediction]]) -> Outcome:
+        """What becomes of predictions: each goes to the result topic, and to its caller; of a replay the callers are
+        long gone."""
+        values = [(one, wire.encode(prediction)) for one, prediction in told]
+        outputs = [Output(self._results, one.embedding.tenant.encode(), v, cause=one.record) for one, v in values]
+        replies = [_reply(one.embedding, v) for one, v in values] if self._lane == "live" else []
+        return Outcome([one.record for one, _ in told], outputs, replies)
 
     def _compared(
         self, group: Group, fitting: list[Asked], rows: list[TokenVectors], scored: list[Scored]
@@ -233,8 +241,7 @@ class HeadWorker:
             for i, other in zip(chosen, others, strict=True)
         ]
 
-    def _result(self, asked: Asked, scored: Scored, head: Head) -> tuple[Output, OutgoingReply]:
-        embedding = asked.embedding
+    def _prediction(self, embedding: wire.Embedding, scored: Scored, head: Head) -> wire.Prediction:
         prediction = wire.Prediction(
             id=embedding.id, tenant=embedding.tenant, ring=self._ring, lang=embedding.lang, text=embedding.text,
             intent=scored.intent, confidence=float(scored.confidence), out_of_scope=bool(scored.out_of_scope),
@@ -243,8 +250,7 @@ class HeadWorker:
         )
         if self._answered is not None:
             self._answered.note(prediction)
-        value = wire.encode(prediction)
-        return Output(self._results, embedding.tenant.encode(), value, cause=asked.record), _reply(embedding, value)
+        return prediction
 
 
 def _reply(embedding: wire.Embedding, value: bytes) -> OutgoingReply:

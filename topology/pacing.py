@@ -141,6 +141,7 @@ class Pacing:
     backfill_nice: int = 19  # of a replay's processes, which also run only when a processor is idle
     backfill_chunk: int = 512  # records read and scored together: fuller batches against memory
     backfill_gpu_chunk: int = 8_192  # the same on a GPU
+    backfill_heads_chunk: int = 1_024  # the same of embeddings, which have 12 KB each
     backfill_part: int = 1_024  # offsets between two commits where the target is the topic: a crash repeats so many
     backfill_parquet_part: int = 20_000  # offsets of a Parquet file: fewer files against memory and repeated work
     backfill_look_s: float = 1.0  # between two looks at what is wished of a job: sooner heard against more reads
@@ -162,6 +163,10 @@ class Pacing:
     live_least: int = 20  # results, below which p99 tells nothing: one slow request of a few is no late live path
     live_results: int = 128  # newest results of a partition that a look reads: a better p99, against bytes and decoding
     live_calm_s: float = 5.0  # that live must be in time again before replays go on: fewer stops, against idle time
+
+    # `headrace topics cost`
+    sampled_records: int = 100  # newest of a partition whose sizes are taken: a better mean, against reading
+    rate_window_s: float = 3_600.0  # that rates are taken over: steadier, against what is so now
 
 
 PACING = Pacing()

@@ -105,6 +105,7 @@ class Ring:
 
     `workers`: encoder workers; on a CPU one for each core. `latency_ms`: the longest that one batch may take on a CPU;
     a row that takes longer is computed on a thread beside the batches. `threads`: of torch on a CPU (0: one).
+    `embeddings_hours`: how long live embeddings are kept; replays of heads read them.
     """
 
     name: str = ""
@@ -117,6 +118,7 @@ class Ring:
     threads: int = 0
     latency_ms: float = 35.0
     max_batch_tokens: int = 4_096
+    embeddings_hours: float = 1.0
     cells: dict[str, Cell] = field(default_factory=dict)
 
     @property

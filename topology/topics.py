@@ -106,9 +106,10 @@ def _of_lane(settings: Settings, lane: Lane) -> Iterable[TopicSpec]:
         yield TopicSpec(utterances(settings.prefix, ring.name, lane), ring.partitions, retention)
         for cell in ring.cells.values():
             # Embeddings are large and can be computed again: an hour is enough for a worker to return.
+            hours = ring.embeddings_hours if lane == "live" else 1.0
             yield TopicSpec(
                 embeddings(settings.prefix, ring.name, cell.name, lane),
                 cell.partitions,
-                {"retention.ms": str(HOUR_MS)},
+                {"retention.ms": str(max(1, int(hours * HOUR_MS)))},
             )
             yield TopicSpec(predictions(settings.prefix, ring.name, cell.name, lane), cell.partitions, retention)

@@ -86,7 +86,7 @@ async def _replay(
     source, targets = open_source(settings, ring, job.asked, reader), open_targets(settings, ring, job)
     score = Score(settings, ring, jobs.heads(job))
     encode = None if job.asked.source == "embeddings" else Encode(settings, ring)
-    chunk = PACING.backfill_gpu_chunk if encode is None or encode.on_gpu else PACING.backfill_chunk
+    chunk = PACING.backfill_heads_chunk if encode is None else encode.chunk
     step_back_whole()
     refused = RefusedRows(Path(settings.state_dir) / "backfill" / job.id / "refused", job.asked.parquet)
     opened: list[Source | Target] = [source, *targets]

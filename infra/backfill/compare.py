@@ -45,7 +45,7 @@ async def compare(
             spans = await source.spans(asked)
             before, after = (Score(one.settings, ring, [one.record]) for one in pair)
             encode = Encode(settings, ring) if encodes else None
-            chunk = PACING.backfill_gpu_chunk if encode is not None and encode.on_gpu else PACING.backfill_chunk
+            chunk = PACING.backfill_heads_chunk if encode is None else encode.chunk
             replay = Replay(source, Passage(encode, before, after), tenant, limit, chunk, note, live)
             await replay.run(spans)
     return told(replay, [one.manifest for one in pair], shown_names(pair), _bounds(asked))

@@ -101,12 +101,13 @@ class Runner:
         """Replay one part, and make it safe. Returns what became of its records; None where `stop` was set before."""
         counts, refused = Counts(), list[Row]()
         while True:
-            if records := reading.below(part.end):
+            at_end = reading.position >= part.end
+            if (at_end or len(reading.ahead) >= self._chunk) and (records := reading.below(part.end)):
                 rows = await self._rows(reading.span, records, counts)
                 refused += [row for row in rows if row["error"]]
                 await self._written()
                 self._writing = asyncio.create_task(self._write(reading.span, part, rows))
-            if reading.position >= part.end:
+            if at_end:
                 break
             await self._gate.passes(stop)
             if stop.is_set():

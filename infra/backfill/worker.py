@@ -6,16 +6,14 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import msgpack
 
 from encoder_worker.build import build
 from encoder_worker.worker import EncoderWorker
 from head_worker.cache import HeadCache
 from head_worker.store import open_store
-from head_worker.worker import HeadWorker
+from head_worker.worker import Asked, HeadWorker
 from infra.backfill.job import Row, Span, result_id
+from topology import wire
 from topology.errors import BadRecord, HeadraceError, MalformedRecord, Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.registry import HeadRecord
@@ -45,6 +43,12 @@ class _Encoder(_Refusing, EncoderWorker):
 
 class _Heads(_Refusing, HeadWorker):
     errors: Errors
+    found: list[tuple[int, wire.Prediction]]
+
+    def outcome(self, told: Sequence[tuple[Asked, wire.Prediction]]) -> Outcome:
+        """As `HeadWorker.outcome`: they are kept for the replay's own targets."""
+        self.found += [(one.record.offset, prediction) for one, prediction in told]
+        return Outcome([one.record for one, _ in told])
 
 
 class Encode:
@@ -59,9 +63,9 @@ class Encode:
         self._worker = worker
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether a GPU computes."""
-        return self._worker.on_gpu
+    def chunk(self) -> int:
+        """Records that are best computed together."""
+        return PACING.backfill_gpu_chunk if self._worker.on_gpu else PACING.backfill_chunk
 
     async def embedded(self, span: Span, records: Sequence[Record]) -> tuple[list[Record], list[Row]]:
         """(the records with embeddings as their values, rows of those that were refused), each in its order.
@@ -93,12 +97,9 @@ class Score:
 
         Raises: Unavailable, Misconfigured.
         """
-        by_offset, self._worker.errors = {r.offset: r for r in records}, {}
-        found = []
-        for outcome in await outcomes(self._worker, _readable(records, self._worker.errors)):
-            for output in outcome.outputs:
-                if output.cause is not None:
-                    found.append(row_of(span, output.cause.offset, msgpack.unpackb(output.value)))
+        by_offset, self._worker.errors, self._worker.found = {r.offset: r for r in records}, {}, []
+        await outcomes(self._worker, _readable(records, self._worker.errors))
+        found = [row_of(span, offset, prediction) for offset, prediction in self._worker.found]
         return sorted(found + refused_rows(span, by_offset, self._worker.errors), key=lambda row: row["offset"])
 
 
@@ -107,14 +108,15 @@ def _readable(records: Sequence[Record], errors: Errors) -> list[Record]:
     return [r for r in records if not r.unreadable]
 
 
-def row_of(span: Span, offset: int, told: Mapping[str, Any]) -> Row:
+def row_of(span: Span, offset: int, told: wire.Prediction) -> Row:
     """The row of a prediction: the same, to the byte, whenever the same record is scored by the same head."""
-    kept = ("tenant", "ring", "lang", "text", "intent", "confidence", "out_of_scope", "entities", "head_version",
-            "space", "truncated")
     return {
-        "id": result_id(span, offset, told["head_version"]), "utterance_id": told["id"],
-        "submitted_us": told["stages"].get("submitted", 0), **{name: told[name] for name in kept},
-        "error": "", "message": "", "source": span.source, "partition": span.partition, "offset": offset,
+        "id": result_id(span, offset, told.head_version), "utterance_id": told.id,
+        "submitted_us": told.stages.get("submitted", 0), "tenant": told.tenant, "ring": told.ring, "lang": told.lang,
+        "text": told.text, "intent": told.intent, "confidence": told.confidence, "out_of_scope": told.out_of_scope,
+        "entities": told.entities, "head_version": told.head_version, "space": told.space,
+        "truncated": told.truncated, "error": "", "message": "", "source": span.source, "partition": span.partition,
+        "offset": offset,
     }
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
 from topology.settings import advice, missing, settings_path
 from topology.topics import wanted
+
+if TYPE_CHECKING:
+    from infra.topic_cost import TopicCost
+    from topology.settings import Settings
 
 STARTER = """\
 # headrace.toml: checked whole by `headrace config check`.
@@ -21,6 +28,11 @@ languages = ["en"]
 encoder = "minilm-l6"     # a directory, a prepared name (`headrace encoder fetch`), or a Hugging Face id
 [rings.en.cells.a]
 """
+COST = """\
+say what topics cost. Bytes are the mean of the newest records of each partition, uncompressed, each in a batch of its
+own: at most what they take on disk. Records a second are those of the last hour. Where a topic has no records, the
+bytes are reckoned for a made-up utterance of 15 tokens (marked ~). GB a day are of one replica, GB kept of all."""
+APPLY_RATE = 100.0  # utterances a second that `topics apply` tells the cost of kept embeddings for
 
 
 def add_commands(commands: Any) -> None:
@@ -28,8 +40,12 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "init", _init, "write a headrace.toml to start from")
     config = add_group(commands, "config", "check headrace.toml", "headrace --config headrace.toml config check")
     add_command(config, "check", _check, "name every mistake with its line")
-    topics = add_group(commands, "topics", "create the topics that headrace.toml asks for", "headrace topics apply")
+    topics = add_group(commands, "topics", "create the topics that headrace.toml asks for, and say what they cost",
+                       "headrace topics apply\nheadrace topics cost --rate 100")
     add_command(topics, "apply", _apply, "create what is missing, say what differs; safe to run twice")
+    cost = add_command(topics, "cost", _cost, COST)
+    cost.add_argument("--rate", type=float, metavar="N", help="utterances a second of each ring, instead of measured")
+    cost.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _init(args: argparse.Namespace) -> None:
@@ -57,4 +73,49 @@ def _apply(args: argparse.Namespace) -> int:
     reports = asyncio.run(apply_topics(settings, wanted(settings)))
     for report in reports:
         print(report.name, "created" if report.created else "; ".join(report.differences) or "as wanted", sep="\t")
+    for line in _kept_embeddings(settings):
+        print(line)
     return int(any(report.differences for report in reports))
+
+
+def _kept_embeddings(settings: Settings) -> list[str]:
+    """A line for each ring whose embeddings are kept for longer or shorter than the default."""
+    from infra.topic_cost import kept_embeddings
+    from topology.settings import Ring
+
+    lines = []
+    for ring in settings.rings.values():
+        if ring.embeddings_hours != Ring.embeddings_hours:
+            a_day, kept = kept_embeddings(settings, ring, APPLY_RATE)
+            lines.append(f"ring {ring.name} keeps embeddings for {ring.embeddings_hours:g} h: for each "
+                         f"{APPLY_RATE:g} utterances/s {a_day:.4g} GB a day and replica, {kept:.4g} GB in all "
+                         "(reckoned; `headrace topics cost` measures)")
+    return lines
+
+
+def _cost(args: argparse.Namespace) -> None:
+    from infra.topic_cost import costs, summed
+    from topology.stream.traffic import read_traffic
+
+    if args.rate is not None and not (args.rate > 0 and math.isfinite(args.rate)):
+        raise Misconfigured(f"--rate {args.rate:g}: a number of utterances a second above 0 is wanted")
+    settings = load_running(args.config)
+    if args.rate is None and settings.broker.kind == "embedded":
+        raise Misconfigured("the embedded broker keeps no times, so no rate can be measured: give --rate N")
+    traffic = asyncio.run(read_traffic(settings.broker, [spec.name for spec in wanted(settings)]))
+    found = costs(settings, traffic, args.rate)
+    sums = summed(found)
+    if args.json:
+        print(json.dumps({"topics": [asdict(one) for one in found],
+                          "rings": {name: asdict(one) for name, one in sums.items()}}))
+        return
+    print(f"{'topic':48} {'B/record':>9} {'records/s':>10} {'B/utterance':>12} {'GB/day':>9} {'GB kept':>9}")
+    for one in [*found, *sums.values()]:
+        print(_cost_row(one, one in sums.values()))
+
+
+def _cost_row(one: TopicCost, is_sum: bool) -> str:
+    each = "" if is_sum else f"{'' if one.measured else '~'}{one.bytes_each:.0f}"
+    per_s = "" if is_sum else f"{one.per_s:.4g}"
+    return (f"{one.topic:48} {each:>9} {per_s:>10} {one.bytes_an_utterance:>12.0f} {one.gb_a_day:>9.4g} "
+            f"{one.kept_gb:>9.4g}")
