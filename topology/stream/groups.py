@@ -89,9 +89,12 @@ class GroupReader:
     async def start(self) -> None:
         """Connect; nothing where it is connected."""
         if self._clients is None:
-            self._clients = AIOKafkaAdminClient(bootstrap_servers=self._broker.bootstrap, **kafka_security(self._broker)), AIOKafkaConsumer(
-                bootstrap_servers=self._broker.bootstrap, enable_auto_commit=False, isolation_level="read_committed",
-                fetch_max_wait_ms=PACING.status_fetch_ms, max_partition_fetch_bytes=FETCH_BYTES, **kafka_security(self._broker),
+            at = self._broker.bootstrap
+            admin = AIOKafkaAdminClient(bootstrap_servers=at, **kafka_security(self._broker))
+            self._clients = admin, AIOKafkaConsumer(
+                bootstrap_servers=at, enable_auto_commit=False, isolation_level="read_committed",
+                fetch_max_wait_ms=PACING.status_fetch_ms, max_partition_fetch_bytes=FETCH_BYTES,
+                **kafka_security(self._broker),
             )
             for client in self._clients:
                 await client.start()
