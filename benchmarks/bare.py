@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.arrivals import tenants
 from benchmarks.peers.openvino_ort import openvino_ort
 from benchmarks.shapes import UNIFORM_TOKENS, encoder_directory
+from benchmarks.vectors import embeddings
 from benchmarks.work import BATCH, Work, measured
 from encoder_worker.int8 import Int8Engine
 from encoder_worker.load import quantized
@@ -47,18 +48,21 @@ def ours(store: Path, ring: str, count: int) -> Work:
 
 
 def heads_alone(store: Path, ring: str, count: int) -> Work:
-    """The heads on random vectors of 15 tokens, a batch by tenant, as a replay of embeddings calls them."""
+    """The heads on random vectors, a batch by tenant, as a replay of embeddings calls them."""
     heads = [load_head(store / ring / name / "v1") for name in tenants(count)]
-    draw, hidden = np.random.default_rng(0), heads[0].manifest.hidden
-    data = draw.integers(-127, 128, (UNIFORM_TOKENS, hidden)).astype(np.int8)
-    scales, offsets = np.full(UNIFORM_TOKENS, 0.01, np.float32), np.zeros((UNIFORM_TOKENS, 2), np.int32)
+    scales = np.full(UNIFORM_TOKENS, 0.01, np.float32)
+    rows = [
+        TokenVectors(text, np.frombuffer(data, np.int8).reshape(tokens, -1), scales,
+                     np.frombuffer(offsets, "<i4").reshape(tokens, 2))
+        for text, tokens, data, offsets in embeddings()
+    ]
 
     def work(said: Sequence[str], chosen: Sequence[int]) -> object:
         by_head: dict[int, list[TokenVectors]] = {}
-        for text, head in zip(said, chosen, strict=True):
-            by_head.setdefault(head, []).append(TokenVectors(text, data, scales, offsets))
-        return [heads[head].predict(rows[at : at + BATCH])
-                for head, rows in by_head.items() for at in range(0, len(rows), BATCH)]
+        for number, head in enumerate(chosen):
+            by_head.setdefault(head, []).append(rows[number % len(rows)])
+        return [heads[head].predict(some[at : at + BATCH])
+                for head, some in by_head.items() for at in range(0, len(some), BATCH)]
 
     return work
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arrivals import Arrival
-from benchmarks.heads import drive_embeddings, embeddings
+from benchmarks.heads import drive_embeddings
 from benchmarks.report import Result
 from benchmarks.shapes import encoder_directory
 from benchmarks.stand import Stand, stand
+from benchmarks.vectors import embeddings
 from producers import Headrace
 from producers.outbox import Outbox
 from topology.encoders import space_of

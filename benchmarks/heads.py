@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from itertools import islice
 
 import numpy as np
 
 from benchmarks import bare
-from benchmarks.arrivals import Arrival, arrivals, texts
+from benchmarks.arrivals import Arrival, arrivals
 from benchmarks.knee import Knee
 from benchmarks.load import Load
 from benchmarks.pipeline import Plan
 from benchmarks.report import Result
-from benchmarks.shapes import HIDDEN, encoder_directory
+from benchmarks.shapes import HIDDEN
 from benchmarks.stand import CORES, RING, Stand, prepare, stand
-from encoder_worker.tokens import Tokenizer
+from benchmarks.vectors import Vectors, embeddings
 from producers import Headrace
 from producers.outbox import Outbox
 from producers.request import now_us, uuid7
@@ -47,20 +46,6 @@ def run(plan: Plan) -> Result:
         "p99_ms": knee.load.percentile(99), "per_vcpu": knee.per_s / cores,
         "times_reference_a_vcpu": knee.per_s / cores / REFERENCE_PER_S_A_VCPU, "curve": knee.tried,
     }
-
-
-Vectors = tuple[str, int, bytes, bytes]  # text, tokens, int8 data, offsets
-
-
-def embeddings(count: int = 512) -> list[Vectors]:
-    """Random vectors of 15 tokens with the texts that they would be of."""
-    tokenizer, draw = Tokenizer(encoder_directory(), 250), np.random.default_rng(0)
-    found = []
-    for text in islice(texts("uniform", 0), count):
-        row = tokenizer.rows([text])[0]
-        data = draw.integers(-127, 128, (len(row.ids), HIDDEN)).astype(np.int8)
-        found.append((text, len(row.ids), data.tobytes(), row.offsets.astype("<i4").tobytes()))
-    return found
 
 
 async def _knee(it: Stand, plan: Plan, space: str) -> Knee:

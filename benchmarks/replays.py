@@ -15,9 +15,9 @@ from itertools import islice
 import numpy as np
 
 from benchmarks.arrivals import texts
-from benchmarks.heads import Vectors, embeddings
 from benchmarks.shapes import HIDDEN, encoder_directory
 from benchmarks.stand import CORES, RING, Stand
+from benchmarks.vectors import Vectors, embeddings
 from infra.backfill.jobs import Jobs, reading
 from infra.backfill.progress import Progress
 from infra.backfill.report import done_and_all
