@@ -65,8 +65,7 @@ class Runner:
         self._job, self._source, self._targets, self._refused = job, source, targets, refused
         self._progress, self._score, self._encode, self._gate, self._chunk = progress, score, encode, gate, chunk
         self._tenants = frozenset(job.asked.tenants)
-        self._writing: asyncio.Task[None] | None = None  # the last rows, to the targets
-        self._closing: asyncio.Task[None] | None = None  # the last part, which is made safe and committed
+        self._writing: asyncio.Task[None] | None = None
 
     async def run(self, numbers: Sequence[int], stop: asyncio.Event) -> None:
         """Replay the spans of these numbers; returns when they are done, or `stop` is set.
@@ -76,12 +75,10 @@ class Runner:
         for number in numbers:
             try:
                 await self._replay(number, stop)
-                await self._closed()
             except RestLost as error:
-                await self._closed()
                 await self._give_up(number, error)
             finally:
-                await self._forget_unfinished()
+                await self._forget_writing()
             if stop.is_set():
                 return
 
@@ -92,18 +89,16 @@ class Runner:
         await self._source.seek(span, reached.position)
         reading = Reading(span, reached.position)
         for part in span.parts(self._job.part_records, reached.position):
-            done = await self._part(reading, part, stop)
-            if done is None:
+            counts = await self._part(reading, part, stop)
+            if counts is None:
                 return
-            await self._closed()
-            position = END_OF_FILE if reading.at_end else part.end
-            self._closing = asyncio.create_task(self._close(number, part, position, *done))
+            # Commit last: a crash before this line repeats the part, a crash after it loses none.
+            await self._progress.note(number, END_OF_FILE if reading.at_end else part.end, counts)
             if reading.at_end:
                 return
 
-    async def _part(self, reading: Reading, part: Part, stop: asyncio.Event) -> tuple[Counts, list[Row]] | None:
-        """Replay one part. Returns what became of its records, and the refused ones; None where `stop` was set before.
-        """
+    async def _part(self, reading: Reading, part: Part, stop: asyncio.Event) -> Counts | None:
+        """Replay one part, and make it safe. Returns what became of its records; None where `stop` was set before."""
         counts, refused = Counts(), list[Row]()
         while True:
             at_end = reading.position >= part.end
@@ -118,20 +113,14 @@ class Runner:
             if stop.is_set():
                 return None
             self._gate.spend(await reading.more(self._source, self._chunk))
+        await self._written()
+        for target in self._targets:
+            await target.finish(reading.span, part)
+        await self._refused.write(reading.span, part, refused)
         for start, end in reading.lost:
             counts.lose(start, end)
         reading.lost = []
-        return counts, refused
-
-    async def _close(self, number: int, part: Part, position: int, counts: Counts, refused: Sequence[Row]) -> None:
-        """Make a part safe, while the next one is computed."""
-        span = self._job.spans[number]
-        await self._written()
-        for target in self._targets:
-            await target.finish(span, part)
-        await self._refused.write(span, part, refused)
-        # Commit last: a crash before this line repeats the part, a crash after it loses none.
-        await self._progress.note(number, position, counts)
+        return counts
 
     async def _rows(self, span: Span, records: Sequence[Record], counts: Counts) -> list[Row]:
         """Encode and score records; what the next lines count is what they became."""
@@ -157,21 +146,16 @@ class Runner:
             await target.write(span, part, rows)
 
     async def _written(self) -> None:
-        """Return once the last rows are written."""
+        """Rows are written while the next are computed; this waits for the last of them."""
         if self._writing is not None:
-            await self._writing
+            writing, self._writing = self._writing, None
+            await writing
 
-    async def _closed(self) -> None:
-        """Return once the last part is committed."""
-        if self._closing is not None:
-            await self._closing
-
-    async def _forget_unfinished(self) -> None:
-        unfinished = [task for task in (self._closing, self._writing) if task is not None]
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
-        self._closing = self._writing = None
+    async def _forget_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+            self._writing = None
 
     async def _give_up(self, number: int, error: RestLost) -> None:
         """The rest of a span cannot be read any more: it is lost, and the job goes on with the others."""

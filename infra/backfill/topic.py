@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Sequence
 
@@ -20,7 +19,6 @@ from topology.stream.kafka import Producer
 from topology.stream.records import Output
 
 JOB_HEADER = "headrace.job"
-TENANTS_REMEMBERED = 4_096  # whose topic is known: 5 µs a record, against memory
 
 
 class TopicSource:
@@ -84,11 +82,6 @@ class TopicTarget:
         self._prefix, self._ring = settings.prefix, ring
         self._headers = ((JOB_HEADER, job.encode()),)
         self._producer = Producer(settings.broker)
-        self._topic = functools.lru_cache(TENANTS_REMEMBERED)(self._topic_of)
-
-    def _topic_of(self, tenant: str) -> str:
-        cell = cells.cell_of(tenant, self._ring.weights, self._ring.pins)
-        return topics.predictions(self._prefix, self._ring.name, cell, "backfill")
 
     async def start(self) -> None:
         """As `Target.start`."""
@@ -105,8 +98,10 @@ class TopicTarget:
             ])
 
     def _output(self, row: Row) -> Output:
+        cell = cells.cell_of(row["tenant"], self._ring.weights, self._ring.pins)
+        topic = topics.predictions(self._prefix, self._ring.name, cell, "backfill")
         value = msgpack.packb({name: value for name, value in row.items() if name != "raw"})
-        return Output(self._topic(row["tenant"]), row["tenant"].encode(), value, self._headers)
+        return Output(topic, row["tenant"].encode(), value, self._headers)
 
     async def finish(self, span: Span, part: Part) -> None:
         """As `Target.finish`: everything written is acknowledged already."""
