@@ -12,7 +12,7 @@ GOALS = (
     Goal("live at half its knee, p99 with a replay flat out", 20, at(f"{FILE}/live_p99_gain", 100), False, 0, "% more"),
     Goal("live and replay together, of the saturated rate", 0.90, at(f"{FILE}/together_share_of_saturated")),
     Goal("10⁶ utterances of a tenant: growth of memory after the first fifth", 20,
-         at(f"{FILE}/month/growth_after_a_fifth_mb"), False, 0, "MB"),
+         at(f"{FILE}-month/growth_after_a_fifth_mb"), False, 0, "MB"),
     Goal("several processes on one GPU, utterances/s", 20_000, at(f"{FILE}-gpu/per_s"), digits=0),
 )
 
@@ -26,7 +26,7 @@ def replays(results: Results) -> str:
         f"{show(number(f'{FILE}/live_per_s'))}/s: p50 / p90 / p99 "
         f"{_latencies(results, 'alone')} ms alone, {_latencies(results, 'beside')} ms beside a replay of "
         f"{show(number(f'{FILE}/beside_per_s'))}/s; saturated {show(number(f'{FILE}/saturated_per_s'))}/s. A month of "
-        f"a tenant: {show(number(f'{FILE}/month/utterances'))} utterances at {show(number(f'{FILE}/month/per_s'))}/s."
+        f"a tenant: {show(number(f'{FILE}-month/utterances'))} utterances at {show(number(f'{FILE}-month/per_s'))}/s."
     )
     return f"{rates}\n\n" + table(("figure", "goal", "measured", ""), [goal.row(results) for goal in GOALS])
 
