@@ -69,9 +69,9 @@ async def _measured(it: Stand, plan: Plan, before: dict[str, float]) -> Result:
     async with Headrace(it.settings) as client:
         await drive(client, arrivals(before["engines"] / 3, max(WARM_S, plan.seconds), it.names, "uniform", seed=1))
         await fill_utterances(it, int(before["engines"] * plan.seconds * 1.2))
-        alone = await _rate(it, "alone", "utterances")
+        alone = await rate_of(it, "alone", "utterances")
         await fill_embeddings(it, int(before["heads"] * plan.seconds * 0.8))
-        heads = await _rate(it, "heads", "embeddings")
+        heads = await rate_of(it, "heads", "embeddings")
         knee = Knee("live", before["engines"], plan.probes, KNEE_P90_MS)
         for rate, seed in knee:
             knee.note(rate, await drive(client, arrivals(rate, plan.seconds / 2, it.names, "uniform", seed)))
@@ -85,9 +85,9 @@ async def _measured(it: Stand, plan: Plan, before: dict[str, float]) -> Result:
     }
 
 
-async def _rate(it: Stand, name: str, source: str) -> float:
+async def rate_of(it: Stand, name: str, source: str, *more: str) -> float:
     """Records a second of a whole replay."""
-    async with replaying(it, name, source) as replay:
+    async with replaying(it, name, source, *more) as replay:
         while replay.process.returncode is None:
             await replay.look()
             await asyncio.sleep(0.25)

@@ -49,6 +49,10 @@ def add_commands(commands: Any) -> None:
     _add(bench, "heads", _heads, "heads only, from embeddings already on the topic")
     _add_heads(bench)
     _add(bench, "backfill", _backfill, BACKFILL)
+    many = _add(bench, "backfill-workers", _backfill_workers, "replays by several processes, on a GPU to one card")
+    many.add_argument("--device", choices=("cpu", "cuda"), default="cuda", help="default: cuda")
+    many.add_argument("--utterances", type=int, default=400_000, help="default: 400000")
+    many.add_argument("workers", type=int, nargs="*", default=[1, 2, 4, 8], help="default: 1 2 4 8")
     month = _add(bench, "backfill-month", _backfill_month, "memory while a month of one tenant is replayed (8 minutes)")
     month.add_argument("--utterances", type=int, default=1_000_000, help="default: 1000000")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
@@ -154,6 +158,15 @@ def _backfill(args: argparse.Namespace) -> None:
                          probes=3 if args.short else 4)
     result = backfill.run(plan)
     report.finish("backfill", result, _given(args), args.json, backfill.plot(result))
+
+
+def _backfill_workers(args: argparse.Namespace) -> None:
+    from benchmarks import backfill_workers, report
+
+    precision = "float16" if args.device == "cuda" else "int8"
+    plan = backfill_workers.Plan(args.workers, args.device, precision, args.utterances // (10 if args.short else 1))
+    result = backfill_workers.run(plan)
+    report.finish("backfill-workers", result, _given(args), args.json, backfill_workers.plot(result))
 
 
 def _backfill_month(args: argparse.Namespace) -> None:

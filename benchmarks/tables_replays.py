@@ -13,7 +13,7 @@ GOALS = (
     Goal("live and replay together, of the saturated rate", 0.90, at(f"{FILE}/together_share_of_saturated")),
     Goal("10⁶ utterances of a tenant: growth of memory after the first fifth", 20,
          at(f"{FILE}-month/growth_after_a_fifth_mb"), False, 0, "MB"),
-    Goal("several processes on one GPU, utterances/s", 20_000, at(f"{FILE}-gpu/per_s"), digits=0),
+    Goal("several processes on one GPU, utterances/s", 20_000, at(f"{FILE}-workers/per_s"), digits=0),
 )
 
 
