@@ -111,14 +111,16 @@ def stand(
     """The stack with `count` tenants announced, whose heads are of one `size`; everything it started is stopped on the
     way out.
 
-    `answer_first`: so many tenants are asked before the measurement. `partitions`: of utterances (0: as encoders). `extra`: more of headrace.toml.
+    `answer_first`: so many tenants are asked before the measurement. `partitions`: of utterances, 0 for as many as
+    encoders. `extra`: more of headrace.toml.
     """
     encoder, manifests = prepare(count, size, int8=precision == "int8")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(
             state=home, broker=broker, store=store_dir(size), encoder=encoder, device=device, precision=precision,
-            encoders=encoders, partitions=partitions or encoders, head_workers=head_workers, cached=json.dumps(cached), memory_mb=memory_mb,
+            encoders=encoders, partitions=partitions or encoders, head_workers=head_workers,
+            cached=json.dumps(cached), memory_mb=memory_mb,
         ) + extra)
         with stack(config, say=lambda line: None) as (settings, supervisor):
             asyncio.run(_announced(settings, manifests, answer_first))
