@@ -147,6 +147,8 @@ class Pacing:
     backfill_look_s: float = 1.0  # between two looks at what is wished of a job: sooner heard against more reads
     backfill_beat_s: float = 3.0  # between two words of a worker on how it is
     backfill_silent_s: float = 15.0  # without such a word a worker counts as gone
+    backfill_kept_s: float = 60.0  # between two notes of progress beside the commits, which expire: less repeated
+    backfill_still_s: float = 10.0  # without a record, then the log's end is asked for: sooner seen against requests
     # Backfills: files
     file_fetch_bytes: int = 4 << 20  # of a file in one request to an object store: fewer requests against memory
     file_looks: int = 8  # files looked at together before a job begins: sooner begun, against a store's load

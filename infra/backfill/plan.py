@@ -26,10 +26,23 @@ def check(settings: Settings, asked: Asked) -> None:
     if asked.ring not in settings.rings:
         raise Misconfigured(f"there is no ring {asked.ring!r} in headrace.toml; known: {', '.join(settings.rings)}")
     if asked.source in SOURCES:
-        parse_when(asked.start)
-        parse_when(asked.end)
+        _check_order(asked)
     if not asked.targets:
         raise Misconfigured(f"a target is wanted: {TOPIC_TARGET!r}, or a directory or URL for Parquet")
+
+
+def _check_order(asked: Asked) -> None:
+    """Bounds that leave nothing out by mistake. Raises: Misconfigured."""
+    now_s = time.time()
+    start, end = parse_when(asked.start, now_s), parse_when(asked.end, now_s)
+    told = f"--from {asked.start} --to {asked.end}"
+    if start.at_ms is not None and end.at_ms is not None and start.at_ms >= end.at_ms:
+        raise Misconfigured(f"{told}: the end is not after the start; nothing lies between them")
+    if start.offsets and end.offsets:
+        if one_sided := sorted(start.offsets.keys() ^ end.offsets.keys()):
+            raise Misconfigured(f"{told}: partition {one_sided[0]} has a start or an end only; name it in both")
+        if back := [n for n in sorted(start.offsets) if start.offsets[n] > end.offsets[n]]:
+            raise Misconfigured(f"{told}: in partition {back[0]} the end is before the start")
 
 
 async def job_of(settings: Settings, jobs: Jobs, source: Source, asked: Asked, name: str = "") -> tuple[Job, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from infra.backfill.counts import Counts
@@ -9,6 +10,7 @@ from infra.backfill.job import SOURCES, Job, Span
 from infra.backfill.jobs import Jobs
 from infra.backfill.source import END_OF_FILE
 from topology import topics
+from topology.pacing import PACING
 from topology.settings import Settings
 from topology.stream.bounded import BoundedReader, Commits
 
@@ -28,25 +30,29 @@ class Reached:
 class Progress:
     """The progress of one job. `reached`: of each of its spans, in their order.
 
-    The group's commits hold it. Files have no offsets in Kafka, and the embedded broker keeps no metadata of commits:
-    theirs stands on the topic of jobs. `reader` commits; None where nothing is to be noted.
+    The group's commits hold it. A broker forgets commits that are older than its `offsets.retention.minutes` (7 days):
+    so the topic of jobs has the progress too, from time to time and at each span's end, and the further of both counts.
+    Files have no offsets in Kafka, and the embedded broker keeps no metadata of commits: theirs stands there alone.
+    `reader` commits; None where nothing is to be noted.
     """
 
     def __init__(self, settings: Settings, jobs: Jobs, job: Job, reader: BoundedReader | None = None) -> None:
         self._jobs, self._job, self._reader = jobs, job, reader
         self._commits = Commits(settings.broker, topics.backfill_group(settings.prefix, job.id))
         self._in_commits = job.asked.source in SOURCES and settings.broker.kind != "embedded"
+        self._kept_s = time.monotonic()
         self.reached: list[Reached] = []
 
     async def read(self) -> None:
         """Read how far it is. Raises: Unavailable."""
-        job, numbers = self._job, range(len(self._job.spans))
-        if not self._in_commits:
-            self.reached = [_reached(span, self._jobs.progress(job.id, n)) for n, span in enumerate(job.spans)]
-            return
-        places = [(job.spans[n].source, job.spans[n].partition) for n in numbers]
-        commits = await self._commits.read(places)
-        self.reached = [_reached(job.spans[n], commits.get(places[n])) for n in numbers]
+        job = self._job
+        places = [(span.source, span.partition) for span in job.spans]
+        commits = await self._commits.read(places) if self._in_commits else {}
+        kept = [self._jobs.progress(job.id, n) for n in range(len(places))]
+        self.reached = [
+            _reached(span, max(filter(None, (commits.get(place), here)), default=None))
+            for span, place, here in zip(job.spans, places, kept, strict=True)
+        ]
 
     async def note(self, number: int, position: int, counts: Counts) -> None:
         """Everything of a span below `position` is done, what came since the last time became `counts`. Raises:
@@ -55,9 +61,15 @@ class Progress:
         so_far.add(counts)
         if self._in_commits and self._reader is not None:
             await self._reader.commit((span.source, span.partition), position, so_far.to_json())
-        else:
+        if not self._in_commits or Reached(position, so_far).is_end_of(span) or self._keeps():
             await self._jobs.note_progress(self._job.id, number, position, so_far.to_json())
         self.reached[number] = Reached(position, so_far)
+
+    def _keeps(self) -> bool:
+        now_s = time.monotonic()
+        keeps = now_s - self._kept_s >= PACING.backfill_kept_s
+        self._kept_s = now_s if keeps else self._kept_s
+        return keeps
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from infra.backfill.job import SOURCES, Asked, Job
 from infra.backfill.jobs import Jobs, reading
@@ -29,6 +30,7 @@ from topology.stream.admin import apply_topics
 from topology.stream.bounded import BoundedReader
 from topology.stream.process import EXIT_MISCONFIGURED, now_us
 
+T = TypeVar("T")
 MAX_RESTARTS = 20  # of one worker without progress
 
 
@@ -41,6 +43,12 @@ class Options:
     ignore_live: bool = False
     share: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise Misconfigured(f"--workers {self.workers}: 1 or more is wanted, or 0 for one a processor")
+        if not 0 <= self.max_per_s < math.inf:
+            raise Misconfigured(f"--max-per-s {self.max_per_s:g}: a number above 0 is wanted, or 0 for no bound")
+
 
 async def run(
     settings: Settings, config: str, asked: Asked, name: str, options: Options, meter: Meter, stop: asyncio.Event,
@@ -48,21 +56,36 @@ async def run(
 ) -> dict[str, Any]:
     """Run a job to its end, or until `stop`. `as_it_is`: a job of that name goes on, whatever it was asked for.
 
-    Returns its report. Raises: Misconfigured, Unavailable.
+    Returns its report. Raises: Misconfigured, Unavailable; CancelledError where `stop` is set before it works.
     """
-    await _see_topics(settings)
+    await _unless(stop, _see_topics(settings))
     async with reading(settings) as jobs:
-        job = await _job(settings, jobs, asked, name, say, as_it_is)
+        job = await _unless(stop, _job(settings, jobs, asked, name, say, as_it_is))
         progress = Progress(settings, jobs, job)
         await progress.read()
         try:
-            if not is_done(job, progress.reached):
-                await _wait_for_others(jobs, job, say)
+            if is_done(job, progress.reached):
+                say(f"backfill {job.id} is at its end: nothing is read. Its bounds are those of the first time; "
+                    "another --id makes a new one")
+            else:
+                await _unless(stop, _wait_for_others(jobs, job, say))
                 await _work(settings, config, jobs, job, progress, options, meter, stop)
             state = state_of(job, progress.reached, jobs.wish(job.id), [], now_us())
             return report(job, progress.reached, state, refused_at(settings, job))
         finally:
             await progress.stop()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives. Raises: CancelledError where `stop` is set before it is there."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait({working}, timeout=PACING.close_s)
+        raise asyncio.CancelledError
+    return working.result()
 
 
 async def make(
@@ -129,10 +152,11 @@ async def _wait_for_others(jobs: Jobs, job: Job, say: Callable[[str], None]) -> 
 
 
 def _is_alive(host: str, pid: int, at_us: int) -> bool:
-    if now_us() - at_us > PACING.backfill_silent_s * 1e6:
-        return False
+    silent_s = (now_us() - at_us) / 1e6
     if host != socket.gethostname():
-        return True
+        return silent_s <= PACING.backfill_silent_s
+    if silent_s > PACING.stuck_after_s:  # the number may be another's by now; loading an encoder takes less
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -163,6 +187,8 @@ async def _work(
             if stop.is_set() or not workers.go_on(done):
                 break
     finally:
+        for child in supervisor.children:  # all at once: each may take seconds
+            child.process.terminate()
         supervisor.stop()
     await jobs.refresh()
     await progress.read()

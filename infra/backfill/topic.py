@@ -26,6 +26,7 @@ class TopicSource:
 
     def __init__(self, settings: Settings, ring: Ring, asked: Asked, reader: BoundedReader) -> None:
         self._reader, self._span = reader, Span("", 0, 0, 0)
+        self._position, self._since_s = -1, 0.0  # where nothing comes, and since when
         if asked.source == "utterances":
             self._topics = [topics.utterances(settings.prefix, ring.name)]
         else:
@@ -55,6 +56,11 @@ class TopicSource:
         """As `Source.take`. The topic's id is looked at after each reading: what was read before is of that topic."""
         taken = await self._reader.take(most)
         await self._check()
+        if taken.records or taken.position != self._position:
+            self._position, self._since_s = taken.position, time.monotonic()
+        elif time.monotonic() - self._since_s > PACING.backfill_still_s and taken.position < self._span.end:
+            await self._reader.see_that_it_goes_on(taken.position)
+            self._since_s = time.monotonic()
         return taken
 
     async def _check(self) -> None:

@@ -14,7 +14,7 @@ from head_worker.store import open_store
 from head_worker.worker import Asked, HeadWorker
 from infra.backfill.job import Row, Span, result_id
 from topology import wire
-from topology.errors import BadRecord, HeadraceError, MalformedRecord, Misconfigured, Unavailable
+from topology.errors import BadRecord, HeadraceError, HeadUnavailable, MalformedRecord, Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.registry import HeadRecord
 from topology.settings import Cache, Ring, Settings
@@ -44,6 +44,12 @@ class _Encoder(_Refusing, EncoderWorker):
 class _Heads(_Refusing, HeadWorker):
     errors: Errors
     found: list[tuple[int, wire.Prediction]]
+
+    def refuse(self, record: Record, error: Exception) -> Outcome:
+        """As `Worker.refuse`. Raises: Unavailable where the head store is away: nobody waits, and it comes back."""
+        if isinstance(error, HeadUnavailable):
+            raise Unavailable(str(error)) from error
+        return super().refuse(record, error)
 
     def outcome(self, told: Sequence[tuple[Asked, wire.Prediction]]) -> Outcome:
         """As `HeadWorker.outcome`: they are kept for the replay's own targets."""

@@ -100,6 +100,7 @@ def _add_asked(run: argparse.ArgumentParser) -> None:
 
 def _asked(args: argparse.Namespace, settings: Settings) -> tuple[Any, Any]:
     """(what is asked for, the job file's other settings): flags over the file."""
+    from infra.backfill.job import SOURCES, TOPIC_TARGET
     from infra.backfill.job_file import JobFile, asked_of, read_job_file
 
     file, heads = read_job_file(args.file) if args.file else (JobFile(), {})
@@ -113,7 +114,15 @@ def _asked(args: argparse.Namespace, settings: Settings) -> tuple[Any, Any]:
             raise Misconfigured(f"--head {one}: TENANT=VERSION is wanted")
         heads[tenant] = version
     ring = ring_of(settings, args.ring or file.ring or None).name
-    return replace(asked_of(file, heads, ring), **given), file
+    told = replace(asked_of(file, heads, ring), **given)
+    targets = tuple(one if one == TOPIC_TARGET else _anywhere(one) for one in told.targets)
+    source = told.source if told.source in SOURCES else _anywhere(told.source)
+    return replace(told, source=source, targets=targets), file
+
+
+def _anywhere(place: str) -> str:
+    """A path that means the same from every directory: the job may go on from another one."""
+    return place if not place or "://" in place or "::" in place else str(Path(place).expanduser().absolute())
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -127,23 +136,38 @@ def _run(args: argparse.Namespace) -> int:
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live, args.share)
     async def go() -> tuple[dict[str, Any], bool]:
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         config, meter = str(settings_path(args.config).resolve()), Meter()
+        working = asyncio.ensure_future(
+            run(settings, config, asked, name, options, meter, stop, _say, _is_bare(args))
+        )
+
+        def signalled() -> None:
+            if stop.is_set():  # a second time: at once
+                working.cancel()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, signalled)
         try:
-            told = await run(settings, config, asked, name, options, meter, stop, _say, _is_bare(args))
+            told = await working
         finally:
             meter.close()
         return told, stop.is_set()
 
-    told, stopped = asyncio.run(go())
+    try:
+        told, stopped = asyncio.run(go())
+    except asyncio.CancelledError:
+        _say("stopped; the same command goes on")
+        return 130
     print(summary(told))
     if args.report:
         write_json(told, args.report)
         print(f"report: {args.report}")
-    if stopped and told["state"] not in ("done", "incomplete"):
-        _say(f"stopped; go on with: headrace backfill run --id {told['id']}")
-        return 130
+    if told["state"] not in ("done", "incomplete"):
+        again = f"headrace backfill resume {told['id']}, then " if told["state"] in ("paused", "cancelled") else ""
+        _say(f"{told['state']}; go on with: {again}headrace backfill run --id {told['id']}")
+        if stopped:
+            return 130
     return int(told["state"] != "done")
 
 

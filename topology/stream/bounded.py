@@ -164,6 +164,16 @@ class BoundedReader(Consumer):
         except TimeoutError as error:
             raise Unavailable(f"no position of {self._place} within {PACING.away_s:.0f} s") from error
 
+    async def see_that_it_goes_on(self, position: int) -> None:
+        """To be asked where nothing has come at `position` for a while. Raises: RestLost where the log ends there: it
+        was longer, and a replica that lacked its tail became the leader; Unavailable, Misconfigured."""
+        with _telling(f"the broker told no end of {self._place}"):
+            async with asyncio.timeout(PACING.away_s):
+                end = (await self._consumer.end_offsets([self._place]))[self._place]
+        if end <= position:
+            where = f"{self._place.topic}[{self._place.partition}]"
+            raise RestLost(f"{where} ends at {end} now and was longer: the records from there on are gone")
+
     async def _jumped(self, partition: TopicPartition, offset: int) -> None:
         """The broker has no record at `offset`: retention took it, or the topic was made anew."""
         try:

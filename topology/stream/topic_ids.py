@@ -6,7 +6,7 @@ import uuid
 from io import BytesIO
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -81,7 +81,7 @@ async def topic_id(client: Any, topic: str) -> str:
     """The id of a topic, by an aiokafka client; empty where the broker tells none (before 2.8, or the embedded one)
     or knows no such topic.
 
-    Raises: KafkaError, where the broker does not answer.
+    Raises: KafkaError, where the broker does not answer, or does not say: a right that is missing is no missing topic.
     """
     try:
         answer = await client.send(client.get_random_node(), _TopicIds(topic))
@@ -89,6 +89,10 @@ async def topic_id(client: Any, topic: str) -> str:
         if isinstance(error, KafkaError) and "IncompatibleBrokerVersion" not in type(error).__name__:
             raise
         return ""
-    found = {name: told for code, name, told, *_ in answer.topics if not code}
-    told = found.get(topic)
+    found = {name: (code, told) for code, name, told, *_ in answer.topics}
+    code, told = found.get(topic, (UnknownTopicOrPartitionError.errno, None))
+    if code == UnknownTopicOrPartitionError.errno:
+        return ""
+    if code:
+        raise for_code(code)(topic)
     return str(told) if told is not None and told.int else ""
