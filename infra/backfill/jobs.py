@@ -76,7 +76,10 @@ class Jobs:
     def job(self, name: str) -> Job | None:
         """The job of that id. Raises: MalformedRecord where its record is none."""
         value = self._records.get(name)
-        return None if value is None else parse_job(value)
+        try:
+            return None if value is None else parse_job(value)
+        except MalformedRecord as error:
+            raise MalformedRecord(f"backfill {name!r}: {error}; a newer release may have written it") from error
 
     def wanted(self, name: str) -> Job:
         """The job of that id. Raises: Misconfigured where there is none."""

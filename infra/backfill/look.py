@@ -40,6 +40,8 @@ async def wish_for(settings: Settings, name: str, wish: Wish) -> str:
         jobs.wanted(name)
         await jobs.wish_for(name, wish)
         told = await _look(settings, jobs, name)
+    if told["state"] in ("done", "incomplete"):
+        return f"{name} is {told['state']} already: nothing works on it any more"
     if wish == "running" and told["state"] == "stopped":
         return f"{name} may go on; nothing works on it now: headrace backfill run --id {name}"
     return f"{name}: {wish} from now on"

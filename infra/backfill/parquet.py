@@ -71,6 +71,18 @@ class ParquetTarget:
         self._parts.clear()
 
 
+def owner_of(url: str) -> str:
+    """The job whose parts are under a directory or URL; empty where none are. Raises: Misconfigured, Unavailable."""
+    fs, root = file_system(url)
+    with reaching(url):
+        for folder, _, names in fs.walk(root):
+            for name in sorted(name for name in names if name.startswith("part-") and name.endswith(".parquet")):
+                with fs.open(f"{folder}/{name}") as file:
+                    metadata = required("pyarrow.parquet").read_schema(file).metadata or {}
+                return str(metadata.get(b"headrace.job", b"").decode(errors="replace"))
+    return ""
+
+
 async def write_refused(url: str, span: Span, part: Part, refused: Sequence[Mapping[str, Any]]) -> None:
     """What was set aside of a part, a JSON map a line, at `{url}/_refused/…/part-….jsonl`; without any, that file is
     removed. Raises: Unavailable, Misconfigured."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from infra.announce import store_of
 from infra.backfill.job import SOURCES, TOPIC_TARGET, Asked, Job, differences, usual_id
 from infra.backfill.jobs import Jobs
+from infra.backfill.open import check_targets
 from infra.backfill.source import Source
 from infra.backfill.when import parse_when
 from topology import topics
@@ -61,6 +62,7 @@ async def job_of(settings: Settings, jobs: Jobs, source: Source, asked: Asked, n
                 "another --id, or ask for the same"
             )
         return there, False
+    await check_targets(asked, name)
     part = PACING.backfill_parquet_part if asked.parquet else PACING.backfill_part
     job = Job(name, asked, tuple(await source.spans(asked)), int(time.time() * 1e6), part)
     await jobs.create(job, await chosen_heads(settings, asked))

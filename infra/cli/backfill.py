@@ -126,12 +126,12 @@ def _anywhere(place: str) -> str:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from infra.backfill.meter import Meter
     from infra.backfill.report import summary
-    from infra.backfill.run import Options, run, write_json
+    from infra.backfill.run import Options, write_json
 
     settings = load_running(args.config)
     asked, file = _asked(args, settings)
+<<<<<<< HEAD
     name = args.id or file.id
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live, args.share)
     async def go() -> tuple[dict[str, Any], bool]:
@@ -154,8 +154,11 @@ def _run(args: argparse.Namespace) -> int:
             meter.close()
         return told, stop.is_set()
 
+=======
+    options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live)
+>>>>>>> breaker
     try:
-        told, stopped = asyncio.run(go())
+        told, stopped = asyncio.run(_told(args, settings, asked, args.id or file.id, options))
     except asyncio.CancelledError:
         _say("stopped; the same command goes on")
         return 130
@@ -171,6 +174,30 @@ def _run(args: argparse.Namespace) -> int:
     return int(told["state"] != "done")
 
 
+async def _told(
+    args: argparse.Namespace, settings: Settings, asked: Any, name: str, options: Any
+) -> tuple[dict[str, Any], bool]:
+    """(a job's report, whether a signal stopped it). A first signal lets it finish what it computes, a second does not.
+    Raises: CancelledError."""
+    from infra.backfill.meter import Meter
+    from infra.backfill.run import run
+
+    stop, meter, config = asyncio.Event(), Meter(), str(settings_path(args.config).resolve())
+    working = asyncio.ensure_future(run(settings, config, asked, name, options, meter, stop, _say, _is_bare(args)))
+
+    def signalled() -> None:
+        if stop.is_set():
+            working.cancel()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, signalled)
+    try:
+        return await working, stop.is_set()
+    finally:
+        meter.close()
+
+
 def _render(args: argparse.Namespace) -> None:
     from infra.backfill.render import Pods, job_manifest
     from infra.backfill.run import make
@@ -178,6 +205,9 @@ def _render(args: argparse.Namespace) -> None:
     settings = load_running(args.config)
     asked, file = _asked(args, settings)
     job = asyncio.run(make(settings, asked, args.id or file.id, _say, _is_bare(args)))
+    for place in (job.asked.source, *job.asked.targets):
+        if place.startswith("/"):
+            _say(f"note: {place} is of this machine; a pod has it only where you add a volume with that path")
     names = ("image", "namespace", "config_map", "secret", "cpu", "memory", "priority_class", "gpus")
     pods = Pods(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
     workers = args.workers or file.workers or min(8, len(job.spans))
