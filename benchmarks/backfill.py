@@ -11,41 +11,33 @@ import asyncio
 import signal
 import time
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from benchmarks import bare
-from benchmarks.arrivals import arrivals, texts
-from benchmarks.hardware import resident_bytes
+from benchmarks.arrivals import arrivals
 from benchmarks.knee import Knee
 from benchmarks.load import drive
 from benchmarks.pipeline import KNEE_P90_MS, WARM_S
-from benchmarks.replays import PART, embedding_output, fill_embeddings, fill_utterances, replaying, send, settled
+from benchmarks.replays import fill_embeddings, fill_utterances, replaying
 from benchmarks.report import Result
-from benchmarks.shapes import HIDDEN, encoder_directory
 from benchmarks.stand import CORES, RING, Stand, prepare, stand, store_dir
 from benchmarks.work import BATCH
 from producers import Headrace
-from producers.request import now_us
-from topology import topics
-from topology.encoders import space_of
 from topology.stream.process import new_event_loop
 
 HEADS_BATCHES = (16, 256, 1_024)
-MONTH_TOKENS = 4
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how much. `month`: utterances of the replay whose memory is looked at; 0 leaves it out."""
+    """How long."""
 
     tenants: int = 64
     seconds: float = 20.0
     probes: int = 4
     rounds: int = 4
-    month: int = 1_000_000
 
 
 def run(plan: Plan) -> Result:
@@ -60,8 +52,6 @@ def run(plan: Plan) -> Result:
         "bare_per_s": engines, "bare_heads_per_s": heads, "share_of_bare": result["alone_per_s"] / engines,
         "heads_share_of_bare": result["heads_per_s"] / heads,
     }
-    if plan.month:
-        result["month"] = month(plan)
     return result
 
 
@@ -79,9 +69,9 @@ async def _measured(it: Stand, plan: Plan, before: dict[str, float]) -> Result:
     async with Headrace(it.settings) as client:
         await drive(client, arrivals(before["engines"] / 3, max(WARM_S, plan.seconds), it.names, "uniform", seed=1))
         await fill_utterances(it, int(before["engines"] * plan.seconds * 1.2))
-        alone = await _rate(it, "alone", "utterances")
+        alone = await rate_of(it, "alone", "utterances")
         await fill_embeddings(it, int(before["heads"] * plan.seconds * 0.8))
-        heads = await _rate(it, "heads", "embeddings")
+        heads = await rate_of(it, "heads", "embeddings")
         knee = Knee("live", before["engines"], plan.probes, KNEE_P90_MS)
         for rate, seed in knee:
             knee.note(rate, await drive(client, arrivals(rate, plan.seconds / 2, it.names, "uniform", seed)))
@@ -95,9 +85,9 @@ async def _measured(it: Stand, plan: Plan, before: dict[str, float]) -> Result:
     }
 
 
-async def _rate(it: Stand, name: str, source: str) -> float:
+async def rate_of(it: Stand, name: str, source: str, *more: str) -> float:
     """Records a second of a whole replay."""
-    async with replaying(it, name, source) as replay:
+    async with replaying(it, name, source, *more) as replay:
         while replay.process.returncode is None:
             await replay.look()
             await asyncio.sleep(0.25)
@@ -135,37 +125,6 @@ async def _beside(it: Stand, client: Headrace, plan: Plan, live_per_s: float) ->
         **told, "live_per_s": live_per_s, "beside_per_s": replayed / seconds, "rounds": rounds,
         "together_per_s": live_per_s + replayed / seconds,
         "live_p99_gain": told["live_beside_p99_ms"] / told["live_alone_p99_ms"] - 1,
-    }
-
-
-def month(plan: Plan) -> Result:
-    """A month of one tenant, replayed through a small head from its embeddings: the workers' memory on the way."""
-    prepare(1, size="small")
-    with stand(1, size="small") as it, asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_month(it, plan.month))
-
-
-async def _month(it: Stand, count: int) -> Result:
-    now, space = now_us(), space_of(encoder_directory(), 250)
-    draw, topic = np.random.default_rng(0), topics.embeddings(it.settings.prefix, RING, "a")
-    vectors = [(text, MONTH_TOKENS, draw.integers(-127, 128, (MONTH_TOKENS, HIDDEN)).astype(np.int8).tobytes(),
-                np.zeros((MONTH_TOKENS, 2), "<i4").tobytes()) for text in islice(texts("uniform", 0), 512)]
-    for at in range(0, count, 40 * PART):
-        await send(it, [embedding_output(topic, it.names[0], space, vectors[n % 512], now)
-                         for n in range(at, min(count, at + 40 * PART))])
-    await settled(it, 1_200)
-    held: list[tuple[int, float]] = []
-    async with replaying(it, "month", "embeddings", "--workers", "1") as replay:
-        while replay.process.returncode is None:
-            done, _ = await replay.look()
-            if done and replay.workers:
-                held.append((done, sum(map(resident_bytes, replay.workers)) / 1e6))
-            await asyncio.sleep(0.5)
-        done, whole = await replay.look()
-    print(f"month: {replay.per_s():.0f}/s, {held[0][1]:.0f} to {held[-1][1]:.0f} MB", flush=True)
-    return {
-        "utterances": whole, "done": done, "per_s": replay.per_s(), "memory_mb": held,
-        "growth_after_a_fifth_mb": held[-1][1] - next(mb for n, mb in held if n >= whole / 5),
     }
 
 

@@ -21,7 +21,7 @@ long batches, and the share of the card's bf16 peak. Each figure takes a fifth o
 
 BACKFILL = """\
 Replays on one stack with a real Apache Kafka: alone against the bare engines, from embeddings against the bare heads,
-beside live traffic at half its knee in alternating rounds, and 10^6 utterances for their memory (about 15 minutes)."""
+and beside live traffic at half its knee in alternating rounds (about 9 minutes)."""
 
 RATES = """\
 The whole pipeline at given rates, asked by several processes: for machines of many cores, and for GPUs. On a GPU of a
@@ -48,8 +48,13 @@ def add_commands(commands: Any) -> None:
     _add_rates(bench)
     _add(bench, "heads", _heads, "heads only, from embeddings already on the topic")
     _add_heads(bench)
-    backfill = _add(bench, "backfill", _backfill, BACKFILL)
-    backfill.add_argument("--month", type=int, default=1_000_000, help="utterances of the long replay (0: none)")
+    _add(bench, "backfill", _backfill, BACKFILL)
+    many = _add(bench, "backfill-workers", _backfill_workers, "replays by several processes, on a GPU to one card")
+    many.add_argument("--device", choices=("cpu", "cuda"), default="cuda", help="default: cuda")
+    many.add_argument("--utterances", type=int, default=400_000, help="default: 400000")
+    many.add_argument("workers", type=int, nargs="*", default=[1, 2, 4, 8], help="default: 1 2 4 8")
+    month = _add(bench, "backfill-month", _backfill_month, "memory while a month of one tenant is replayed (8 minutes)")
+    month.add_argument("--utterances", type=int, default=1_000_000, help="default: 1000000")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
@@ -149,11 +154,26 @@ def _heads(args: argparse.Namespace) -> None:
 def _backfill(args: argparse.Namespace) -> None:
     from benchmarks import backfill, report
 
-    month = min(args.month, 100_000) if args.short else args.month
     plan = backfill.Plan(seconds=8.0 if args.short else 2 * args.seconds, rounds=2 if args.short else 4,
-                         probes=3 if args.short else 4, month=month)
+                         probes=3 if args.short else 4)
     result = backfill.run(plan)
     report.finish("backfill", result, _given(args), args.json, backfill.plot(result))
+
+
+def _backfill_workers(args: argparse.Namespace) -> None:
+    from benchmarks import backfill_workers, report
+
+    precision = "float16" if args.device == "cuda" else "int8"
+    plan = backfill_workers.Plan(args.workers, args.device, precision, args.utterances // (10 if args.short else 1))
+    result = backfill_workers.run(plan)
+    report.finish("backfill-workers", result, _given(args), args.json, backfill_workers.plot(result))
+
+
+def _backfill_month(args: argparse.Namespace) -> None:
+    from benchmarks import backfill_month, report
+
+    result = backfill_month.run(min(args.utterances, 100_000) if args.short else args.utterances)
+    report.finish("backfill-month", result, _given(args), args.json, backfill_month.plot(result))
 
 
 def _monolith(args: argparse.Namespace) -> None:

@@ -14,16 +14,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import goals, tables, tables_heads
+from benchmarks import goals, tables, tables_heads, tables_replays
 from benchmarks.results import Results
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "BENCHMARKS.md", ROOT / "docs" / "benchmarks" / "README.md")
+PAGES = tuple(ROOT / name for name in (
+    "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/benchmarks/README.md",
+))
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "summary": tables.summary, "runs": tables.runs, "goals": goals.goals, "engines": tables.engines,
     "pipeline": tables.pipeline, "costs": tables.costs, "repeated": tables_heads.repeated, "heads": tables_heads.heads,
     "memory": tables_heads.memory, "accuracy": tables_heads.accuracy, "gpu": tables_heads.gpu,
-    "rates": tables_heads.rates,
+    "rates": tables_heads.rates, "replays": tables_replays.replays,
 }
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- figures end -->)", re.DOTALL)
 

@@ -48,7 +48,7 @@ encoder = "{encoder}"
 device = "{device}"
 precision = "{precision}"
 latency_ms = 35
-partitions = {encoders}
+partitions = {partitions}
 workers = {encoders}
 [rings.bench.cells.a]
 partitions = {head_workers}
@@ -106,19 +106,21 @@ def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path
 def stand(
     count: int = 64, broker: str = "kafka", encoders: int = ENCODERS, head_workers: int = 1, cached: bool = False,
     device: str = "cpu", precision: str = "int8", memory_mb: int = 16_384, answer_first: int = 1 << 30, extra: str = "",
-    size: str = "standard",
+    size: str = "standard", partitions: int = 0,
 ) -> Iterator[Stand]:
     """The stack with `count` tenants announced, whose heads are of one `size`; everything it started is stopped on the
     way out.
 
-    `answer_first`: so many tenants are asked before the measurement. `extra`: more of headrace.toml.
+    `answer_first`: so many tenants are asked before the measurement. `partitions`: of utterances, 0 for as many as
+    encoders. `extra`: more of headrace.toml.
     """
     encoder, manifests = prepare(count, size, int8=precision == "int8")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(
             state=home, broker=broker, store=store_dir(size), encoder=encoder, device=device, precision=precision,
-            encoders=encoders, head_workers=head_workers, cached=json.dumps(cached), memory_mb=memory_mb,
+            encoders=encoders, partitions=partitions or encoders, head_workers=head_workers,
+            cached=json.dumps(cached), memory_mb=memory_mb,
         ) + extra)
         with stack(config, say=lambda line: None) as (settings, supervisor):
             asyncio.run(_announced(settings, manifests, answer_first))

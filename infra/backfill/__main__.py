@@ -8,6 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
+from infra.backfill.arguments import add_arguments
 from infra.backfill.gate import Cancelled, Gate
 from infra.backfill.job import SOURCES, Job
 from infra.backfill.jobs import Jobs
@@ -40,25 +41,19 @@ def main() -> int:
     return run_process(lambda stop: run(args, stop))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What one worker is told."""
-    parser.add_argument("job", help="the job's id")
-    parser.add_argument("--worker", type=int, default=0, help="which of them this is, from 0 (default: 0)")
-    parser.add_argument("--of", type=int, default=1, help="how many there are (default: 1)")
-    parser.add_argument("--max-per-s", type=float, default=0.0, help="records a second of this worker at most")
-    parser.add_argument("--ignore-live", action="store_true", help="do not pause while live traffic is late")
-
-
 async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Replay the partitions of one worker, until they are done or `stop`."""
     if not 0 <= args.worker < args.of:
         raise Misconfigured(f"--worker {args.worker}: 0 to {args.of - 1} is wanted, as --of is {args.of}")
+    if not 0 < args.share <= 1:
+        raise Misconfigured(f"--share {args.share:g}: a number above 0, at most 1, is wanted")
     settings = load_running(args.config)
     jobs = Jobs(settings)
     await jobs.start()
     try:
         job = jobs.wanted(args.job)
-        gate = Gate(jobs, job, args.worker, args.of, args.max_per_s, _watch(settings, job, args.ignore_live))
+        watch = _watch(settings, job, args.ignore_live)
+        gate = Gate(jobs, job, args.worker, args.of, args.max_per_s, watch, args.share)
         await gate.start()
         try:
             await _replay(settings, jobs, job, gate, range(args.worker, len(job.spans), args.of), stop)

@@ -20,13 +20,16 @@ class Cancelled(Exception):
 class Gate:
     """Asked before every chunk. It also says how the worker is, every few seconds.
 
-    `max_per_s`: records a second of this worker, 0 for as many as it can. `live`: None where live traffic is none of
+    `max_per_s`: records a second of this worker, 0 for as many as it can. `share`: of the time that it may compute, for
+    a GPU that live workers use too. `live`: None where live traffic is none of
     the replay's business.
     """
 
-    def __init__(self, jobs: Jobs, job: Job, worker: int, of: int, max_per_s: float, live: LiveWatch | None) -> None:
+    def __init__(
+        self, jobs: Jobs, job: Job, worker: int, of: int, max_per_s: float, live: LiveWatch | None, share: float = 1.0
+    ) -> None:
         self._jobs, self._job, self._worker, self._of = jobs, job, worker, of
-        self._max_per_s, self._live = max_per_s, live
+        self._max_per_s, self._live, self._share = max_per_s, live, share
         self._free_at_s = time.monotonic()  # when the bucket has a token again
         self._looked_s = self._told_s = 0.0
         self._late = ""
@@ -81,6 +84,12 @@ class Gate:
         self._done += records
         if self._max_per_s:
             self._free_at_s = max(self._free_at_s, time.monotonic() - 1.0) + records / self._max_per_s
+
+    def rest(self, computed_s: float) -> None:
+        """It computed for so long: it rests so that this is its share of the time."""
+        if self._share < 1:
+            now_s = time.monotonic()
+            self._free_at_s = max(self._free_at_s, now_s) + computed_s * (1 / self._share - 1)
 
     async def tell(self, state: str, why: str) -> None:
         """Say how this worker is. Raises: Unavailable."""

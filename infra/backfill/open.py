@@ -17,7 +17,7 @@ def open_source(settings: Settings, ring: Ring, asked: Asked, reader: BoundedRea
     """What the job reads, not connected yet; topics by `reader`."""
     if reader is not None:
         return TopicSource(settings, ring, asked, reader)
-    from infra.backfill.files import FileSource  # here: it needs the extra `backfill`
+    from infra.backfill.files.source import FileSource  # here: it needs the extra `backfill`
 
     return FileSource(settings, ring, asked)
 

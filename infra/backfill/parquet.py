@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infra.backfill.files_places import file_system, is_local, reaching, required
+from infra.backfill.files.places import file_system, is_local, reaching, required
 from infra.backfill.job import Part, Row, Span
 from infra.backfill.whole_files import put_local
 from topology.errors import Misconfigured

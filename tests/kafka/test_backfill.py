@@ -353,6 +353,31 @@ async def test_pause_resume_and_cancel_are_heard_by_a_job_that_runs(settings, co
     assert counts(told) == ("done", COUNT, COUNT, 0)
 
 
+async def test_a_replay_waits_while_live_traffic_is_late_says_so_and_goes_on(stack):
+    settings, supervisor, head = stack
+    worker = next(c for c in supervisor.children if c.name == "head-en-a-0").process
+    async with Headrace(settings) as client:
+        await client.predict("acme", example(0).text, lang="en", deadline=60)
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            waiting = [await client.submit("acme", example(i).text, lang="en", deadline=240) for i in range(5)]
+            running = asyncio.create_task(
+                replay(settings, str(head.parent / "headrace.toml"), Asked(RING), "polite", Options(workers=1))
+            )
+
+            async def waits():
+                return any(told["id"] == "polite" and told["state"] == "waiting" for told in await looks(settings))
+
+            await until(waits, 120)
+            (told,) = await looks(settings, "polite")
+            assert "backfill.live_age_s" in told["workers"][0]["why"]
+        finally:
+            worker.send_signal(signal.SIGCONT)
+        assert [(await client.result("acme", one)).id for one in waiting] == waiting
+    told = await running
+    assert told["state"] == "done" and told["read"] >= COUNT
+
+
 async def test_tenants_and_versions_are_chosen_and_refused_records_are_set_aside(stack):
     async with Installation(stack, "chosen") as it:
         values = [utterance(i, tenant) for i, tenant in enumerate(["acme", "globex", "acme", "nobody"] * 25)]

@@ -13,7 +13,7 @@ pytest.importorskip("s3fs")
 from head_worker.load import load_head
 from head_worker.store import open_store
 from headrace import SyncHeadrace
-from infra.backfill.files import FileSource
+from infra.backfill.files.source import FileSource
 from infra.backfill.job import Asked, Part, Span
 from infra.backfill.parquet import ParquetTarget, write_refused
 from infra.backfill.source import END_OF_FILE

@@ -20,8 +20,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.backfill import files
-from infra.backfill.files import FileSource, is_files
+from infra.backfill.files import source as files
+from infra.backfill.files.source import FileSource, is_files
 from infra.backfill.job import Asked
 from infra.backfill.source import END_OF_FILE, Replaced
 from topology import wire
@@ -362,7 +362,7 @@ async def test_a_read_that_fails_is_tried_again_and_no_row_is_lost_or_there_twic
     async with Opened(tmp_path / name) as (source, (span,)):
         wanted = await records_of(source, span)
         monkeypatch.setattr(files, "PACING", replace(PACING, file_take_bytes=200_000))
-        monkeypatch.setattr("infra.backfill.files_lines.PACING", replace(PACING, file_block_bytes=100_000))
+        monkeypatch.setattr("infra.backfill.files.lines.PACING", replace(PACING, file_block_bytes=100_000))
         await source.seek(span, 0)
         monkeypatch.setattr(files, "open_file", lambda name: Failing(opened(name), reads))
         found, failed = [], 0
@@ -503,7 +503,7 @@ async def test_memory_stays_flat_whatever_the_size_of_the_file(tmp_path, name):
 async def test_a_piece_ends_after_some_megabytes_however_many_rows_are_asked_for(tmp_path, monkeypatch):
     write_all(tmp_path, 1_000)
     small = replace(PACING, file_take_bytes=1_000)
-    monkeypatch.setattr("infra.backfill.files.PACING", small)
+    monkeypatch.setattr("infra.backfill.files.source.PACING", small)
     async with Opened(tmp_path / "a.jsonl") as (source, (span,)):
         await source.seek(span, 0)
         assert 0 < len((await source.take(1_000)).records) < 20

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from infra.backfill.compare_page import page, write_page
-from infra.backfill.comparison import Comparison
+from infra.backfill.compare.comparison import Comparison
+from infra.backfill.compare.page import page, write_page
 from tests.unit.infra.test_comparison import entity, row
 
 HOSTILE = [

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from infra.backfill.comparison import Comparison, Sampling, wilson
-from infra.backfill.entity_changes import entity_changes
+from infra.backfill.compare.comparison import Comparison, Sampling, wilson
+from infra.backfill.compare.entity_changes import entity_changes
 
 
 def entity(label, start, end, value=None):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from infra.backfill.files_lines import Row, Rows
-from infra.backfill.files_places import required
-from infra.backfill.files_rows import Microseconds
+from infra.backfill.files.lines import Row, Rows
+from infra.backfill.files.places import required
+from infra.backfill.files.rows import Microseconds
 from topology.errors import Misconfigured
 from topology.pacing import PACING
 

@@ -18,10 +18,10 @@ from gzip import BadGzipFile
 from lzma import LZMAError
 from typing import Any, TypeVar
 
-from infra.backfill.files_lines import Rows, csv_rows, json_rows
-from infra.backfill.files_parquet import parquet_rows
-from infra.backfill.files_places import File, find, kind_of, look, open_file, reaching
-from infra.backfill.files_rows import RowReader
+from infra.backfill.files.lines import Rows, csv_rows, json_rows
+from infra.backfill.files.parquet_rows import parquet_rows
+from infra.backfill.files.places import File, find, kind_of, look, open_file, reaching
+from infra.backfill.files.rows import RowReader
 from infra.backfill.job import MAX_BYTES, SOURCES, Asked, Span
 from infra.backfill.source import END_OF_FILE, Replaced, RestLost, Taken
 from topology.errors import Misconfigured

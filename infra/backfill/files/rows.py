@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infra.backfill.files_lines import NOT_UTF8, Row
-from infra.backfill.files_places import EPOCH
+from infra.backfill.files.lines import NOT_UTF8, Row
+from infra.backfill.files.places import EPOCH
 from infra.backfill.job import Span
 from topology import rings, wire
 from topology.json_map import shown

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.backfill.entity_changes import SAME, entity_changes
+from infra.backfill.compare.entity_changes import SAME, entity_changes
 from infra.backfill.job import Row
 
 KINDS = ("same", "entities", "scope", "intent", "refused")

@@ -1,6 +1,6 @@
 """What-if: two versions of one tenant's head over the same utterances. Nothing is written to any topic.
 
-`compare_heads` says which two, `compare_reading` reads and scores, `comparison` counts, `compare_page` shows.
+`heads` says which two, `reading` reads and scores, `comparison` counts, `page` shows.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infra.backfill.compare_heads import check_pair, choose, shown_names
-from infra.backfill.compare_reading import Note, Passage, Replay, Watching
-from infra.backfill.comparison import VERSIONS
+from infra.backfill.compare.comparison import VERSIONS
+from infra.backfill.compare.heads import check_pair, choose, shown_names
+from infra.backfill.compare.reading import Note, Passage, Replay, Watching
 from infra.backfill.job import SOURCES, Asked
 from infra.backfill.open import open_source
 from infra.backfill.source import Source

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.backfill.compare_html import MOST_ROWS, PAGE_STYLE, bar_cell, left_out, shown, table
-from infra.backfill.comparison import KINDS, VERSIONS
-from infra.backfill.entity_changes import HOWS, SAME
+from infra.backfill.compare.comparison import KINDS, VERSIONS
+from infra.backfill.compare.entity_changes import HOWS, SAME
+from infra.backfill.compare.html import MOST_ROWS, PAGE_STYLE, bar_cell, left_out, shown, table
 from infra.training.report import MOST_INTENTS, confusion, document
 
 MOST_GROUPS = 40  # of samples

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from infra.backfill.comparison import Comparison
+from infra.backfill.compare.comparison import Comparison
 from infra.backfill.job import Row, Span
 from infra.backfill.source import END_OF_FILE, Source, Taken
 from topology.pacing import PACING

@@ -1,0 +1,1 @@
+"""What-if: two versions of a head over the same utterances."""
