@@ -131,32 +131,7 @@ def _run(args: argparse.Namespace) -> int:
 
     settings = load_running(args.config)
     asked, file = _asked(args, settings)
-<<<<<<< HEAD
-    name = args.id or file.id
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live, args.share)
-    async def go() -> tuple[dict[str, Any], bool]:
-        stop = asyncio.Event()
-        config, meter = str(settings_path(args.config).resolve()), Meter()
-        working = asyncio.ensure_future(
-            run(settings, config, asked, name, options, meter, stop, _say, _is_bare(args))
-        )
-
-        def signalled() -> None:
-            if stop.is_set():  # a second time: at once
-                working.cancel()
-            stop.set()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, signalled)
-        try:
-            told = await working
-        finally:
-            meter.close()
-        return told, stop.is_set()
-
-=======
-    options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live)
->>>>>>> breaker
     try:
         told, stopped = asyncio.run(_told(args, settings, asked, args.id or file.id, options))
     except asyncio.CancelledError:
