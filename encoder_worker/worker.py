@@ -40,7 +40,7 @@ class EncoderWorker:
         cache: EmbeddingCache | None = None, lane: Lane = "live",
     ) -> None:
         self._settings, self._ring, self._lane = settings, ring, lane
-        self._compute, self._tokenizer, self._space, self._cache = compute, tokenizer, space, cache
+        self._compute, self._tokenizer, self.space, self._cache = compute, tokenizer, space, cache
         self._meter = Meter(settings.quotas, ring.workers)
         self._refusals = Refusals(settings, ring.name, lane)
 
@@ -110,7 +110,7 @@ class EncoderWorker:
         embedding = wire.Embedding(
             id=utterance.id, tenant=utterance.tenant, text=utterance.text, lang=utterance.lang,
             submitted_us=utterance.submitted_us, deadline_us=utterance.deadline_us, reply_to=utterance.reply_to,
-            ring=ring.name, space=self._space, dtype="int8", tokens=vectors.tokens, hidden=vectors.hidden,
+            ring=ring.name, space=self.space, dtype="int8", tokens=vectors.tokens, hidden=vectors.hidden,
             data=vectors.data, scales=vectors.scales, offsets=vectors.offsets, truncated=vectors.truncated,
             stages={"submitted": utterance.submitted_us, "received": received_us, "encoded": encoded_us},
         )

@@ -73,14 +73,21 @@ def _watch(settings: Settings, job: Job, ignored: bool) -> LiveWatch | None:
 async def _replay(
     settings: Settings, jobs: Jobs, job: Job, gate: Gate, numbers: range, stop: asyncio.Event
 ) -> None:
-    ring = settings.rings[job.asked.ring]
+    ring, heads = settings.rings.get(job.asked.ring), jobs.heads(job)
+    if ring is None:
+        raise Misconfigured(f"backfill {job.id!r} is of ring {job.asked.ring!r}, which headrace.toml no longer has")
     group = topics.backfill_group(settings.prefix, job.id)
     reader = BoundedReader(settings.broker, group) if job.asked.source in SOURCES else None
     progress = Progress(settings, jobs, job, reader)
     await progress.read()
     source, targets = open_source(settings, ring, job.asked, reader), open_targets(settings, ring, job)
-    score = Score(settings, ring, jobs.heads(job))
+    score = Score(settings, ring, heads)
     encode = None if job.asked.source == "embeddings" else Encode(settings, ring)
+    if encode is not None and heads and encode.space not in {head.space for head in heads}:
+        raise Misconfigured(
+            f"no head of backfill {job.id!r} is of the encoder's space {encode.space}: ring {ring.name!r} has another "
+            "encoder than when the job was made; put it back, or make a new job"
+        )
     chunk = PACING.backfill_heads_chunk if encode is None else encode.chunk
     step_back_whole()
     refused = RefusedRows(Path(settings.state_dir) / "backfill" / job.id / "refused", job.asked.parquet)

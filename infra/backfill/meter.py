@@ -28,9 +28,9 @@ class Meter:
             self._task = self._bar.add_task("replay", total=None, told="starting")
             self._bar.start()
 
-    def show(self, done: int, whole: int, state: str, why: str, counts: Counts) -> None:
-        """`done` of `whole` (0: not known) records; `state` and `why` of the workers."""
-        told = f"{self._progress(done, whole)}, {sum(counts.refused.values()):,} refused"
+    def show(self, done: int, whole: int, state: str, why: str, counts: Counts, read_per_s: float = 0.0) -> None:
+        """`done` of `whole` (0: not known) records; `state` and `why` of the workers, and what they read a second."""
+        told = f"{self._progress(done, whole, read_per_s)}, {sum(counts.refused.values()):,} refused"
         told += f"; {why or state}" if state != "running" else ""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=whole or None, told=told)
@@ -38,13 +38,13 @@ class Meter:
             self._line_at_s = time.monotonic() + LINE_S
             print(told, file=sys.stderr, flush=True)
 
-    def _progress(self, done: int, whole: int) -> str:
+    def _progress(self, done: int, whole: int, read_per_s: float) -> str:
         now_s = time.monotonic()
         self._seen.append((now_s, done))
         while self._seen[0][0] < now_s - RATE_OVER_S:
             self._seen.popleft()
         since_s, before = self._seen[0]
-        per_s = (done - before) / max(1e-9, now_s - since_s) if now_s > since_s else 0.0
+        per_s = (done - before) / max(1e-9, now_s - since_s) if done > before else read_per_s
         if not whole:
             return f"{done:,} rows, {per_s:,.0f}/s"
         left = f", {_clock((whole - done) / per_s)} left" if per_s and done < whole else ""

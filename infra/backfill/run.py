@@ -183,7 +183,8 @@ async def _work(
             state = state_of(job, progress.reached, jobs.wish(job.id), jobs.beats(job.id), now_us())
             state = "starting" if state == "stopped" else state
             why = next((b.why for b in jobs.beats(job.id) if b.state in ("waiting", "paused")), "")
-            meter.show(done, whole, state, why, total_of(progress.reached))
+            per_s = sum(b.per_s for b in jobs.beats(job.id) if b.state == "running")
+            meter.show(done, whole, state, why, total_of(progress.reached), per_s)
             if stop.is_set() or not workers.go_on(done):
                 break
     finally:

@@ -34,10 +34,15 @@ class Reading:
     position: int
     ahead: list[Record] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
+    broken: RestLost | None = None  # why nothing more can be read
 
     async def more(self, source: Source, most: int) -> int:
-        """Read on. Returns how many records came. Raises: RestLost, Unavailable."""
-        taken = await source.take(most)
+        """Read on. Returns how many records came. Raises: Unavailable."""
+        try:
+            taken = await source.take(most)
+        except RestLost as error:
+            self.broken = error
+            return 0
         self.position = taken.position
         self.ahead += [r for r in taken.records if self.span.end < 0 or r.offset < self.span.end]
         self.lost += [(start, end if self.span.end < 0 else min(end, self.span.end)) for start, end in taken.lost]
@@ -48,6 +53,10 @@ class Reading:
         found = [r for r in self.ahead if r.offset < end]
         self.ahead = self.ahead[len(found) :]
         return found
+
+    def done(self, part: Part) -> int:
+        """The offset below which everything is done once this part is."""
+        return END_OF_FILE if self.at_end else min(part.end, self.position) if self.broken else part.end
 
     @property
     def at_end(self) -> bool:
@@ -94,7 +103,9 @@ class Runner:
             if counts is None:
                 return
             # Commit last: a crash before this line repeats the part, a crash after it loses none.
-            await self._progress.note(number, END_OF_FILE if reading.at_end else part.end, counts)
+            await self._progress.note(number, reading.done(part), counts)
+            if reading.broken and not reading.ahead:
+                raise reading.broken
             if reading.at_end:
                 return
 
@@ -102,7 +113,7 @@ class Runner:
         """Replay one part, and make it safe. Returns what became of its records; None where `stop` was set before."""
         counts, refused = Counts(), list[Row]()
         while True:
-            at_end = reading.position >= part.end
+            at_end = reading.position >= part.end or reading.broken is not None
             if (at_end or len(reading.ahead) >= self._chunk) and (records := reading.below(part.end)):
                 begun_s = time.monotonic()
                 rows = await self._rows(reading.span, records, counts)

@@ -69,6 +69,11 @@ class Encode:
         self._worker = worker
 
     @property
+    def space(self) -> str:
+        """Of the vectors that it gives."""
+        return self._worker.space
+
+    @property
     def chunk(self) -> int:
         """Records that are best computed together."""
         return PACING.backfill_gpu_chunk if self._worker.on_gpu else PACING.backfill_chunk
