@@ -12,6 +12,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from infra.autoscale.signals import Signals, tiers
+from infra.backfill.counts import Counts
+from infra.backfill.job import Asked, Job, Span
+from infra.backfill.jobs import reading
 from infra.stack import kafka
 from infra.stack.embedded import start_redis
 from infra.stack.supervise import Supervisor
@@ -20,6 +23,7 @@ from topology import addresses, topics
 from topology.encoders import cache_dir
 from topology.stream.admin import apply_topics
 from topology.stream.kafka import GroupConsumer, Rebalances
+from topology.stream.process import now_us
 from topology.stream.work import Work
 
 pytestmark = [
@@ -112,9 +116,9 @@ async def commit(settings, group, topic, offsets, note=""):
 async def reading_of(settings):
     """The first look that a busy machine's brokers answer in time."""
     signals = Signals(settings)
-    reading = await until(signals.look, lambda seen: not seen.away)
+    seen = await until(signals.look, lambda seen: not seen.away)
     await signals.stop()
-    return reading
+    return seen
 
 
 async def lag_command(config, *arguments):
@@ -176,6 +180,16 @@ async def test_lag_is_what_kafkas_own_tool_tells_and_a_workers_figures_come_with
     assert f"{GROUP}: Empty, 0 members; 3 records wait" in await lag_command(config)
 
 
+async def test_a_replay_that_has_not_ended_tells_what_is_left_of_it(system):
+    config, settings, _ = system
+    job = Job("months", Asked("en"), (Span(TOPIC, 0, 0, 4), Span(TOPIC, 1, 1, 2)), now_us(), 100)
+    async with reading(settings) as jobs:
+        await jobs.create(job, [])
+    await commit(settings, topics.backfill_group("headrace", "months"), TOPIC, {0: 3}, Counts().to_json())
+    told = json.loads(await lag_command(config, "--json"))
+    assert told["replays"] == [{"id": "months", "state": "stopped", "remaining": 2}]
+
+
 async def test_what_retention_deleted_unread_is_no_lag_and_what_a_transaction_took_back_waits_for_nobody(system):
     _, settings, _ = system
     await send(settings, EMBEDDINGS, [6, 0, 0])
@@ -206,8 +220,8 @@ async def test_a_topic_made_anew_has_its_own_lag_and_no_rate_from_the_one_before
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.bootstrap)
     await admin.start()
     await admin.delete_topics([FRENCH_TOPIC])
-    reading = await until(signals.look, lambda seen: not seen.away and not of(seen, FRENCH).partitions)
-    (tier,) = [one for one in tiers(settings, reading) if one.name == "encoder/fr"]
+    seen = await until(signals.look, lambda seen: not seen.away and not of(seen, FRENCH).partitions)
+    (tier,) = [one for one in tiers(settings, seen) if one.name == "encoder/fr"]
     assert tier.missing == f"topic {FRENCH_TOPIC} is not there"
     await admin.create_topics([NewTopic(FRENCH_TOPIC, 3, 3)])
     await admin.close()
@@ -223,17 +237,17 @@ async def test_a_topic_made_anew_has_its_own_lag_and_no_rate_from_the_one_before
 async def test_a_lost_broker_changes_no_figure_and_three_lost_leave_none(system):
     _, settings, supervisor = system
     signals = Signals(settings)
-    reading = await until(signals.look, lambda seen: not seen.away)
-    before = [(one.group, [p.lag for p in one.partitions]) for one in reading.groups]
+    seen = await until(signals.look, lambda found: not found.away)
+    before = [(one.group, [p.lag for p in one.partitions]) for one in seen.groups]
     brokers = [child.process for child in supervisor.children if child.name.startswith("kafka")]
     brokers[0].kill()
     brokers[0].wait()
-    reading = await until(signals.look, lambda seen: not seen.away)
-    assert [(one.group, [p.lag for p in one.partitions]) for one in reading.groups] == before
+    seen = await until(signals.look, lambda found: not found.away)
+    assert [(one.group, [p.lag for p in one.partitions]) for one in seen.groups] == before
     for broker in brokers[1:]:
         broker.kill()
         broker.wait()
-    reading = await signals.look()
-    assert "does not answer" in reading.away or "did not answer" in reading.away
-    assert reading.groups == () and all(one.missing == reading.away for one in tiers(settings, reading))
+    seen = await signals.look()
+    assert "does not answer" in seen.away or "did not answer" in seen.away
+    assert seen.groups == () and all(one.missing == seen.away for one in tiers(settings, seen))
     await signals.stop()
