@@ -77,14 +77,35 @@ class Backfill:
 
 
 @dataclass(frozen=True)
+class Autoscale:
+    """What autoscaling aims at, for encoders and heads alike; `docs/SCALING.md` has the formula.
+
+    `utilization`: the busy share that a tier is sized for. `objective_s`: the age that no waiting record should reach.
+    `catch_up_s`: how soon a backlog should be gone. `start_s`: from the decision to a worker that works, and
+    `rebalance_s`: how long a group stands still when its members change, where neither was measured. `quiet_s`: a tier
+    shrinks by a step after so long without a need for more. `every_s`: how often it is decided.
+    """
+
+    utilization: float = 0.7
+    objective_s: float = 5.0
+    catch_up_s: float = 60.0
+    start_s: float = 20.0
+    rebalance_s: float = 3.0
+    quiet_s: float = 300.0
+    every_s: float = 5.0
+
+
+@dataclass(frozen=True)
 class Cell:
-    """A share of a ring's tenants and the head workers that serve it."""
+    """A share of a ring's tenants and the head workers that serve it. `max_workers`: what autoscaling may start; 0: as
+    many as there are partitions."""
 
     name: str = ""
     weight: float = 1.0
     partitions: int = 4
     workers: int = 1
     pins: tuple[str, ...] = ()
+    max_workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ class Ring:
 
     `workers`: encoder workers; on a CPU one for each core. `latency_ms`: the longest that one batch may take on a CPU;
     a row that takes longer is computed on a thread beside the batches. `threads`: of torch on a CPU (0: one).
-    `embeddings_hours`: how long live embeddings are kept; replays of heads read them.
+    `embeddings_hours`: how long live embeddings are kept; replays of heads read them. `max_workers`: as of a cell.
     """
 
     name: str = ""
@@ -107,6 +128,7 @@ class Ring:
     latency_ms: float = 35.0
     max_batch_tokens: int = 4_096
     embeddings_hours: float = 1.0
+    max_workers: int = 0
     cells: dict[str, Cell] = field(default_factory=dict)
 
     @property
@@ -134,6 +156,7 @@ class Settings:
     quotas: Quotas = Quotas()
     topics: Topics = Topics()
     backfill: Backfill = Backfill()
+    autoscale: Autoscale = Autoscale()
     rings: dict[str, Ring] = field(default_factory=dict)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from topology.connections import Broker as Broker
 from topology.connections import Redis as Redis
 from topology.connections import absent, check_broker, check_redis, has_password, in_the_clear
 from topology.errors import Misconfigured
+from topology.sections import Autoscale as Autoscale
 from topology.sections import Backfill as Backfill
 from topology.sections import Cache as Cache
 from topology.sections import Cell as Cell
@@ -87,7 +89,7 @@ def parse(text: str, where: str = "headrace.toml") -> Settings:
 def _settings(body: dict[str, Any], mistakes: Mistakes) -> Settings:
     plain = {k: v for k, v in body.items() if k != "rings"}
     sections = {"broker": Broker, "redis": Redis, "heads": Heads, "limits": Limits, "cache": Cache, "topics": Topics,
-                "backfill": Backfill}
+                "backfill": Backfill, "autoscale": Autoscale}
     values: dict[str, Any] = {}
     for name, kind in sections.items():
         values[name] = mistakes.build(kind, mistakes.table(plain.pop(name, {}), name), name)
@@ -133,6 +135,7 @@ def _check(settings: Settings, rings: dict[str, Ring], mistakes: Mistakes) -> No
     _check_name("prefix", settings.prefix, mistakes, NAME_LETTERS | {"."})
     if settings.topics.min_insync_replicas > settings.topics.replication:
         mistakes.add("topics.min_insync_replicas", "more than topics.replication: every write would be refused")
+    _check_autoscale(settings.autoscale, mistakes)
     spoken: dict[str, str] = {}
     for name, ring in rings.items():
         _check_ring(name, ring, spoken, mistakes)
@@ -167,6 +170,17 @@ def _check_workers(place: str, of: Ring | Cell, mistakes: Mistakes) -> None:
     if of.workers > of.partitions:
         mistakes.add(f"{place}.workers", f"a partition has one worker: of {of.workers} on {of.partitions} partitions "
                      f"some would have nothing to do; set partitions = {of.workers} or more")
+
+
+def _check_autoscale(of: Autoscale, mistakes: Mistakes) -> None:
+    if not 0 < of.utilization <= 1:
+        mistakes.add("autoscale.utilization", f"{of.utilization:g}: above 0, and 1 at most")
+    for name in ("objective_s", "catch_up_s", "every_s"):
+        if not 0 < getattr(of, name) < inf:
+            mistakes.add(f"autoscale.{name}", f"{getattr(of, name):g}: a number of seconds above 0 is wanted")
+    for name in ("start_s", "rebalance_s", "quiet_s"):
+        if not 0 <= getattr(of, name) < inf:
+            mistakes.add(f"autoscale.{name}", f"{getattr(of, name):g}: a number of seconds, 0 or more, is wanted")
 
 
 def _check_name(place: str, name: str, mistakes: Mistakes, letters: set[str]) -> None:
