@@ -168,6 +168,9 @@ class Pacing:
     sampled_records: int = 100  # newest of a partition whose sizes are taken: a better mean, against reading
     rate_window_s: float = 3_600.0  # that rates are taken over: steadier, against what is so now
 
+    # Autoscaling on one machine
+    tend_s: float = 0.25  # between two looks at processes that ended: sooner started again, against a busy supervisor
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from infra.autoscale.decision import decide
 from infra.autoscale.tiers import Advice, Past, Policy, Tier
@@ -36,12 +37,13 @@ class Decider:
         self.latest: dict[str, Advice] = {}
         self.missing = "nothing was read yet"
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Decide every `autoscale.every_s`, until `stop`."""
+    async def run(self, stop: asyncio.Event, apply: Callable[[Sequence[Advice]], None] | None = None) -> None:
+        """Decide every `autoscale.every_s`, and hand what was decided to `apply`, until `stop`."""
         while not stop.is_set():
-            await self.turn()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._policy.every_s)
+            advices = await self.turn()
+            if apply is not None:
+                apply(advices)
+            await pause(stop, self._policy.every_s)
 
     async def turn(self) -> Sequence[Advice]:
         """Read and decide once. A world that cannot be read changes no count."""
@@ -74,3 +76,20 @@ class Decider:
         """Return after the next turn."""
         async with self._changed:
             await self._changed.wait()
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Return after so long, or at `stop`."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def together(*running: Coroutine[Any, Any, None]) -> None:
+    """Run all until the first ends. Its error is raised; the others are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in running]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for one in rest:
+        one.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    for one in done:
+        await one
