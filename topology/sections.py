@@ -91,7 +91,7 @@ class Autoscale:
     catch_up_s: float = 60.0
     start_s: float = 20.0
     rebalance_s: float = 3.0
-    quiet_s: float = 300.0
+    quiet_s: float = 180.0
     every_s: float = 5.0
 
 
