@@ -19,6 +19,7 @@ from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop
 from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
 from topology.stream.replies import ReplyWriter
+from topology.stream.work import WorkNotes
 
 log = logging.getLogger("encoder_worker")
 
@@ -49,9 +50,14 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
     loop = Loop(worker, consumer, producer, replies, ENCODER_PACING)
     loop.on_assigned = lambda count: announce_ready()
-    metrics.serve(args.metrics_port, "encoder", lambda: {**worker.stats(), **loop.stats()}, {"ring": ring.name})
+
+    def figures() -> dict[str, float]:
+        return {**worker.stats(), **loop.stats()}
+
+    loop.note = WorkNotes(args.instance, figures)
+    metrics.serve(args.metrics_port, "encoder", figures, {"ring": ring.name}, worker.stages)
     await loop.run(stop)
-    log.info("stats %s", json.dumps({**worker.stats(), **loop.stats()}))
+    log.info("stats %s", json.dumps(figures()))
     await replies.close()
     if cache is not None:
         await cache.close()

@@ -15,6 +15,7 @@ from encoder_worker.tokens import Row, Tokenizer
 from topology.pacing import Pacing
 from topology.settings import Ring
 from topology.stream.process import step_back
+from topology.stream.work import BusyTime
 
 
 class Compute:
@@ -31,6 +32,7 @@ class Compute:
         self._threads = ThreadPoolExecutor(threads, "encode", initializer=step_back)
         self._on_threads = 0  # batches that wait there or are computed
         self._tally: Counter[str] = Counter()
+        self._busy = BusyTime()
         self.cost = CostModel()
 
     def warm_up(self, tokenizer: Tokenizer) -> None:
@@ -68,7 +70,8 @@ class Compute:
         # On a CPU what counts is the thread's own time: that it yields to others is no cost of the batch.
         clock = time.perf_counter if self._engine.on_gpu else time.thread_time
         begun = clock()
-        encoded = self._engine.encode([row.ids for row in batch])
+        with self._busy:
+            encoded = self._engine.encode([row.ids for row in batch])
         seconds = clock() - begun
         self.cost.note(len(encoded.data), seconds)
         self._tally.update(batches=1, rows=len(batch), tokens=len(encoded.data), computed=encoded.computed,
@@ -84,10 +87,12 @@ class Compute:
             self._on_threads -= 1
 
     def stats(self) -> dict[str, float]:
-        """Batches, rows and tokens so far, the share of padding, engine time, and the fitted cost."""
+        """Batches, rows and tokens so far, the share of padding, engine time (of all threads together, and `busy_us` in
+        which any computed), and the fitted cost."""
         fixed_s, per_token_s = self.cost.fixed_and_per_token_s
         padding = 1 - self._tally["tokens"] / max(1, self._tally["computed"])
-        return {**self._tally, "padding_share": padding, "fixed_us": fixed_s * 1e6, "per_token_us": per_token_s * 1e6}
+        cost = {"fixed_us": fixed_s * 1e6, "per_token_us": per_token_s * 1e6}
+        return {**self._tally, "busy_us": self._busy.total_s * 1e6, "padding_share": padding, **cost}
 
     def _max_tokens(self) -> int:
         """Tokens of a batch: on a CPU no more than `latency_ms` allows."""

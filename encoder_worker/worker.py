@@ -13,6 +13,7 @@ from topology import cells, keys, topics, wire
 from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, TextTooLong
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
+from topology.stream import metrics
 from topology.stream.embedding_cache import CachedEmbedding, EmbeddingCache
 from topology.stream.outcomes import Computing, Outcome, Step
 from topology.stream.process import now_us
@@ -43,6 +44,7 @@ class EncoderWorker:
         self._compute, self._tokenizer, self._space, self._cache = compute, tokenizer, space, cache
         self._meter = Meter(settings.quotas, ring.workers)
         self._refusals = Refusals(settings, ring.name, lane)
+        self.stages = metrics.Stages("encoder", {"ring": ring.name})
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Step]:
         """Refuse what is late or malformed, compute each different text once, send every embedding on."""
@@ -107,6 +109,8 @@ class EncoderWorker:
 
     def _output(self, asked: Asked, vectors: CachedEmbedding, received_us: int, encoded_us: int) -> Output:
         utterance, ring = asked.utterance, self._ring
+        self.stages.took("wait", received_us - utterance.submitted_us)
+        self.stages.took("encode", encoded_us - received_us)
         embedding = wire.Embedding(
             id=utterance.id, tenant=utterance.tenant, text=utterance.text, lang=utterance.lang,
             submitted_us=utterance.submitted_us, deadline_us=utterance.deadline_us, reply_to=utterance.reply_to,

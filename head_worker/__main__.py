@@ -25,6 +25,7 @@ from topology.stream.loop import Loop
 from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
 from topology.stream.registry import RegistryFollower
 from topology.stream.replies import ReplyWriter
+from topology.stream.work import WorkNotes
 
 log = logging.getLogger("head_worker")
 
@@ -59,8 +60,12 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     # Callers have results as replies already, so predictions linger.
     loop = Loop(worker, consumer, producer, replies, linger_s=PACING.prediction_linger_s)
     loop.on_assigned = lambda count: announce_ready()
-    labels = {"ring": args.ring, "cell": args.cell}
-    metrics.serve(args.metrics_port, "head", lambda: {**worker.stats(), **loop.stats()}, labels)
+
+    def figures() -> dict[str, float]:
+        return {**worker.stats(), **loop.stats()}
+
+    loop.note = WorkNotes(args.instance, figures)
+    metrics.serve(args.metrics_port, "head", figures, {"ring": args.ring, "cell": args.cell}, worker.stages)
     following = asyncio.create_task(registry.follow())
     following.add_done_callback(loop.note_failure)
     try:
@@ -68,7 +73,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        log.info("stats %s", json.dumps({**worker.stats(), **loop.stats()}))
+        log.info("stats %s", json.dumps(figures()))
         await registry.stop()
         await replies.close()
 

@@ -19,10 +19,12 @@ from topology.keys import OwnedId
 from topology.pacing import PACING
 from topology.quotas import Meter
 from topology.settings import Settings
+from topology.stream import metrics
 from topology.stream.outcomes import Computing, Outcome, Parked, Step
 from topology.stream.process import now_us
 from topology.stream.records import OutgoingReply, Output, Record
 from topology.stream.refusals import Refusals, asker_of
+from topology.stream.work import BusyTime
 from topology.topics import Lane
 
 
@@ -64,6 +66,7 @@ class HeadWorker:
         self._shadows = topics.shadows(settings.prefix)
         self._meter, self._max_tokens = Meter(settings.quotas), settings.limits.max_tokens
         self._tally: Counter[str] = Counter()
+        self._busy, self.stages = BusyTime(), metrics.Stages("head", {"ring": ring, "cell": cell})
         self._thread, self._on_thread = ThreadPoolExecutor(1, "system-entities"), 0
 
     async def process(self, records: Sequence[Record]) -> AsyncIterator[Step]:
@@ -172,10 +175,10 @@ class HeadWorker:
         if self._lane == "live":
             self._meter.check_queue(tenant, queued)
 
-    def stats(self) -> dict[str, int]:
-        """What was scored so far, the head cache's own figures, and dead letters that were not kept."""
-        letters = {"letters_over_bound": self._refusals.letters_over_bound}
-        return {**self._tally, **self._heads.stats(), **letters}
+    def stats(self) -> dict[str, float]:
+        """What was scored so far, in what time, the head cache's own figures, and dead letters that were not kept."""
+        more = {"letters_over_bound": self._refusals.letters_over_bound, "busy_us": self._busy.total_s * 1e6}
+        return {**self._tally, **self._heads.stats(), **more}
 
     def _read(self, record: Record) -> Asked:
         embedding = wire.decode(wire.Embedding, record.value)
@@ -193,7 +196,8 @@ class HeadWorker:
             self._on_thread -= 1
 
     def _score(self, groups: list[Group]) -> Outcome:
-        return _together([self._score_group(group) for group in groups])
+        with self._busy:
+            return _together([self._score_group(group) for group in groups])
 
     def _score_group(self, group: Group) -> Outcome:
         fitting: list[Asked] = []
@@ -242,11 +246,14 @@ class HeadWorker:
         ]
 
     def _prediction(self, embedding: wire.Embedding, scored: Scored, head: Head) -> wire.Prediction:
+        predicted_us, stages = now_us(), embedding.stages
+        self.stages.took("score", predicted_us - stages.get("encoded", predicted_us))
+        self.stages.took("", predicted_us - embedding.submitted_us)
         prediction = wire.Prediction(
             id=embedding.id, tenant=embedding.tenant, ring=self._ring, lang=embedding.lang, text=embedding.text,
             intent=scored.intent, confidence=float(scored.confidence), out_of_scope=bool(scored.out_of_scope),
             entities=[span.to_map() for span in scored.entities], head_version=head.manifest.version,
-            space=embedding.space, truncated=embedding.truncated, stages={**embedding.stages, "predicted": now_us()},
+            space=embedding.space, truncated=embedding.truncated, stages={**stages, "predicted": predicted_us},
         )
         if self._answered is not None:
             self._answered.note(prediction)

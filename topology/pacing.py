@@ -171,6 +171,14 @@ class Pacing:
     # Autoscaling on one machine
     tend_s: float = 0.25  # between two looks at processes that ended: sooner started again, against a busy supervisor
 
+    # Lag and load: `headrace lag`, its exporter, autoscaling
+    lag_look_s: float = 5.0  # between two looks of the exporter: sooner seen, against requests to the broker
+    lag_window_s: float = 60.0  # that rates and busy shares are taken over: steadier, against what is so now
+    lag_stuck_s: float = 20.0  # a position stands still so long: then it is stuck. A slow batch against a poisoned one
+    lag_least_busy_s: float = 0.2  # of busy time, below which it tells no rate: a later figure against noise
+    lag_observed_ratio: float = 0.15  # a busy worker's own rate is believed up to this difference (as Flink does)
+    worker_page_s: float = 1.0  # that a worker may take to tell its metrics: a whole page against a slow worker's
+
 
 PACING = Pacing()
 # Utterances are small: an encoder worker reads far ahead, so that one tenant's flood hides nobody.

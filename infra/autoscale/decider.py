@@ -5,37 +5,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from infra.autoscale.decision import decide
+from infra.autoscale.history import History
+from infra.autoscale.signals import Signals, tiers
 from infra.autoscale.tiers import Advice, Past, Policy, Tier
-from topology.errors import Unavailable
+from topology.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Read = Callable[[], Awaitable[Sequence[Tier]]]
+Said = dict[str, tuple[int, bool, int]]
+Note = Callable[[Sequence[Advice]], None]
 
 
 class Decider:
-    """`latest` has the advice for each tier once its world was read. While it cannot be read, the count stays what it
-    was, and the advice says why.
+    """`counts` has the replicas that each tier is to have, once that is known. What cannot be read, or not decided,
+    changes no count; the advice says why.
 
-    `counts`: how many replicas were asked for so far, by tier: what `held` means until the first reading. `note`: told
-    every advice.
+    `counts`: what was asked for before. `note`: is told all advices of a turn.
     """
 
     def __init__(
-        self, read: Read, policy: Policy, note: Callable[[Advice], None], counts: Mapping[str, int] | None = None
+        self, read: Read, policy: Policy, note: Note = lambda advices: None, counts: Mapping[str, int] | None = None
     ) -> None:
         self._read, self._policy, self._note = read, policy, note
-        self._past, self._tiers = Past(), dict[str, Tier]()
+        self._past = Past()
         self._changed = asyncio.Condition()
         self.counts = dict(counts or {})
-        self.latest: dict[str, Advice] = {}
-        self.missing = "nothing was read yet"
+        self.why = "nothing was read yet"  # of the newest turn that decided nothing
 
     async def run(self, stop: asyncio.Event, apply: Callable[[Sequence[Advice]], None] | None = None) -> None:
         """Decide every `autoscale.every_s`, and hand what was decided to `apply`, until `stop`."""
@@ -46,22 +48,18 @@ class Decider:
             await pause(stop, self._policy.every_s)
 
     async def turn(self) -> Sequence[Advice]:
-        """Read and decide once. A world that cannot be read changes no count."""
-        try:
-            tiers = [self._asked_for(tier) for tier in await self._read()]
-            self._tiers |= {tier.name: tier for tier in tiers}
-            self.missing = ""
-        except Unavailable as error:
-            self.missing, now_s = str(error), time.time()
-            tiers = [replace(tier, at_s=now_s, missing=self.missing) for tier in self._tiers.values()]
-            log.warning("counts stay as they are: %s", error)
+        """Read and decide once."""
+        tiers = [self._asked_for(tier) for tier in await self._read()]
         found, self._past = decide(tiers, self._policy, self._past)
         advices = [self._kept(advice) for advice in found]
+        self._note(advices)
+        unread = {tier.name for tier in tiers if tier.missing or not tier.replicas}
         for advice in advices:
-            self._note(advice)
+            if advice.held:
+                self.why = advice.why
+            if not (advice.held and advice.tier in unread):  # else nobody knows how many there are
+                self.counts[advice.tier] = advice.replicas
         async with self._changed:
-            self.latest |= {advice.tier: advice for advice in advices}
-            self.counts |= {advice.tier: advice.replicas for advice in advices}
             self._changed.notify_all()
         return advices
 
@@ -76,6 +74,18 @@ class Decider:
         """Return after the next turn."""
         async with self._changed:
             await self._changed.wait()
+
+
+def news(advices: Sequence[Advice], said: Said) -> list[Advice]:
+    """Those whose decision differs from the tier's in `said`, which is brought up to date. At first only what changes a
+    count, or holds it, is new."""
+    found = []
+    for advice in advices:
+        now = (advice.replicas, advice.held, len(advice.reports))
+        if said.get(advice.tier, (advice.running, False, 0)) != now:
+            found.append(advice)
+        said[advice.tier] = now
+    return found
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -93,3 +103,25 @@ async def together(*running: Coroutine[Any, Any, None]) -> None:
     await asyncio.gather(*rest, return_exceptions=True)
     for one in done:
         await one
+
+
+@contextlib.asynccontextmanager
+async def deciding(settings: Settings, counts: Mapping[str, int] | None = None) -> AsyncIterator[Decider]:
+    """A decider over what Kafka tells, whose decisions are kept for `headrace scale history`. `counts`: what runs;
+    where that is not known, what was decided last."""
+    signals, history = Signals(settings), History(Path(settings.state_dir))
+
+    async def read() -> Sequence[Tier]:
+        return tiers(settings, await signals.look())
+
+    def note(advices: Sequence[Advice]) -> None:
+        try:
+            history.note(advices)
+        except OSError as error:  # a full disk, or a container's that cannot be written: it goes on without
+            log.warning("decisions are not kept: %s", error)
+
+    known = history.latest() if counts is None else counts
+    try:
+        yield Decider(read, settings.autoscale, note, known)
+    finally:
+        await signals.stop()

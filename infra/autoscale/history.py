@@ -52,6 +52,10 @@ class History:
             self._write()
             self._written_s = at_s
 
+    def latest(self) -> dict[str, int]:
+        """Tier → the count that was decided last, or held where it was known what to hold."""
+        return {one.tier: one.replicas for one in self._lines if one.running or not one.held}
+
     def _note(self, advice: Advice) -> bool:
         """Is it another decision than the tier's last one?"""
         new = Stretch(advice.tier, advice.at_s, advice.at_s, advice.running, advice.replicas, advice.why, advice.held,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from infra.autoscale.decider import Decider, pause, together
+from infra.autoscale.decider import Decider, Said, news, pause, together
 from infra.autoscale.tiers import Advice
 from infra.stack.supervise import Child, Supervisor
 from infra.stack.up import start_worker, tiers
@@ -75,27 +75,16 @@ class Fleet:
 
 async def autoscale(fleet: Fleet, decider: Decider, stop: asyncio.Event, say: Callable[[str], None] = print) -> None:
     """Decide and apply until `stop`, saying each change in a line."""
-    said: dict[str, tuple[object, ...]] = {}
+    said: Said = {}
 
     def apply(advices: Sequence[Advice]) -> None:
-        for advice in _news(advices, said):
+        for advice in news(advices, said):
             say(f"{advice.tier}: {advice.why}")
             for report in advice.reports:
                 say(f"{advice.tier}: {report}")
             fleet.apply(advice)
 
     await together(decider.run(stop, apply), _tend(fleet, stop, say))
-
-
-def _news(advices: Sequence[Advice], said: dict[str, tuple[object, ...]]) -> list[Advice]:
-    """What differs from what was said last of its tier, and is not what was there before."""
-    news = []
-    for advice in advices:
-        now = (advice.replicas, advice.held, advice.reports)
-        if said.get(advice.tier, (advice.running, False, ())) != now:
-            news.append(advice)
-        said[advice.tier] = now
-    return news
 
 
 async def _tend(fleet: Fleet, stop: asyncio.Event, say: Callable[[str], None]) -> None:

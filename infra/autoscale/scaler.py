@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
 
-from infra.autoscale.decider import Decider
+from infra.autoscale.decider import Decider, Said, deciding, news, together
 from infra.autoscale.keda import externalscaler_pb2 as keda
+from infra.autoscale.tiers import Advice
+from infra.stack.up import tiers
 from topology.errors import Misconfigured
 from topology.pacing import PACING
+from topology.settings import Settings
+from topology.stream.process import announce_ready
+
+log = logging.getLogger(__name__)
 
 METRIC = "replicas"
 HEALTHY = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse: status = SERVING
@@ -71,8 +78,32 @@ class Scaler:
     async def _replicas(self, ref: keda.ScaledObjectRef, context: Any) -> int:
         name = await self._tier(ref, context)
         if name not in self._decider.counts:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"{name}: {self._decider.missing}")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"{name}: {self._decider.why}")
         return self._decider.counts[name]
+
+
+async def run(settings: Settings, address: str, stop: asyncio.Event) -> None:
+    """Decide, and answer KEDA at `address`, until `stop`."""
+    names = frozenset(tier for tier, _, _ in tiers(settings))
+    said: Said = {}
+
+    def ready(port: int) -> None:
+        log.info("KEDA is answered at port %d for %s", port, ", ".join(sorted(names)))
+        announce_ready()
+
+    async with deciding(settings) as decider:
+        await together(
+            decider.run(stop, lambda advices: _tell(advices, said)),
+            serve(Scaler(decider, names), address, stop, ready),
+        )
+
+
+def _tell(advices: Sequence[Advice], said: Said) -> None:
+    """A log line for what changed, and for what goes on to be held."""
+    for advice in news(advices, said):
+        log.log(logging.WARNING if advice.held else logging.INFO, "%s: %s", advice.tier, advice.why)
+        for report in advice.reports:
+            log.warning("%s: %s", advice.tier, report)
 
 
 async def serve(scaler: Scaler, address: str, stop: asyncio.Event, ready: Callable[[int], None]) -> None:

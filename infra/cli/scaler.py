@@ -21,9 +21,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _scaler(args: argparse.Namespace) -> int:
-    from infra.autoscale.scaling import run_scaler
+    from infra.autoscale.scaler import run
     from topology.addresses import load_running
     from topology.stream.process import run_process
 
     settings = load_running(args.config)
-    return run_process(lambda stop: run_scaler(settings, f"{args.host}:{args.port}", stop))
+    return run_process(lambda stop: run(settings, f"{args.host}:{args.port}", stop))

@@ -1,7 +1,9 @@
 """Scaling on Apache Kafka: workers come and go under traffic; Kafka goes away under who decides."""
 
 import asyncio
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import time
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("grpc")
+grpc = pytest.importorskip("grpc")
 
 from headrace import Headrace
 from infra.autoscale.local import Fleet
@@ -28,13 +30,15 @@ pytestmark = [
     pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
 ]
 TOGETHER = 10
+AWAY_S = float(os.environ.get("HEADRACE_AWAY_S", "1"))  # that Kafka stays away longer than is needed to see it: `make away`
+SECTIONS = '[broker]\nkind = "kafka"\n[autoscale]\nevery_s = 0.5'
 ENCODERS, HEADS = "encoder/en", "head/en/a"
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    with small_stack(home, kind="kafka") as (settings, supervisor, _):
+    with small_stack(home, connections=SECTIONS) as (settings, supervisor, _):
         yield settings, supervisor, home / "headrace.toml"
 
 
@@ -142,3 +146,74 @@ async def test_a_worker_that_ends_is_not_started_again_and_its_name_is_not_given
     fleet.apply(advice(HEADS, 1))
     assert heads() == ["head-en-a-0"]
     await until(lambda: settled(1))
+
+
+@pytest.fixture
+async def scaler(running, tmp_path):
+    """(client, log file) of a `headrace scaler` that tells how many replicas each tier is to have."""
+    config, log = running[2], tmp_path / "scaler.log"
+    command = [sys.executable, "-m", "infra.cli", "--config", str(config), "scaler", "--host", "127.0.0.1", "--port", "0"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        async def port():
+            assert process.poll() is None, log.read_text()
+            return re.search(r"answered at port (\d+)", log.read_text())
+
+        async with Keda(f"127.0.0.1:{(await until(port))[1]}") as client:
+            yield client, log
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0, log.read_text()
+
+
+async def count(client, tier):
+    """What KEDA is told; None where it is told an error."""
+    try:
+        (value,) = (await client.metrics(tier)).metricValues
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        return None
+    assert value.metricValue == value.metricValueFloat
+    return value.metricValueFloat
+
+
+def history(config):
+    command = [sys.executable, "-m", "infra.cli", "--config", str(config), "scale", "history", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def test_while_kafka_is_away_every_count_stays_and_the_reason_is_shown(running, scaler):
+    (settings, supervisor, config), (client, log) = running, scaler
+    broker = next(one for one in supervisor.children if one.name.startswith("kafka-"))
+
+    async def known():
+        return await count(client, ENCODERS) == 1 and await count(client, HEADS) == 1
+
+    await until(known)
+    assert (await client.is_active(ENCODERS)).result and await client.stream_is_active(HEADS).read()
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        async def held():
+            assert await known()
+            return log.read_text().count("hold at 1: the broker at") >= 2
+
+        await until(held)
+        until_s = time.monotonic() + AWAY_S
+        while time.monotonic() < until_s:
+            assert await known()
+            await asyncio.sleep(0.2)
+        for tier in (ENCODERS, HEADS):
+            (last,) = [one for one in history(config) if one["tier"] == tier][-1:]
+            assert last["held"] and last["replicas"] == 1 and settings.broker.bootstrap in last["why"]
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+    held_then = len(history(config))
+
+    async def goes_on():
+        supervisor.restart_ended()
+        assert await known()
+        return any("the broker at" not in one["why"] for one in history(config)[held_then:])
+
+    await until(goes_on)

@@ -20,9 +20,15 @@ from topology.stream import fetched
 from topology.stream.connection import told
 from topology.stream.security import kafka_security
 from topology.stream.sign_on import sign_on_or_wait
+from topology.stream.topic_ids import topic_id
 
 FETCH_BYTES = 1 << 16  # a fetch asks whether there is a record, not for all of them
 fetched.install()  # a record that cannot be read stops no look
+
+
+def position_of(committed: int | None, start: int, end: int) -> int:
+    """Where a group reads on: at its commit; at the log's start where it has none, or one outside of the log."""
+    return committed if committed is not None and start <= committed <= end else start
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class PartitionState:
     `committed`: None where it has committed nothing yet. `start`, `end`: of the log. `read`: nothing but transaction
     markers lies between the commit and the end. `owned`: a member of the group reads it; None where the broker does not
     tell (the embedded one). `oldest_ms`: the time of the first record that waits (of the epoch); None where none does,
-    or where it did not come in time.
+    or where it did not come in time. `note`: what was committed with the offset.
     """
 
     number: int
@@ -42,22 +48,30 @@ class PartitionState:
     read: bool = False
     owned: bool | None = None
     oldest_ms: int | None = None
+    note: str = ""
 
     @property
     def lag(self) -> int:
-        """Records that wait to be read."""
-        return 0 if self.read else max(0, self.end - max(self.committed or 0, self.start))
+        """Records that wait to be read. A commit beyond the end is of a former topic: the start counts."""
+        return 0 if self.read else self.end - self.position
+
+    @property
+    def position(self) -> int:
+        """Where a member reads on."""
+        return position_of(self.committed, self.start, self.end)
 
 
 @dataclass(frozen=True)
 class GroupState:
-    """A consumer group on its topic. `state`: Kafka's word (Stable, Empty, PreparingRebalance, …)."""
+    """A consumer group on its topic. `state`: Kafka's word (Stable, Empty, PreparingRebalance, …). `topic_id`: another
+    one where the topic was made anew; empty where the broker tells none."""
 
     name: str
     topic: str
     state: str
     members: int
     partitions: tuple[PartitionState, ...]
+    topic_id: str = ""
 
     @property
     def lag(self) -> int:
@@ -108,13 +122,15 @@ class GroupReader:
         members = await asyncio.gather(*(_patiently(_members, admin, name) for name in groups))
         # Commits before ends: in between records come, and a commit never lies beyond an end that was read later.
         commits = await asyncio.gather(*(_patiently(_commits, admin, name, places[name]) for name in groups))
-        logs = await _logs(consumer, {p: o for some in commits for p, o in some.items()}, places.values())
+        logs = await _logs(consumer, {p: o for some in commits for p, (o, _) in some.items()}, places.values())
+        ids = await asyncio.gather(*(_patiently(topic_id, admin._client, topic) for topic in groups.values()))
         return [
             GroupState(name, groups[name], state, count, tuple(
                 PartitionState(
-                    p.partition, commit.get(p), *logs[p][:3], None if owned is None else p in owned, logs[p][3]
+                    p.partition, commit.get(p, (None, ""))[0], *logs[p][:3], None if owned is None else p in owned,
+                    logs[p][3], commit.get(p, (None, ""))[1],
                 ) for p in places[name]
-            )) for name, (state, count, owned), commit in zip(groups, members, commits, strict=True)
+            ), an_id) for name, (state, count, owned), commit, an_id in zip(groups, members, commits, ids, strict=True)
         ]
 
     async def stop(self) -> None:
@@ -168,12 +184,15 @@ async def _members(admin: AIOKafkaAdminClient, name: str) -> tuple[str, int, set
     return group["state"], len(group["members"]), owned if assigned or not group["members"] else None
 
 
-async def _commits(admin: AIOKafkaAdminClient, name: str, places: Sequence[TopicPartition]) -> dict[Any, int]:
-    """Committed offsets. Partitions are named: the embedded broker answers for a whole group in an unreadable form."""
+async def _commits(
+    admin: AIOKafkaAdminClient, name: str, places: Sequence[TopicPartition]
+) -> dict[Any, tuple[int, str]]:
+    """Committed offsets, with their notes. Partitions are named: the embedded broker answers for a whole group in an
+    unreadable form."""
     if not places:
         return {}
     found = await admin.list_consumer_group_offsets(name, partitions=list(places))
-    return {place: one.offset for place, one in found.items() if one.offset >= 0}
+    return {place: (one.offset, one.metadata or "") for place, one in found.items() if one.offset >= 0}
 
 
 async def _logs(
@@ -187,6 +206,9 @@ async def _logs(
     starts = await consumer.beginning_offsets(every)
     positions = {place: max(commits.get(place, 0), starts[place]) for place in every}
     ends, read, oldest = await read_on(consumer, positions)
+    if anew := {place: starts[place] for place in every if positions[place] > ends[place]}:
+        of_anew = await read_on(consumer, anew)
+        ends, read, oldest = ends | of_anew[0], read - anew.keys() | of_anew[1], oldest | of_anew[2]
     return {place: (starts[place], ends[place], place in read, oldest.get(place)) for place in every}
 
 

@@ -208,10 +208,10 @@ class GroupConsumer(Consumer):
         super()._recounted(before, count)
         self._consumer._coordinator.request_rejoin()
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commit; False where the group has moved on meanwhile (its new owners repeat the work)."""
+    async def commit(self, offsets: Mapping[Partition, int], note: str = "") -> bool:
+        """Commit, with a note; False where the group has moved on meanwhile (its new owners repeat the work)."""
         try:
-            await self._consumer.commit({TopicPartition(*p): offset for p, offset in offsets.items()})
+            await self._consumer.commit({TopicPartition(*p): (offset, note) for p, offset in offsets.items()})
         except (CommitFailedError, IllegalStateError) as error:
             log.warning("commit refused, the group has moved on: %s", error)
             return False

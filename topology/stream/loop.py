@@ -60,6 +60,7 @@ class Loop(Rebalances):
         self._last_finish_s = time.monotonic()
         self._tally: Counter[str] = Counter()
         self.on_assigned: Callable[[int], None] = lambda count: None
+        self.note: Callable[[], str] = str  # goes with each commit: `work.WorkNotes`
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish what is computing, commit it and leave the group.
@@ -260,7 +261,7 @@ class Loop(Rebalances):
     async def _commit(self) -> None:
         # Commit last: a crash before this line repeats work, a crash after it loses none.
         offsets = {p: o for p, o in self._marks.committable().items() if self._committed.get(p) != o}
-        if offsets and await self._consumer.commit(offsets):
+        if offsets and await self._consumer.commit(offsets, self.note()):
             self._committed.update(offsets)
 
     async def _watch(self) -> None:

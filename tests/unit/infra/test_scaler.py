@@ -14,7 +14,6 @@ from infra.autoscale.decider import Decider
 from infra.autoscale.scaler import Scaler, serve
 from infra.autoscale.tiers import PartitionLoad, Policy, Tier
 from tests.keda import Keda
-from topology.errors import Unavailable
 
 ROOT = Path(__file__).parents[3]
 KEDA = "infra/autoscale/keda/externalscaler"
@@ -22,14 +21,14 @@ POLICY = Policy(every_s=0.05, start_s=1.0, rebalance_s=0.0, quiet_s=5.0)
 
 
 class World:
-    """An encoder tier as it is read; `away` raises instead."""
+    """An encoder tier as it is read; `away`: why it is not."""
 
     def __init__(self, arrivals_per_s=500.0):
         self.arrivals_per_s, self.away = arrivals_per_s, ""
 
     async def read(self):
         if self.away:
-            raise Unavailable(self.away)
+            return [Tier("encoder/en", "encoder", "en", at_s=time.time(), missing=self.away)]
         each = tuple(PartitionLoad(n, arrivals_per_s=self.arrivals_per_s / 8) for n in range(8))
         return [Tier("encoder/en", "encoder", "en", at_s=time.time(), replicas=1, partitions=each,
                      arrivals_per_s=self.arrivals_per_s, rate_per_s=1_500.0, work_per_record=15.0)]
@@ -39,9 +38,10 @@ class World:
 async def asked():
     """(world, client, advices) of a running scaler."""
     world, notes, stop = World(), [], asyncio.Event()
-    decider = Decider(world.read, POLICY, notes.append)
+    decider = Decider(world.read, POLICY, notes.extend)
     port = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(Scaler(decider, frozenset({"encoder/en"})), "127.0.0.1:0", stop, port.set_result))
+    scaler = Scaler(decider, frozenset({"encoder/en"}))
+    serving = asyncio.create_task(serve(scaler, "127.0.0.1:0", stop, port.set_result))
     async with Keda(f"127.0.0.1:{await port}") as client:
         yield world, client, decider, notes
     stop.set()
@@ -49,14 +49,14 @@ async def asked():
 
 
 async def test_the_metric_is_the_count_and_its_target_is_1(asked):
-    world, keda, decider, _ = asked
+    _, keda, decider, _ = asked
     await decider.turn()
     await decider.turn()
     (spec,) = (await keda.metric_spec("encoder/en")).metricSpecs
     assert (spec.targetSize, spec.targetSizeFloat) == (1, 1.0)
     (value,) = (await keda.metrics("encoder/en", spec.metricName)).metricValues
     assert value.metricName == spec.metricName
-    assert value.metricValueFloat == value.metricValue == decider.latest["encoder/en"].replicas == 8  # 7.1, evenly
+    assert value.metricValueFloat == value.metricValue == decider.counts["encoder/en"] == 8  # 7.1, evenly
     assert (await keda.is_active("encoder/en")).result
 
 

@@ -41,7 +41,7 @@ class Consumer:
             raise found
         return found
 
-    async def commit(self, offsets):
+    async def commit(self, offsets, note=""):
         await self.open.wait()
         self.committed.update(offsets)
         return True
