@@ -55,10 +55,12 @@ def put_out(tier: Tier, feed: Feed, advice: Advice, policy: Policy) -> Feed:
     """What encoders put out once they are as many as advised: what comes, and what waits within `catch_up_s`."""
     if tier.rate_per_s is None or not tier.work_per_record:
         return feed
-    most = advice.replicas * tier.rate_per_s / tier.work_per_record
+    rate = tier.rate_per_s / tier.work_per_record
+    most = advice.replicas * rate
     steady = min(feed.steady, most)
-    waits = sum(one.backlog for one in tier.partitions if not one.stuck)
-    return Feed(steady, min(waits / policy.catch_up_s, most - steady), advice.replicas > advice.running)
+    drained = sum(min(one.backlog / policy.catch_up_s, max(0.0, rate - load))  # a partition has one worker
+                  for one, load in _spread(tier.partitions, steady) if not one.stuck)
+    return Feed(steady, min(drained, most - steady), advice.replicas > advice.running)
 
 
 def need(tier: Tier, feed: Feed, policy: Policy) -> Need:

@@ -41,8 +41,8 @@ class Tier:
 
     `arrivals_per_s`: records a second that come to the topic, over 15 s or so. `rate_per_s`: work a second of one
     replica that is busy all the time (what it did over its busy share). `work_per_record`: tokens of a mean record for
-    encoders, 1 for heads. `busy`: mean share of the time that the replicas compute. `share`: of heads, the part of their
-    ring's utterances that goes to this cell. `start_s`, `rebalance_s`: as measured; None: the policy's.
+    encoders, 1 for heads. `busy`: mean share of the time that the replicas compute. `share`: of heads, the part of
+    their ring's utterances that goes to this cell. `start_s`, `rebalance_s`: as measured; None: the policy's.
     `missing`: why a reading is not there, in words for a person; not empty holds this tier.
     """
 
