@@ -19,7 +19,7 @@ from topology.settings import Settings
 log = logging.getLogger(__name__)
 
 Read = Callable[[], Awaitable[Sequence[Tier]]]
-Said = dict[str, tuple[int, bool, int]]
+Said = dict[str, tuple[int, str, int]]
 Note = Callable[[Sequence[Advice]], None]
 
 
@@ -78,11 +78,11 @@ class Decider:
 
 def news(advices: Sequence[Advice], said: Said) -> list[Advice]:
     """Those whose decision differs from the tier's in `said`, which is brought up to date. At first only what changes a
-    count, or holds it, is new."""
+    count, or holds it, is new. The figures of a reason move always; why a count is held does not."""
     found = []
     for advice in advices:
-        now = (advice.replicas, advice.held, len(advice.reports))
-        if said.get(advice.tier, (advice.running, False, 0)) != now:
+        now = (advice.replicas, advice.why if advice.held else "", len(advice.reports))
+        if said.get(advice.tier, (advice.running, "", 0)) != now:
             found.append(advice)
         said[advice.tier] = now
     return found

@@ -78,7 +78,7 @@ class Signals:
     def _group(self, place: Place, state: GroupState, at_s: float, clock_s: float) -> GroupLag:
         looks = self._looks[place.group]
         looks.append(rates.Look(clock_s, state))
-        same = rates.comparable(looks)
+        same = rates.comparable(list(looks))
         while len(looks) > len(same):
             looks.popleft()
         come, done, stuck = rates.arrivals(same), rates.finished(same), rates.stuck(same)

@@ -12,7 +12,9 @@ import time
 import pytest
 
 pytest.importorskip("torch")
-grpc = pytest.importorskip("grpc")
+pytest.importorskip("grpc")
+
+import grpc
 
 from headrace import Headrace
 from infra.autoscale.local import Fleet
@@ -30,7 +32,7 @@ pytestmark = [
     pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
 ]
 TOGETHER = 10
-AWAY_S = float(os.environ.get("HEADRACE_AWAY_S", "1"))  # that Kafka stays away longer than is needed to see it: `make away`
+AWAY_S = float(os.environ.get("HEADRACE_AWAY_S", "1"))  # that Kafka stays away after that was seen: `make away`
 SECTIONS = '[broker]\nkind = "kafka"\n[autoscale]\nevery_s = 0.5'
 ENCODERS, HEADS = "encoder/en", "head/en/a"
 
@@ -152,19 +154,22 @@ async def test_a_worker_that_ends_is_not_started_again_and_its_name_is_not_given
 async def scaler(running, tmp_path):
     """(client, log file) of a `headrace scaler` that tells how many replicas each tier is to have."""
     config, log = running[2], tmp_path / "scaler.log"
-    command = [sys.executable, "-m", "infra.cli", "--config", str(config), "scaler", "--host", "127.0.0.1", "--port", "0"]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "infra.cli", "--config", str(config), "scaler", "--host", "127.0.0.1", "--port", "0",
+            stdout=out, stderr=out,
+        )
     try:
         async def port():
-            assert process.poll() is None, log.read_text()
+            assert process.returncode is None, log.read_text()
             return re.search(r"answered at port (\d+)", log.read_text())
 
         async with Keda(f"127.0.0.1:{(await until(port))[1]}") as client:
             yield client, log
     finally:
-        process.terminate()
-        assert process.wait(15) == 0, log.read_text()
+        if process.returncode is None:
+            process.terminate()
+        assert await process.wait() == 0, log.read_text()
 
 
 async def count(client, tier):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-grpc = pytest.importorskip("grpc")
+pytest.importorskip("grpc")
+
+import grpc
 
 from infra.autoscale.decider import Decider
 from infra.autoscale.scaler import Scaler, serve
