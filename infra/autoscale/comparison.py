@@ -143,7 +143,8 @@ def summed(tried: Tried) -> Outcome:
 def as_json(found: Sequence[Sequence[Tried]], system: System, policy: Policy, seed: int) -> dict[str, Any]:
     """Everything that was run, the settings that were not the best too."""
     return {
-        "seed": seed, "system": asdict(system), "policy": asdict(policy),
+        "benchmark": "scale simulate", "seed": seed, "system": asdict(system), "policy": asdict(policy),
+        "table": table(found),
         "scalers": [{
             "scaler": tried[0].outcomes[0].scaler,
             "tried": [{"setting": one.setting, "cost": round(one.cost, 3),

@@ -105,8 +105,7 @@ def _decide(tier: Tier, feed: Feed | None, policy: Policy, past: Wanted) -> tupl
     advice = Advice(tier.name, tier.at_s, replicas, tier.replicas,
                     explained(tier, replicas, needed.replicas, (feed.steady, feed.drained), reason), False,
                     reports_of(tier, needed.hot, policy))
-    changed = past.changed_s if past.changed_s is not None else tier.at_s
-    return advice, Wanted(lately, tier.at_s if replicas != tier.replicas else changed)
+    return advice, Wanted(lately, tier.at_s if replicas != tier.replicas else past.changed_s)
 
 
 def _held(tier: Tier, feed: Feed | None) -> str:
@@ -150,7 +149,7 @@ def _late(tier: Tier, needed: Need, policy: Policy, past: Wanted) -> bool:
     if max(ages, default=0.0) <= policy.objective_s / 2:
         return False
     start, rebalance = _measured(tier, policy)
-    if past.changed_s is not None and past.lately and tier.at_s - past.changed_s < start + 2 * rebalance:
+    if past.changed_s is not None and tier.at_s - past.changed_s < start + 2 * rebalance:
         return False
     rate = (tier.rate_per_s or 0.0) / (tier.work_per_record or 1.0)
     spare = _capacity(len(tier.partitions), tier.replicas) * rate - needed.feed.steady
