@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--ring", required=True, help="the ring whose utterances to encode")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
     parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
-    parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
+    parser.add_argument("--metrics-port", type=int, default=metrics.port_of_environment(), help=metrics.PORT_HELP)
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
 

@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--cell", required=True, help="the cell whose tenants to serve")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
     parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
-    parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
+    parser.add_argument("--metrics-port", type=int, default=metrics.port_of_environment(), help=metrics.PORT_HELP)
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
 

@@ -93,9 +93,10 @@ def read(state_dir: Path) -> list[Stretch]:
 
 
 def _same(one: Stretch, other: Stretch) -> bool:
-    """The figures of a reason and of a report move always; what is decided, and for which partitions, does not."""
-    return (one.running, one.replicas, one.held, _heads(one)) == (
-        other.running, other.replicas, other.held, _heads(other))
+    """The figures of a reason and of a report move always; what is decided, why nothing is, and for which partitions,
+    does not."""
+    return (one.running, one.replicas, one.held and one.why, _heads(one)) == (
+        other.running, other.replicas, other.held and other.why, _heads(other))
 
 
 def _heads(one: Stretch) -> tuple[str, ...]:

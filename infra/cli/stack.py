@@ -20,6 +20,8 @@ def add_commands(commands: Any) -> None:
     up = add_command(commands, "up", _up, "start the whole stack of headrace.toml; Ctrl-C stops it",
                      'headrace up\nheadrace predict acme "turn on the light"   (in another terminal)')
     up.add_argument("--autoscale", action="store_true", help="start and stop workers by lag: docs/SCALING.md")
+    up.add_argument("--metrics-port", type=int, default=0, metavar="PORT",
+                    help="serve Prometheus there: lag, and the metrics of every worker (default: not)")
     demo = add_command(commands, "demo", _demo, "six tenants in five languages, end to end, on this machine")
     demo.add_argument("--serve", action="store_true", help="leave it running and say how to send to it")
 
@@ -27,7 +29,11 @@ def add_commands(commands: Any) -> None:
 def _up(args: argparse.Namespace) -> None:
     from infra.stack.up import stack
 
-    with stack(args.config) as (settings, supervisor):
+    with stack(args.config, worker_metrics=bool(args.metrics_port)) as (settings, supervisor):
+        if args.metrics_port:
+            from infra.autoscale.signals_page import serve_beside
+
+            serve_beside(args.metrics_port, settings, supervisor.metrics_ports)
         print('up. Ask it with: headrace predict TENANT "text". Ctrl-C stops it.', flush=True)
         if args.autoscale:
             asyncio.run(_autoscale(settings, supervisor, str(settings_path(args.config).resolve())))

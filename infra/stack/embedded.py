@@ -7,16 +7,10 @@ import socket
 from pathlib import Path
 
 from infra.stack.supervise import Supervisor
+from infra.stack.supervise import free_port as free_port
 from topology.errors import Misconfigured
 
 START_S = 30.0
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

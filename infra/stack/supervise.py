@@ -21,6 +21,14 @@ from topology.stream.process import EXIT_UNAVAILABLE
 STOP_S = 15.0
 PR_SET_PDEATHSIG = 1
 PROCESSES = "processes.json"
+WORKERS = {"encoder_worker", "head_worker"}
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def die_with_parent() -> None:
@@ -77,10 +85,12 @@ def processes_of(state_dir: Path) -> list[ProcessState]:
 
 
 class Supervisor:
-    """Starts processes with logs under `{state_dir}/logs`; `stop` ends them in the reverse order."""
+    """Starts processes with logs under `{state_dir}/logs`; `stop` ends them in the reverse order. `worker_metrics`:
+    workers get a port to serve their metrics at, another one at each start, since somebody may have taken it."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self._state = state_dir
+    def __init__(self, state_dir: Path, worker_metrics: bool = False) -> None:
+        self._state, self._worker_metrics = state_dir, worker_metrics
+        self._ports: dict[str, int] = {}
         self.children: list[Child] = []
 
     def start(self, name: str, command: list[str]) -> Child:
@@ -102,17 +112,23 @@ class Supervisor:
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         ready = self._state / f"{name}.ready"
         ready.unlink(missing_ok=True)
+        self._ports[name] = free_port() if self._worker_metrics and WORKERS.intersection(command) else 0
         with (self._state / "logs" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
                 preexec_fn=die_with_parent,
-                env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self.instance(name)},
+                env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self.instance(name),
+                     "HEADRACE_METRICS_PORT": str(self._ports[name])},
             )
 
     def instance(self, name: str) -> str:
         """A child's name in its consumer group: the same after a restart, another one in every other stack."""
         place = f"{socket.gethostname()}:{self._state.resolve()}"
         return f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+
+    def metrics_ports(self) -> dict[str, int]:
+        """Where each worker serves its metrics now."""
+        return {child.name: port for child in self.children if (port := self._ports.get(child.name))}
 
     def wait_ready(self, child: Child, seconds: float, probe: Callable[[], bool] | None = None) -> None:
         """Until the child is ready. Raises: Misconfigured or Unavailable, with the end of its log."""

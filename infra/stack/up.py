@@ -21,13 +21,16 @@ WORKER_START_S = 120.0
 
 
 @contextmanager
-def stack(config: str | Path | None, say: Callable[[str], None] = print) -> Iterator[tuple[Settings, Supervisor]]:
-    """The running stack of a headrace.toml, with every worker ready; stopped on the way out."""
+def stack(
+    config: str | Path | None, say: Callable[[str], None] = print, worker_metrics: bool = False
+) -> Iterator[tuple[Settings, Supervisor]]:
+    """The running stack of a headrace.toml, with every worker ready; stopped on the way out. `worker_metrics`: each
+    worker serves its metrics, at `Supervisor.metrics_ports`."""
     settings = addresses.load_present(config)
     asyncio.run(sign_on.check(settings))
     state = Path(settings.state_dir)
     state.mkdir(parents=True, exist_ok=True)
-    supervisor = Supervisor(state)
+    supervisor = Supervisor(state, worker_metrics)
     try:
         bootstrap, url = _broker(settings, supervisor, state), _redis(settings, supervisor, state)
         settings = addresses.at(settings, bootstrap, url)

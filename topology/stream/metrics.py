@@ -3,6 +3,7 @@ or in `Stages`, with what it means."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -109,6 +110,15 @@ class _Stats(Collector):
             )
             family.add_metric(list(self._labels.values()), told.get(key, 0) * figure.scale)
             yield family
+
+
+PORT_HELP = "serve Prometheus metrics there (default: $HEADRACE_METRICS_PORT, else not)"
+
+
+def port_of_environment() -> int:
+    """$HEADRACE_METRICS_PORT; 0 where there is none, or no number."""
+    told = os.environ.get("HEADRACE_METRICS_PORT", "")
+    return int(told) if told.isdecimal() else 0
 
 
 def serve(port: int, kind: Kind, stats: Stats, labels: Mapping[str, str], stages: Stages | None = None) -> None:

@@ -1,0 +1,125 @@
+"""`headrace lag`: how far behind each group is, how old the oldest waiting record is, and how busy workers are."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from infra.cli.command import add_command
+from topology.addresses import load_running
+from topology.errors import Misconfigured, Unavailable
+from topology.pacing import PACING
+
+if TYPE_CHECKING:
+    from infra.autoscale.signals_rates import WorkerLoad
+    from infra.autoscale.signals_reading import GroupLag, PartitionLag, Reading
+    from topology.settings import Settings
+
+ABOUT = """\
+how far behind every consumer group is: records and tokens that wait, the age of the oldest, what comes and what is
+finished a second, how busy workers are, and when nothing will wait. Replays that have not ended too. Rates need two
+looks, which lie 2.5 s apart."""
+EXAMPLES = """
+headrace lag
+headrace lag --watch 5
+headrace lag --json | jq '.groups[] | {group, lag, oldest_age_s}'
+headrace lag --metrics-port 9090"""
+COLUMNS = ("partition", "lag", "oldest", "arrivals/s", "finished/s", "commit", "start", "end", "")
+
+
+def add_commands(commands: Any) -> None:
+    """Put `lag` among `commands`."""
+    lag = add_command(commands, "lag", _lag, ABOUT, EXAMPLES)
+    lag.add_argument("--json", action="store_true", help="one JSON object a look")
+    lag.add_argument("--watch", type=float, metavar="SECONDS", help="look again so often, until Ctrl-C")
+    lag.add_argument("--metrics-port", type=int, metavar="PORT", help="only serve Prometheus there, until Ctrl-C")
+
+
+def _lag(args: argparse.Namespace) -> int:
+    if args.watch is not None and not 0 < args.watch < math.inf:
+        raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
+    logging.getLogger("topology").setLevel(logging.CRITICAL)  # what is wrong is said once, below
+    try:
+        return asyncio.run(_looks(args, load_running(args.config)))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _looks(args: argparse.Namespace, settings: Settings) -> int:
+    from infra.autoscale.signals import Signals
+    from infra.autoscale.signals_page import serve_until_cancelled
+
+    if args.metrics_port is not None:
+        await serve_until_cancelled(args.metrics_port, settings)
+    signals = Signals(settings)
+    try:
+        if not (first := await signals.look()).away:
+            await asyncio.sleep(PACING.status_apart_s)
+        while True:
+            reading = await signals.look(replays=True) if not first.away else first
+            if args.watch is None and reading.away:
+                raise Unavailable(reading.away)
+            print(json.dumps(reading.to_json(), ensure_ascii=False) if args.json else text_of(reading), flush=True)
+            if args.watch is None:
+                return 0
+            await asyncio.sleep(args.watch)
+            first = reading if not reading.away else await signals.look()
+    finally:
+        await signals.stop()
+
+
+def text_of(reading: Reading) -> str:
+    """The table. `?`: not known."""
+    lines = [time.strftime("%H:%M:%S", time.localtime(reading.at_s))]
+    if reading.away:
+        return f"{lines[0]}  {reading.away}"
+    for group in reading.groups:
+        if group.members or group.lag or group.lane == "live":
+            lines += ["", _summary(group), *_rows([COLUMNS, *(_row(one) for one in group.partitions)])]
+            lines += [_worker(one) for one in group.workers]
+    for replay in reading.replays:
+        left = "records are left, of files" if replay.remaining is None else f"{replay.remaining:,} records are left"
+        lines += ["", f"replay {replay.id}: {replay.state}, {left}"]
+    return "\n".join(lines)
+
+
+def _summary(group: GroupLag) -> str:
+    if not group.partitions:
+        return f"{group.group}: topic {group.topic} is not there: `headrace topics apply` creates it"
+    tokens = "" if group.lag_tokens is None else f" ({group.lag_tokens:,.0f} tokens)"
+    drain_s = group.drain_s
+    ends = "it is not known when nothing will" if drain_s is None else (
+        f"none will in {drain_s:,.1f} s" if math.isfinite(drain_s) else "nothing gets less as it is now"
+    )
+    waits = f"{group.lag:,} records wait{tokens}, the oldest for {_figure(group.oldest_age_s)} s; {ends}"
+    return f"{group.group}: {group.state}, {group.members} members; {waits if group.lag else 'nothing waits'}"
+
+
+def _row(one: PartitionLag) -> tuple[str, ...]:
+    note = "stuck" if one.stuck else "no member" if one.owned is False else ""
+    age = f"{_figure(one.oldest_age_s)} s" if one.lag else "-"
+    commit = "-" if one.committed is None else str(one.committed)
+    return (str(one.partition), f"{one.lag:,}", age, _figure(one.arrivals_per_s), _figure(one.finished_per_s), commit,
+            str(one.start), str(one.end), note)
+
+
+def _rows(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(COLUMNS))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [f"  {line}".rstrip() for line in lines]
+
+
+def _worker(one: WorkerLoad) -> str:
+    tokens = "" if not one.true_tokens_per_s else f" ({one.true_tokens_per_s:,.0f} tokens/s)"
+    busy = "?" if one.busy_share is None else f"{one.busy_share:.0%}"
+    return (f"  worker {one.worker}: busy {busy}, finishes {_figure(one.records_per_s)}/s, could finish "
+            f"{_figure(one.true_records_per_s)}/s{tokens}")
+
+
+def _figure(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.1f}"
