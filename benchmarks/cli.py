@@ -23,6 +23,11 @@ BACKFILL = """\
 Replays on one stack with a real Apache Kafka: alone against the bare engines, from embeddings against the bare heads,
 beside live traffic at half its knee in alternating rounds, and 10^6 utterances for their memory (about 15 minutes)."""
 
+AUTOSCALE = """\
+A step from 20 to 80 % of the knee and back, while encoder workers are started and stopped by lag as `headrace up
+--autoscale` does: time to scale, the oldest record's age over time, whether any utterance was lost or computed twice.
+About 10 minutes, 7 with --short."""
+
 RATES = """\
 The whole pipeline at given rates, asked by several processes: for machines of many cores, and for GPUs. On a GPU of a
 machine of 16 cores: headrace bench rates --device cuda --head-workers 8 --callers 4 500 1000 2000 4000"""
@@ -50,6 +55,8 @@ def add_commands(commands: Any) -> None:
     _add_heads(bench)
     backfill = _add(bench, "backfill", _backfill, BACKFILL)
     backfill.add_argument("--month", type=int, default=1_000_000, help="utterances of the long replay (0: none)")
+    scaled = _add(bench, "autoscale", _autoscale, AUTOSCALE)
+    scaled.add_argument("--part", type=float, default=120.0, help="seconds of each of the three parts (default: 120)")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
@@ -154,6 +161,16 @@ def _backfill(args: argparse.Namespace) -> None:
                          probes=3 if args.short else 4, month=month)
     result = backfill.run(plan)
     report.finish("backfill", result, _given(args), args.json, backfill.plot(result))
+
+
+def _autoscale(args: argparse.Namespace) -> None:
+    from benchmarks import autoscale, report
+
+    plan = autoscale.Plan(args.part)
+    if args.short:
+        plan = autoscale.Plan(seconds=min(args.part, 60.0), probes=3, quiet_s=30.0)
+    result = autoscale.run(plan)
+    report.finish("autoscale", result, _given(args), args.json, autoscale.plot(result))
 
 
 def _monolith(args: argparse.Namespace) -> None:

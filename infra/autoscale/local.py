@@ -33,6 +33,11 @@ class Fleet:
         """Tier → workers that run or start."""
         return {tier: len(self._running(tier)) for tier in self._starts}
 
+    @property
+    def ready(self) -> dict[str, int]:
+        """Tier → workers that have their partitions."""
+        return {tier: sum(one.ready.exists() for one in self._running(tier).values()) for tier in self._starts}
+
     def apply(self, advice: Advice) -> None:
         """Start what is missing, ask what is too many to end. A worker that ends finishes what it computes, and
         commits it, first."""
