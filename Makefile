@@ -34,7 +34,7 @@ test: setup
 
 # Kafka is stopped for three minutes under the scaler: every count stays, and the reason is shown.
 away: setup
-	HEADRACE_AWAY_S=180 $(PY) -m pytest -q tests/kafka/test_autoscale.py -k away --timeout 600
+	HEADRACE_AWAY_S=180 $(PY) -m pytest -q tests/kafka/test_autoscale.py -k away --timeout 900
 
 # A short set: bare engines, the pipeline, whole models. Needs Java 17 and Maven. Writes JSON and PNG to .headrace/bench.
 bench: setup

@@ -26,13 +26,13 @@ from topology import topics, wire
 from topology.stream.groups import read_groups
 from topology.stream.kafka import TopicReader
 
+AWAY_S = float(os.environ.get("HEADRACE_AWAY_S", "1"))  # that Kafka stays away after that was seen: `make away`
 pytestmark = [
     pytest.mark.kafka,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(420 + AWAY_S),
     pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
 ]
 TOGETHER = 10
-AWAY_S = float(os.environ.get("HEADRACE_AWAY_S", "1"))  # that Kafka stays away after that was seen: `make away`
 SECTIONS = '[broker]\nkind = "kafka"\n[autoscale]\nevery_s = 0.5'
 ENCODERS, HEADS = "encoder/en", "head/en/a"
 
