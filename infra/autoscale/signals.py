@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -55,7 +55,7 @@ class Signals:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._places = settings, list(places(settings))
         self._reader = GroupReader(settings.broker)
-        self._looks: dict[str, deque[rates.Look]] = defaultdict(deque)
+        self._looks: dict[str, list[rates.Look]] = defaultdict(list)
 
     async def look(self, replays: bool = False) -> Reading:
         """What is so now; within `pacing.status_s`. What the broker does not tell stands in `Reading.away`, and then
@@ -76,11 +76,15 @@ class Signals:
         await self._reader.stop()
 
     def _group(self, place: Place, state: GroupState, at_s: float, clock_s: float) -> GroupLag:
+<<<<<<< HEAD
         looks = self._looks[place.group]
         looks.append(rates.Look(clock_s, state))
         same = rates.comparable(list(looks))
         while len(looks) > len(same):
             looks.popleft()
+=======
+        same = self._looks[place.group] = rates.comparable([*self._looks[place.group], rates.Look(clock_s, state)])
+>>>>>>> signals
         come, done, stuck = rates.arrivals(same), rates.finished(same), rates.stuck(same)
         partitions = tuple(
             PartitionLag(

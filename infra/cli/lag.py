@@ -43,6 +43,8 @@ def add_commands(commands: Any) -> None:
 def _lag(args: argparse.Namespace) -> int:
     if args.watch is not None and not 0 < args.watch < math.inf:
         raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
+    if args.metrics_port is not None and args.metrics_port < 1:
+        raise Misconfigured(f"--metrics-port {args.metrics_port}: a port number above 0 is wanted")
     logging.getLogger("topology").setLevel(logging.CRITICAL)  # what is wrong is said once, below
     try:
         return asyncio.run(_looks(args, load_running(args.config)))
