@@ -76,15 +76,7 @@ class Signals:
         await self._reader.stop()
 
     def _group(self, place: Place, state: GroupState, at_s: float, clock_s: float) -> GroupLag:
-<<<<<<< HEAD
-        looks = self._looks[place.group]
-        looks.append(rates.Look(clock_s, state))
-        same = rates.comparable(list(looks))
-        while len(looks) > len(same):
-            looks.popleft()
-=======
         same = self._looks[place.group] = rates.comparable([*self._looks[place.group], rates.Look(clock_s, state)])
->>>>>>> signals
         come, done, stuck = rates.arrivals(same), rates.finished(same), rates.stuck(same)
         partitions = tuple(
             PartitionLag(
