@@ -175,4 +175,5 @@ class Stage:
         queue, computed = self.queues[number], self.computed.get(number)
         waits = sum(one.utterances for _, one in queue) + (computed[1].utterances if computed else 0)
         oldest = computed or (queue[0] if queue else None)
-        return PartitionLoad(number, waits, at_s - oldest[0] if oldest else 0.0, arrives, number == self.stuck)
+        return PartitionLoad(number, waits, at_s - oldest[0] if oldest else 0.0, arrives,
+                             number == self.stuck and waits > 0)

@@ -71,9 +71,9 @@ class Tier:
 
     @property
     def oldest_age_s(self) -> float | None:
-        """The age of the oldest record that waits; None where any partition's is not known."""
-        ages = [one.oldest_age_s for one in self.partitions]
-        return max((age for age in ages if age is not None), default=0.0) if None not in ages else None
+        """The age of the oldest record that waits, as far as ages are known; None where some wait and none is."""
+        ages = [one.oldest_age_s for one in self.partitions if one.backlog]
+        return max((age for age in ages if age is not None), default=None if ages else 0.0)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,13 @@ def test_a_tier_whose_readings_are_missing_is_held_and_says_why(lacks, words):
         assert advice.held and advice.replicas == replicas and words in advice.why
 
 
+def test_one_partition_whose_oldest_record_was_not_read_in_time_holds_nobody():
+    seen = tier(comes=900.0, waits=3_000, age=2.6)
+    seen = replace(seen, partitions=(replace(seen.partitions[0], oldest_age_s=None), *seen.partitions[1:]))
+    (advice,), _ = decide([seen], POLICY, Past())
+    assert advice.replicas > 1 and "late" in advice.why
+
+
 def test_readings_that_are_away_for_a_while_change_nothing_afterwards():
     calm = run(lambda at_s, n: tier(replicas=n, at_s=at_s, missing="away" if 300 < at_s < 480 else ""), 900, 2)
     assert {one.replicas for one in calm if one.at_s > 200} == {calm[40].replicas}
