@@ -18,7 +18,7 @@ from infra.autoscale.decider import Decider, Said, deciding, news, together
 from infra.autoscale.keda import externalscaler_pb2 as keda
 from infra.autoscale.tiers import Advice
 from infra.stack.up import tiers
-from topology.errors import Misconfigured
+from topology.errors import Unavailable
 from topology.pacing import PACING
 from topology.settings import Settings
 from topology.stream.process import announce_ready
@@ -109,14 +109,14 @@ def _tell(advices: Sequence[Advice], said: Said) -> None:
 async def serve(scaler: Scaler, address: str, stop: asyncio.Event, ready: Callable[[int], None]) -> None:
     """Answer KEDA at `address` (host:port; port 0 takes a free one) until `stop`. `ready` is told the port.
 
-    Raises: Misconfigured where the address cannot be had.
+    Raises: Unavailable where the address cannot be had: another process may have it, such as the one before this.
     """
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((_calls(scaler), _health()))
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise Misconfigured(f"{address} cannot be listened at: {error}") from error
+        raise Unavailable(f"{address} cannot be listened at: {error}") from error
     await server.start()
     try:
         ready(port)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from infra.cli.command import add_command
+from topology.errors import Misconfigured
 
 ABOUT = """\
 tell KEDA how many workers to run: a gRPC external scaler. A ScaledObject names its tier in metadata.tier, such as
@@ -21,9 +22,13 @@ def add_commands(commands: Any) -> None:
 
 
 def _scaler(args: argparse.Namespace) -> int:
-    from infra.autoscale.scaler import run
     from topology.addresses import load_running
     from topology.stream.process import run_process
+
+    try:
+        from infra.autoscale.scaler import run
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"{error.name} is not installed; pip install 'headrace[scaler]' brings it") from error
 
     settings = load_running(args.config)
     return run_process(lambda stop: run(settings, f"{args.host}:{args.port}", stop))

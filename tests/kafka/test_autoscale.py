@@ -20,6 +20,7 @@ from headrace import Headrace
 from infra.autoscale.local import Fleet
 from infra.autoscale.tiers import Advice
 from infra.stack import kafka
+from infra.stack.supervise import processes_of
 from tests.keda import Keda
 from tests.small import example, small_stack
 from topology import topics, wire
@@ -221,3 +222,28 @@ async def test_while_kafka_is_away_every_count_stays_and_the_reason_is_shown(run
         return not history(config)[-1]["held"]
 
     await until(goes_on)
+
+
+async def test_up_autoscale_stops_a_worker_that_is_not_needed_on_the_embedded_broker_too(running, tmp_path):
+    """It starts with two workers of each tier, to which nothing comes."""
+    config, log = tmp_path / "headrace.toml", tmp_path / "up.log"
+    told = running[2].read_text().replace('kind = "kafka"', 'kind = "embedded"').replace("workers = 1", "workers = 2")
+    config.write_text(told.replace("every_s = 0.5", "every_s = 0.5\nquiet_s = 3.0"))
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "infra.cli", "--config", str(config), "up", "--autoscale", stdout=out, stderr=out
+        )
+    try:
+        async def alone():
+            assert process.returncode is None, log.read_text()
+            return all(f"stopped: {name}-1, status 0" in log.read_text() for name in ("encoder-en", "head-en-a"))
+
+        await until(alone)
+        assert "encoder/en: 2 -> 1: 0/s come, 0 wait" in log.read_text()
+        left = [one.name for one in processes_of(tmp_path / "state")]
+        assert {"encoder-en-0", "head-en-a-0"} <= set(left) and not {"encoder-en-1", "head-en-a-1"} & set(left)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        assert await process.wait() == 130, log.read_text()
+    assert processes_of(tmp_path / "state") == []
