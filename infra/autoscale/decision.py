@@ -97,9 +97,12 @@ def _decide(tier: Tier, feed: Feed | None, policy: Policy, past: Wanted) -> tupl
     if feed is None or why:
         return Advice(tier.name, tier.at_s, max(tier.replicas, tier.min_replicas), tier.replicas,
                       f"hold at {tier.replicas}: {why}", True, reports_of(tier, frozenset(), policy)), past
+    if past.changed_s is not None and past.changed_s > tier.at_s:  # a clock set back: what it remembers is of no use
+        past = Wanted()
     needed = need(tier, feed, policy)
     wanted, reason = _wanted(tier, needed, policy, past)
-    lately = (*(one for one in past.lately if one[0] > tier.at_s - policy.quiet_s), (tier.at_s, wanted))
+    kept = (one for one in past.lately if tier.at_s - policy.quiet_s < one[0] <= tier.at_s)
+    lately = (*kept, (tier.at_s, wanted))
     replicas, reason = _damped(tier, wanted, reason, policy, replace(past, lately=lately),
                                feed.at_once or reason == "late")
     advice = Advice(tier.name, tier.at_s, replicas, tier.replicas,

@@ -142,6 +142,14 @@ def test_half_the_objective_asks_for_workers_at_once_and_a_single_high_reading_d
     assert again.replicas > 1
 
 
+def test_a_clock_set_back_by_an_hour_delays_nothing():
+    _, past = decide([tier(comes=3_000.0, waits=9_000, age=3.0, at_s=7_200.0)], POLICY, Past())
+    (late,), past = decide([tier(comes=3_000.0, waits=9_000, age=3.0, at_s=3_600.0, replicas=2)], POLICY, past)
+    assert late.replicas == 12
+    calm = run(lambda at_s, n: tier(comes=100.0, replicas=n, at_s=at_s), 400, 3, past)
+    assert calm[-1].replicas < 3
+
+
 def test_what_will_be_done_before_a_worker_could_have_started_asks_for_none():
     (advice,), _ = decide([tier(comes=100.0, waits=600, age=3.0)], POLICY, Past())
     assert advice.replicas == 1
