@@ -1,7 +1,9 @@
 """Workers by lag, measured: a step from 20 to 80 % of the knee and back, scaled as `headrace up --autoscale` does.
 
-The knee is that of all the encoder workers that there may be, on the same machine in the same run. Then their count is
-left to the decision. Every reply is awaited; afterwards each id is counted on the topics of embeddings and predictions.
+The knee is that of all the encoder workers that there may be, on the same machine in the same run, at p90 within
+`KNEE_P90_MS`. Autoscaling promises seconds, not milliseconds, so this limit is wider than that of `bench pipeline`: at
+35 ms a machine of two cores has its knee where one encoder worker suffices. Then their count is left to the decision.
+Every reply is awaited; afterwards each id is counted on the topics of embeddings and predictions.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 from benchmarks.arrivals import Arrival, arrivals
 from benchmarks.knee import Knee
 from benchmarks.load import drive
-from benchmarks.pipeline import KNEE_P90_MS, WARM_S
+from benchmarks.pipeline import WARM_S
 from benchmarks.report import Result
 from benchmarks.stand import CORES, RING, Stand, stand
 from infra.autoscale.decider import Decider
@@ -29,6 +31,7 @@ from topology.settings import Settings
 from topology.stream.kafka import TopicReader
 from topology.stream.process import new_event_loop
 
+KNEE_P90_MS = 500.0
 LOW, HIGH = 0.2, 0.8
 ENCODERS, HEADS = f"encoder/{RING}", f"head/{RING}/a"
 LOOK_S = 0.25
@@ -36,14 +39,16 @@ LOOK_S = 0.25
 
 @dataclass(frozen=True)
 class Plan:
-    """`seconds`: of each of the three parts (low, high, low). `quiet_s`: of `[autoscale]`; so short only to measure."""
+    """`seconds`: of each of the three parts (low, high, low). `quiet_s`: of `[autoscale]`; so short only to measure.
+    `knee_per_s`: as it was measured before; 0 finds it."""
 
     seconds: float = 120.0
     probes: int = 5
     quiet_s: float = 60.0
     encoders: int = CORES
     tenants: int = 16
-    top_per_s: float = 300.0
+    top_per_s: float = 400.0
+    knee_per_s: float = 0.0
 
 
 @dataclass
@@ -68,15 +73,13 @@ def run(plan: Plan) -> Result:
 async def _measured(it: Stand, plan: Plan) -> Result:
     async with Headrace(it.settings) as client:
         await drive(client, arrivals(plan.top_per_s / 4, WARM_S, it.names, "uniform", seed=1))
-        knee = Knee("knee", plan.top_per_s, plan.probes, KNEE_P90_MS)
-        for rate, seed in knee:
-            knee.note(rate, await drive(client, arrivals(rate, 10.0, it.names, "uniform", seed)))
+        knee_per_s = plan.knee_per_s or await _knee(it, client, plan)
         fleet, seen, stop = Fleet(it.settings, it.supervisor, str(it.config)), Seen(), asyncio.Event()
         fleet.apply(Advice(ENCODERS, time.time(), 1, plan.encoders, "the step begins with one"))
         while any(one.retired_s for one in it.supervisor.children):
             await fleet.tend()
             await asyncio.sleep(LOOK_S)
-        coming, began_s = _step(knee.per_s, plan.seconds, it.names), time.time()
+        coming, began_s = _step(knee_per_s, plan.seconds, it.names), time.time()
         scaling = asyncio.create_task(_scaling(it.settings, fleet, stop, seen, began_s))
         watching = asyncio.create_task(_watching(fleet, stop, seen, began_s))
         load = await drive(client, coming)
@@ -84,11 +87,18 @@ async def _measured(it: Stand, plan: Plan) -> Result:
         await asyncio.gather(scaling, watching)
     counted = await _counted(it.settings, int(began_s * 1e6))
     return {
-        "knee_per_s": knee.per_s, "low_per_s": LOW * knee.per_s, "high_per_s": HIGH * knee.per_s,
+        "knee_per_s": knee_per_s, "low_per_s": LOW * knee_per_s, "high_per_s": HIGH * knee_per_s,
         "part_s": plan.seconds, "encoders_at_most": plan.encoders, **_times(seen, plan),
         "oldest_age_s_at_most": max((age for _, age in seen.ages), default=0.0), **load.summary(),
         "lost": load.offered - len(load.done_s), **counted, **asdict(seen),
     }
+
+
+async def _knee(it: Stand, client: Headrace, plan: Plan) -> float:
+    knee = Knee("knee", plan.top_per_s, plan.probes, KNEE_P90_MS)
+    for rate, seed in knee:
+        knee.note(rate, await drive(client, arrivals(rate, 10.0, it.names, "uniform", seed)))
+    return knee.per_s
 
 
 def _step(knee_per_s: float, seconds: float, names: list[str]) -> list[Arrival]:

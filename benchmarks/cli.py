@@ -57,6 +57,7 @@ def add_commands(commands: Any) -> None:
     backfill.add_argument("--month", type=int, default=1_000_000, help="utterances of the long replay (0: none)")
     scaled = _add(bench, "autoscale", _autoscale, AUTOSCALE)
     scaled.add_argument("--part", type=float, default=120.0, help="seconds of each of the three parts (default: 120)")
+    scaled.add_argument("--knee", type=float, default=0.0, help="utterances a second, if known (default: found first)")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
@@ -166,9 +167,9 @@ def _backfill(args: argparse.Namespace) -> None:
 def _autoscale(args: argparse.Namespace) -> None:
     from benchmarks import autoscale, report
 
-    plan = autoscale.Plan(args.part)
+    plan = autoscale.Plan(args.part, knee_per_s=args.knee)
     if args.short:
-        plan = autoscale.Plan(seconds=min(args.part, 60.0), probes=3, quiet_s=30.0)
+        plan = autoscale.Plan(min(args.part, 60.0), probes=3, quiet_s=30.0, knee_per_s=args.knee)
     result = autoscale.run(plan)
     report.finish("autoscale", result, _given(args), args.json, autoscale.plot(result))
 
