@@ -160,6 +160,7 @@ def _times(seen: Seen, plan: Plan) -> Result:
 async def _counted(settings: Settings, since_us: int) -> Result:
     """How many ids of the run stand on the topics of embeddings and predictions, and how many stand there twice."""
     found: Result = {}
+    ids: set[str] = set()
     kinds: tuple[tuple[str, Callable[[bytes | None], wire.Embedding | wire.Prediction], str], ...] = (
         ("embeddings", lambda value: wire.decode(wire.Embedding, value or b""),
          topics.embeddings(settings.prefix, RING, "a")),
@@ -173,7 +174,8 @@ async def _counted(settings: Settings, since_us: int) -> Result:
             records = [decode(record.value) for record in await reader.read_to_end()]
         finally:
             await reader.stop()
-        each = Counter(one.id for one in records if one.submitted_us >= since_us)
+        ids = ids or {one.id for one in records if one.submitted_us >= since_us}
+        each = Counter(one.id for one in records if one.id in ids)
         found |= {f"{name}_ids": len(each), f"{name}_twice": sum(count > 1 for count in each.values())}
     return found
 
