@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup check test demo bench figures lock
+.PHONY: setup check test away demo bench figures lock
 
 setup: $(VENV)/.ready
 
@@ -31,6 +31,10 @@ check: setup
 
 test: setup
 	$(PY) -m pytest -q
+
+# Kafka is stopped for three minutes under the scaler: every count stays, and the reason is shown.
+away: setup
+	HEADRACE_AWAY_S=180 $(PY) -m pytest -q tests/kafka/test_autoscale.py -k away --timeout 900
 
 # A short set: bare engines, the pipeline, whole models. Needs Java 17 and Maven. Writes JSON and PNG to .headrace/bench.
 bench: setup

@@ -23,6 +23,11 @@ BACKFILL = """\
 Replays on one stack with a real Apache Kafka: alone against the bare engines, from embeddings against the bare heads,
 and beside live traffic at half its knee in alternating rounds (about 9 minutes)."""
 
+AUTOSCALE = """\
+A step from 20 to 80 % of the knee and back, while encoder workers are started and stopped by lag as `headrace up
+--autoscale` does: time to scale, the oldest record's age over time, whether any utterance was lost or computed twice.
+About 10 minutes, 7 with --short."""
+
 RATES = """\
 The whole pipeline at given rates, asked by several processes: for machines of many cores, and for GPUs. On a GPU of a
 machine of 16 cores: headrace bench rates --device cuda --head-workers 8 --callers 4 500 1000 2000 4000"""
@@ -55,6 +60,9 @@ def add_commands(commands: Any) -> None:
     many.add_argument("workers", type=int, nargs="*", default=[1, 2, 4, 8], help="default: 1 2 4 8")
     month = _add(bench, "backfill-month", _backfill_month, "memory while a month of one tenant is replayed (8 minutes)")
     month.add_argument("--utterances", type=int, default=1_000_000, help="default: 1000000")
+    scaled = _add(bench, "autoscale", _autoscale, AUTOSCALE)
+    scaled.add_argument("--part", type=float, default=120.0, help="seconds of each of the three parts (default: 120)")
+    scaled.add_argument("--knee", type=float, default=0.0, help="utterances a second, if known (default: found first)")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
@@ -174,6 +182,16 @@ def _backfill_month(args: argparse.Namespace) -> None:
 
     result = backfill_month.run(min(args.utterances, 100_000) if args.short else args.utterances)
     report.finish("backfill-month", result, _given(args), args.json, backfill_month.plot(result))
+
+
+def _autoscale(args: argparse.Namespace) -> None:
+    from benchmarks import autoscale, report
+
+    plan = autoscale.Plan(args.part, knee_per_s=args.knee)
+    if args.short:
+        plan = autoscale.Plan(min(args.part, 60.0), probes=3, quiet_s=30.0, knee_per_s=args.knee)
+    result = autoscale.run(plan)
+    report.finish("autoscale", result, _given(args), args.json, autoscale.plot(result))
 
 
 def _monolith(args: argparse.Namespace) -> None:

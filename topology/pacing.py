@@ -170,6 +170,9 @@ class Pacing:
     sampled_records: int = 100  # newest of a partition whose sizes are taken: a better mean, against reading
     rate_window_s: float = 3_600.0  # that rates are taken over: steadier, against what is so now
 
+    # Autoscaling on one machine
+    tend_s: float = 0.25  # between two looks at processes that ended: sooner started again, against a busy supervisor
+
     # Lag and load: `headrace lag`, its exporter, autoscaling
     lag_look_s: float = 5.0  # between two looks of the exporter: sooner seen, against requests to the broker
     lag_window_s: float = 60.0  # that rates and busy shares are taken over: steadier, against what is so now

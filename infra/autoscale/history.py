@@ -52,6 +52,10 @@ class History:
             self._write()
             self._written_s = at_s
 
+    def latest(self) -> dict[str, int]:
+        """Tier → the count that was decided last, or held where it was known what to hold."""
+        return {one.tier: one.replicas for one in self._lines if one.running or not one.held}
+
     def _note(self, advice: Advice) -> bool:
         """Is it another decision than the tier's last one?"""
         new = Stretch(advice.tier, advice.at_s, advice.at_s, advice.running, advice.replicas, advice.why, advice.held,
@@ -89,9 +93,10 @@ def read(state_dir: Path) -> list[Stretch]:
 
 
 def _same(one: Stretch, other: Stretch) -> bool:
-    """The figures of a reason and of a report move always; what is decided, and for which partitions, does not."""
-    return (one.running, one.replicas, one.held, _heads(one)) == (
-        other.running, other.replicas, other.held, _heads(other))
+    """The figures of a reason and of a report move always; what is decided, why nothing is, and for which partitions,
+    does not."""
+    return (one.running, one.replicas, one.held and one.why, _heads(one)) == (
+        other.running, other.replicas, other.held and other.why, _heads(other))
 
 
 def _heads(one: Stretch) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from topology.addresses import load_placed
 from topology.errors import Misconfigured
 from topology.settings import Settings, load, settings_path
 
@@ -125,7 +126,7 @@ def _history(args: argparse.Namespace) -> int:
 
     if args.last < 1:
         raise Misconfigured(f"--last {args.last}: 1 or more is wanted")
-    lines = [one for one in read(Path(load(args.config).state_dir)) if args.tier in (None, one.tier)]
+    lines = [one for one in read(Path(load_placed(args.config).state_dir)) if args.tier in (None, one.tier)]
     for one in lines[-args.last:]:
         if args.json:
             print(json.dumps(asdict(one), ensure_ascii=False))

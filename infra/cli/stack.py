@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from topology.settings import Settings, settings_path
 
 if TYPE_CHECKING:
     from infra.stack.supervise import Supervisor
@@ -18,6 +19,7 @@ def add_commands(commands: Any) -> None:
     """Put `up` and `demo` among `commands`."""
     up = add_command(commands, "up", _up, "start the whole stack of headrace.toml; Ctrl-C stops it",
                      'headrace up\nheadrace predict acme "turn on the light"   (in another terminal)')
+    up.add_argument("--autoscale", action="store_true", help="start and stop workers by lag: docs/SCALING.md")
     up.add_argument("--metrics-port", type=int, default=0, metavar="PORT",
                     help="serve Prometheus there: lag, and the metrics of every worker (default: not)")
     demo = add_command(commands, "demo", _demo, "six tenants in five languages, end to end, on this machine")
@@ -33,7 +35,21 @@ def _up(args: argparse.Namespace) -> None:
 
             serve_beside(args.metrics_port, settings, supervisor.metrics_ports)
         print('up. Ask it with: headrace predict TENANT "text". Ctrl-C stops it.', flush=True)
+        if args.autoscale:
+            asyncio.run(_autoscale(settings, supervisor, str(settings_path(args.config).resolve())))
+            raise KeyboardInterrupt
         _wait_for_signal(supervisor)
+
+
+async def _autoscale(settings: Settings, supervisor: Supervisor, config: str) -> None:
+    from infra.autoscale.decider import deciding
+    from infra.autoscale.local import Fleet, autoscale
+
+    stop, fleet = asyncio.Event(), Fleet(settings, supervisor, config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with deciding(settings, fleet.counts) as decider:
+        await autoscale(fleet, decider, stop, lambda line: print(line, flush=True))
 
 
 def _demo(args: argparse.Namespace) -> None:

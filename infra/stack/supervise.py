@@ -51,6 +51,7 @@ class Child:
     process: subprocess.Popen[bytes]
     started_s: float = field(default_factory=time.time)
     restarts: int = 0
+    retired_s: float | None = None  # of the monotonic clock: since then it is to end, and not to be started again
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,11 @@ class Supervisor:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
                 preexec_fn=die_with_parent,
-                env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self._instance(name),
+                env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self.instance(name),
                      "HEADRACE_METRICS_PORT": str(self._ports[name])},
             )
 
-    def _instance(self, name: str) -> str:
+    def instance(self, name: str) -> str:
         """A child's name in its consumer group: the same after a restart, another one in every other stack."""
         place = f"{socket.gethostname()}:{self._state.resolve()}"
         return f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
@@ -144,13 +145,30 @@ class Supervisor:
         """Start the ended ones again, and name them; one that is misconfigured stays down."""
         restarted = []
         for child in self.children:
-            if child.process.poll() is not None and child.process.returncode != 2:
+            if child.retired_s is None and child.process.poll() is not None and child.process.returncode != 2:
                 child.process = self._spawn(child.name, child.command)
                 child.started_s, child.restarts = time.time(), child.restarts + 1
                 restarted.append(child.name)
         if restarted:
             self._note()
         return restarted
+
+    def retire(self, child: Child) -> None:
+        """Ask a child to end; it is not started again. `ended` tells when it is gone."""
+        child.retired_s = time.monotonic()
+        child.process.terminate()
+
+    def ended(self) -> list[Child]:
+        """The retired ones that have ended since the last call; one that has not ended within 15 s is killed."""
+        retired = [child for child in self.children if child.retired_s is not None]
+        for child in retired:
+            if child.process.poll() is None and time.monotonic() - (child.retired_s or 0.0) > STOP_S:
+                child.process.kill()
+        gone = [child for child in retired if child.process.poll() is not None]
+        if gone:
+            self.children = [child for child in self.children if child not in gone]
+            self._note()
+        return gone
 
     def stop(self) -> None:
         """SIGTERM to each, last started first, and SIGKILL to what is left after 15 s."""

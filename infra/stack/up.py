@@ -70,15 +70,22 @@ def _prepare(ring: Ring, say: Callable[[str], None]) -> None:
         quantized(directory, say=say)
 
 
-def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
-    run = [sys.executable, "-m"]
-    started = []
+def tiers(settings: Settings) -> Iterator[tuple[str, list[str], int]]:
+    """(tier, what `python -m` starts a worker of it with, how many `headrace.toml` wants) of every tier: the encoder
+    workers of a ring ("encoder/en") and the head workers of a cell ("head/en/a")."""
     for ring in settings.rings.values():
-        for number in range(ring.workers):
-            command = [*run, "encoder_worker", "--config", config, "--ring", ring.name]
-            started.append(supervisor.start(f"encoder-{ring.name}-{number}", command))
+        yield f"encoder/{ring.name}", ["encoder_worker", "--ring", ring.name], ring.workers
         for cell in ring.cells.values():
-            for number in range(cell.workers):
-                command = [*run, "head_worker", "--config", config, "--ring", ring.name, "--cell", cell.name]
-                started.append(supervisor.start(f"head-{ring.name}-{cell.name}-{number}", command))
-    return started
+            yield (f"head/{ring.name}/{cell.name}", ["head_worker", "--ring", ring.name, "--cell", cell.name],
+                   cell.workers)
+
+
+def start_worker(supervisor: Supervisor, config: str, tier: str, what: list[str], number: int) -> Child:
+    """Start one worker of a tier; `number` is in its name, which its consumer group knows it by."""
+    command = [sys.executable, "-m", what[0], "--config", config, *what[1:]]
+    return supervisor.start(f"{tier.replace('/', '-')}-{number}", command)
+
+
+def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
+    return [start_worker(supervisor, config, tier, what, number)
+            for tier, what, count in tiers(settings) for number in range(count)]

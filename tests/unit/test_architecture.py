@@ -28,7 +28,7 @@ DOORS = {
         "topology/stream/codes.py", "topology/stream/fetched.py", "topology/stream/admin.py",
         "topology/stream/groups.py", "topology/stream/newest.py", "topology/stream/recent.py",
         "topology/stream/security.py", "topology/stream/sign_on.py", "topology/stream/bounded.py",
-        "topology/stream/topic_ids.py", "topology/stream/traffic.py",
+        "topology/stream/topic_ids.py", "topology/stream/traffic.py", "topology/stream/leave.py",
     },
     "py3langid": {"producers/language.py"},
 }

@@ -1,0 +1,34 @@
+"""`headrace scaler`: tells KEDA how many workers each tier wants."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from infra.cli.command import add_command
+from topology.errors import Misconfigured
+
+ABOUT = """\
+tell KEDA how many workers to run: a gRPC external scaler. A ScaledObject names its tier in metadata.tier, such as
+encoder/en or head/en/a. While Kafka cannot be read, counts stay as they are, and the log and `headrace scale history`
+say why. docs/OPERATIONS.md has an example."""
+
+
+def add_commands(commands: Any) -> None:
+    """Put `scaler` among `commands`."""
+    scaler = add_command(commands, "scaler", _scaler, ABOUT, "headrace scaler --port 6000")
+    scaler.add_argument("--port", type=int, default=6000, help="where KEDA asks (default: 6000; 0: a free one)")
+    scaler.add_argument("--host", default="[::]", help="the address to listen at (default: all)")
+
+
+def _scaler(args: argparse.Namespace) -> int:
+    from topology.addresses import load_running
+    from topology.stream.process import run_process
+
+    try:
+        from infra.autoscale.scaler import run
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"{error.name} is not installed; pip install 'headrace[scaler]' brings it") from error
+
+    settings = load_running(args.config)
+    return run_process(lambda stop: run(settings, f"{args.host}:{args.port}", stop))
