@@ -21,7 +21,7 @@ from infra.backfill.open import open_source
 from infra.backfill.plan import check, job_of
 from infra.backfill.progress import Progress
 from infra.backfill.report import done_and_all, is_done, report, state_of, total_of
-from infra.stack.supervise import Child, Supervisor
+from infra.stack.supervise import Child, Supervisor, is_running
 from topology import topics
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
@@ -137,13 +137,14 @@ def _named(job: Job, made: bool, say: Callable[[str], None]) -> Job:
 
 async def _wait_for_others(jobs: Jobs, job: Job, say: Callable[[str], None]) -> None:
     """Until no other run of this job says anything. Raises: Misconfigured where one goes on."""
-    end_s, said = time.monotonic() + 2 * PACING.backfill_silent_s, False
+    begun_s, said = time.monotonic(), False
     while True:
         others = [b for b in jobs.beats(job.id) if b.state != "ended" and _is_alive(b.host, b.pid, b.at_us)]
         if not others:
             return
         one = others[0]
-        if time.monotonic() > end_s or (one.host == socket.gethostname()):
+        here = one.host == socket.gethostname()  # workers end with the run that started them, a moment later
+        if time.monotonic() - begun_s > (PACING.stop_s if here else 2 * PACING.backfill_silent_s):
             raise Misconfigured(f"backfill {job.id!r} runs already: worker {one.worker} on {one.host}, pid {one.pid}")
         if not said:
             say(f"worker {one.worker} on {one.host} was heard of lately; waiting whether it goes on")
@@ -157,13 +158,7 @@ def _is_alive(host: str, pid: int, at_us: int) -> bool:
         return silent_s <= PACING.backfill_silent_s
     if silent_s > PACING.stuck_after_s:  # the number may be another's by now; loading an encoder takes less
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_running(pid)
 
 
 async def _work(

@@ -67,12 +67,20 @@ class ProcessState:
     @property
     def running(self) -> bool:
         """Whether there is a process of that number now."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:  # it is there, and somebody else's
-            return True
+        return is_running(self.pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number, whoever's. One that ended and was not waited for is none."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is there, and somebody else's
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):  # no Linux, or it ended just now
         return True
 
 

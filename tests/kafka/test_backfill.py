@@ -20,6 +20,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from headrace import Headrace
 from infra.announce import announce
 from infra.backfill.job import Asked
+from infra.backfill.live import LiveWatch
 from infra.backfill.look import looks, wish_for
 from infra.backfill.meter import Meter
 from infra.backfill.report import summary
@@ -353,6 +354,15 @@ async def test_pause_resume_and_cancel_are_heard_by_a_job_that_runs(settings, co
     assert counts(told) == ("done", COUNT, COUNT, 0)
 
 
+async def until_late(settings):
+    watch = LiveWatch(settings, RING)
+    await watch.start()
+    try:
+        await until(watch.look)
+    finally:
+        await watch.stop()
+
+
 async def test_a_replay_waits_while_live_traffic_is_late_says_so_and_goes_on(stack):
     settings, supervisor, head = stack
     worker = next(c for c in supervisor.children if c.name == "head-en-a-0").process
@@ -361,6 +371,7 @@ async def test_a_replay_waits_while_live_traffic_is_late_says_so_and_goes_on(sta
         worker.send_signal(signal.SIGSTOP)
         try:
             waiting = [await client.submit("acme", example(i).text, lang="en", deadline=240) for i in range(5)]
+            await until_late(settings)
             running = asyncio.create_task(
                 replay(settings, str(head.parent / "headrace.toml"), Asked(RING), "polite", Options(workers=1))
             )
