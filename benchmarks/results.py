@@ -14,7 +14,7 @@ USUAL: dict[str, tuple[object, ...]] = {
     "seconds": (10.0,), "repeated": (0.0,), "head_workers": (1,), "encoders": (1,), "p90_ms": (35.0,), "seeds": (3,),
     "device": ("cpu",), "size": ("standard",), "encoder": ("mpnet-6",), "epochs": (16,), "dropout": (0.35,),
     "precision": ("int8", "float16"), "heads": (1_000,), "room": (1_000,), "tenants": (10_000,), "cold_rate": (10.0,),
-    "workers": (3,), "utterances": (1_000_000,),
+    "workers": (3,), "utterances": (1_000_000,), "part": (120.0,), "knee": (0.0,),
 }
 USUAL_RATE = {"cliff": 60.0, "fairness": 30.0, "lifecycle": 60.0, "accuracy": 5e-4}
 

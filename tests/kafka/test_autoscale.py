@@ -228,7 +228,7 @@ async def test_up_autoscale_stops_a_worker_that_is_not_needed_on_the_embedded_br
     """It starts with two workers of each tier, to which nothing comes."""
     config, log = tmp_path / "headrace.toml", tmp_path / "up.log"
     told = running[2].read_text().replace('kind = "kafka"', 'kind = "embedded"').replace("workers = 1", "workers = 2")
-    config.write_text(told.replace("every_s = 0.5", "every_s = 0.5\nquiet_s = 2.0\nrebalance_s = 0.5"))
+    config.write_text(told.replace("every_s = 0.5", "every_s = 0.5\nquiet_s = 10.0\nrebalance_s = 0.5"))
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "infra.cli", "--config", str(config), "up", "--autoscale", stdout=out, stderr=out
