@@ -77,6 +77,17 @@ class Backfill:
 
 
 @dataclass(frozen=True)
+class Insights:
+    """Counts over live predictions, off the delivery path. `enabled`: `headrace up` runs a process for each ring.
+
+    `export`: a directory, or a URL that fsspec knows, to which windows are written as Parquet; empty: they are not.
+    """
+
+    enabled: bool = False
+    export: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
     """A share of a ring's tenants and the head workers that serve it."""
 
@@ -134,6 +145,7 @@ class Settings:
     quotas: Quotas = Quotas()
     topics: Topics = Topics()
     backfill: Backfill = Backfill()
+    insights: Insights = Insights()
     rings: dict[str, Ring] = field(default_factory=dict)
 
     @property

@@ -78,4 +78,7 @@ def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Ch
             for number in range(cell.workers):
                 command = [*run, "head_worker", "--config", config, "--ring", ring.name, "--cell", cell.name]
                 started.append(supervisor.start(f"head-{ring.name}-{cell.name}-{number}", command))
+        if settings.insights.enabled:
+            command = [*run, "infra.insights", "--config", config, "--ring", ring.name]
+            started.append(supervisor.start(f"insights-{ring.name}", command))
     return started
