@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import sys
+import threading
 
 from infra.announce import store_of
 from infra.insights import export, metrics
@@ -14,6 +16,7 @@ from infra.insights.app import Insights
 from infra.insights.baselines import Baselines
 from infra.insights.counting import Counting
 from infra.insights.gauges import Gauges, gauges
+from infra.insights.windows import Key, Window
 from topology import topics
 from topology.addresses import load_running
 from topology.errors import Misconfigured, Unavailable
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def count(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Count and export until `stop`. Raises: Misconfigured, Unavailable."""
+    for chatty in ("faust", "mode", "infra.insights.table", "infra.insights.driver"):  # a line for each of its services
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = load_running(args.config)
     ring = ring_of(settings, args.ring)
     await sign_on.sign_on_or_wait(settings.broker)
@@ -60,12 +65,13 @@ async def count(args: argparse.Namespace, stop: asyncio.Event) -> None:
     beside = asyncio.create_task(side.follow())
     try:
         await insights.run(stop)
+        await insights.write()
     finally:
         beside.cancel()
         await asyncio.gather(beside, return_exceptions=True)
-        await insights.stop()
-        if stop.is_set():
+        with contextlib.suppress(Unavailable):  # the next start exports them
             await side.export()
+        await insights.stop()
         for cell, one in insights.cells.items():
             log.info("stats %s %s", cell, json.dumps(one.tally))
 
@@ -88,10 +94,11 @@ async def check_topics(settings: Settings, ring: Ring) -> None:
                          topics.insights(settings.prefix, ring.name, cell))
     ]
     for report in await apply_topics(settings, wanted, create=False):
-        wrong = [one for one in report.differences if one == "missing" or one.startswith(("partitions", "cleanup"))]
-        if wrong:
+        if wrong := [one for one in report.differences if one == "missing" or one.startswith("partitions")]:
             raise Misconfigured(f"topic {report.name}: {'; '.join(wrong)}: headrace topics apply; a topic that differs "
                                 "is to be deleted first")
+        for one in report.differences:
+            log.warning("topic %s: %s", report.name, one)
 
 
 class Side:
@@ -101,6 +108,7 @@ class Side:
         self._url, self._ring, self._cells = settings.insights.export, ring.name, cells
         self._baselines = Baselines(store_of(settings), ring.name)
         self.gauges: dict[tuple[str, str], Gauges] = {}
+        self._one = threading.Lock()
 
     async def follow(self) -> None:
         """Look, wait, and look again, until it is cancelled."""
@@ -130,10 +138,15 @@ class Side:
             changed, one.changed = one.changed, set()
             try:
                 for place, windows in list(export.files_of(one.windows(), changed)) if self._url else ():
-                    await asyncio.to_thread(export.write, self._url, self._ring, cell, place, windows)
+                    await asyncio.to_thread(self._write, cell, place, windows)
             except BaseException:
                 one.changed |= changed
                 raise
+
+    def _write(self, cell: str, place: export.Place, windows: list[tuple[Key, Window]]) -> None:
+        """One at a time: a write whose waiting was cancelled goes on, and a newer one of its file comes after it."""
+        with self._one:
+            export.write(self._url, self._ring, cell, place, windows)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,17 @@ from infra.backfill.files_places import file_system, is_local, reaching, require
 from infra.backfill.whole_files import put_local
 from infra.insights.windows import GRAINS, LIMITS_MS, STAGES, Key, Window
 
+Place = tuple[int, str, int]  # partition, grain, start of the file
 REPEATED = ["tenant", "ring", "cell"]
 COUNTED = b"headrace.utterances"
 
 
 def files_of(
     windows: Iterable[tuple[Key, Window]], changed: Iterable[tuple[str, int]]
-) -> Iterator[tuple[tuple[int, str, int], list[tuple[Key, Window]]]]:
-    """((partition, grain, start of the file), its windows in order) of the files that changed."""
+) -> Iterator[tuple[Place, list[tuple[Key, Window]]]]:
+    """(place, its windows in order) of the files that changed."""
     wanted = set(changed)
-    found: dict[tuple[int, str, int], list[tuple[Key, Window]]] = defaultdict(list)
+    found: dict[Place, list[tuple[Key, Window]]] = defaultdict(list)
     for key, window in windows:
         file_s = GRAINS[key.grain].file_s
         start_s = key.start_s // file_s * file_s
@@ -68,7 +69,7 @@ def row_of(ring: str, cell: str, key: Key, window: Window) -> dict[str, Any]:
     }
 
 
-def write(url: str, ring: str, cell: str, place: tuple[int, str, int], windows: list[tuple[Key, Window]]) -> None:
+def write(url: str, ring: str, cell: str, place: Place, windows: list[tuple[Key, Window]]) -> None:
     """Write one file. Partial windows replace none that count more: they were counted anew from a topic whose beginning
     is gone.
 
