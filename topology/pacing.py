@@ -176,7 +176,7 @@ class Pacing:
     insights_tenants: int = 4_096  # with errors alone that have rows of their own in a partition's day: made-up names
     insights_names: int = 1_000  # intents, versions and codes of a window; the others are one: memory
     insights_least: int = 50  # utterances in an hour, below which drift and shift tell nothing
-    insights_heads: int = 4_096  # manifests remembered to compare with, 10 KB each
+    insights_heads: int = 4_096  # heads whose evaluation is remembered, and tenants Prometheus hears of: memory
 
     # `headrace topics cost`
     sampled_records: int = 100  # newest of a partition whose sizes are taken: a better mean, against reading

@@ -52,6 +52,7 @@ async def count(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Count and export until `stop`. Raises: Misconfigured, Unavailable."""
     for chatty in ("faust", "mode", "infra.insights.table", "infra.insights.driver"):  # a line for each of its services
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("faust.transport.producer").setLevel(logging.ERROR)  # a full buffer makes the writing wait
     settings = load_running(args.config)
     ring = ring_of(settings, args.ring)
     await sign_on.sign_on_or_wait(settings.broker)
@@ -70,7 +71,7 @@ async def count(args: argparse.Namespace, stop: asyncio.Event) -> None:
         beside.cancel()
         await asyncio.gather(beside, return_exceptions=True)
         with contextlib.suppress(Unavailable):  # the next start exports them
-            await side.export()
+            await side.export_changed()
         await insights.stop()
         for cell, one in insights.cells.items():
             log.info("stats %s %s", cell, json.dumps(one.tally))
@@ -128,11 +129,11 @@ class Side:
             told = await gauges(one.windows(), self._baselines)
             found |= {(cell, tenant): figures for tenant, figures in told.items()}
         self.gauges = found
-        await self.export()
+        await self.export_changed()
         for one in self._cells.values():
             await one.drop_over()
 
-    async def export(self) -> None:
+    async def export_changed(self) -> None:
         """Write the files that changed. Raises: Misconfigured, Unavailable."""
         for cell, one in self._cells.items():
             changed, one.changed = one.changed, set()
