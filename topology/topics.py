@@ -126,5 +126,5 @@ def _of_lane(settings: Settings, lane: Lane) -> Iterable[TopicSpec]:
             if lane == "live":  # as many partitions as what is counted, and no retention: all windows kept are in it
                 yield TopicSpec(
                     insights(settings.prefix, ring.name, cell.name), cell.partitions,
-                    {"cleanup.policy": "compact", "segment.ms": str(DAY_MS)},
+                    {"cleanup.policy": "compact", "segment.ms": str(DAY_MS), "segment.bytes": str(64 << 20)},
                 )

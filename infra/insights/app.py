@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Insights:
     def __init__(self, settings: Settings, ring: Ring, pacing: Pacing = PACING) -> None:
         """Call it in the event loop that it will run in. Raises: Misconfigured."""
         self.ring, self._pacing = ring, pacing
+        self._settled_s = time.monotonic()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._app = _faust_app(settings, ring)
         self._app.transport = Door(self._app, settings.broker, self._positions)
@@ -93,11 +95,20 @@ class Insights:
                     self.failed.result()
                 if crashed.done():
                     raise Unavailable(f"Faust gave up: {self._app.crash_reason!r}")
+                self._watch()
                 await self.write()
                 seen = await self._look_for_left_out(seen)
         finally:
             stopping.cancel()
             crashed.cancel()
+
+    def _watch(self) -> None:
+        """Raises: Unavailable where a rebalance, with the recovery of tables, does not come to its end."""
+        now_s = time.monotonic()
+        if not self._app.rebalancing and all(one.restored.is_set() for one in self.cells.values()):
+            self._settled_s = now_s
+        if now_s - self._settled_s > self._pacing.insights_recover_s:
+            raise Unavailable(f"no rebalance came to its end within {self._pacing.insights_recover_s:.0f} s")
 
     async def _look_for_left_out(self, before: Mapping[TP, int]) -> Mapping[TP, int]:
         """Read again what was delivered and, a look later, is not counted. Returns what was counted until now."""
@@ -134,8 +145,9 @@ class Insights:
         logs = [TP(counting.table.changelog_topic_name, number) for number in numbers]
         starts = await consumer.earliest_offsets(*sources, *logs) if numbers else {}
         ends = await consumer.highwaters(*sources) if numbers else {}
+        topic_id = await consumer.topic_id(counting.topic)
         counting.restore({
-            source.partition: Bounds(starts[log_] or 0, starts[source] or 0, ends[source] or 0)
+            source.partition: Bounds(starts[log_] or 0, starts[source] or 0, ends[source] or 0, topic_id)
             for source, log_ in zip(sources, logs, strict=True)
         })
 

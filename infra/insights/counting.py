@@ -63,12 +63,13 @@ class Counting:
         one = self._partitions.get(message.partition)
         if one is None:
             return True  # of an assignment that is over
-        if message.offset > one.position.offset:
-            if message.previous is None:
-                return True  # fetched before a seek: it comes again
-            if message.previous > one.position.offset:
-                self.tally["read_again"] += 1
-                return False
+        if message.previous is None:
+            return True  # fetched before a seek: it comes again
+        if message.offset <= message.previous:  # the client began anew by itself: these are no offsets that it knew
+            raise Unavailable(f"{self.topic}[{message.partition}] was made anew: it is counted from its beginning")
+        if min(message.offset, message.previous) > one.position.offset:
+            self.tally["read_again"] += 1
+            return False
         said = one.count(message.offset, _milliseconds(message.timestamp), message.value)
         if said is not None:
             self.totals.add(said)

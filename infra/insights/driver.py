@@ -17,6 +17,7 @@ from topology.pacing import PACING
 from topology.settings import Broker
 from topology.stream.kafka import fetch_wait_ms, rebalance_ms
 from topology.stream.security import kafka_security
+from topology.stream.topic_ids import topic_id
 
 Positions = Callable[[set[TP]], Mapping[TP, int]]
 
@@ -95,6 +96,11 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         await self.seek_wait(wanted)
         self._note_seek(wanted)
         return wanted
+
+    async def topic_id(self, topic: str) -> str:
+        """As `topic_ids.topic_id`. Raises: KafkaError."""
+        found: str = await self._thread.call_thread(topic_id, self._thread._consumer._client, topic)
+        return found
 
     async def read_again(self, tp: TP, offset: int) -> None:
         """Deliver from `offset` on once more."""

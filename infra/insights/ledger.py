@@ -26,18 +26,21 @@ Change = tuple[Key, bytes | None]
 @dataclass(frozen=True)
 class Position:
     """How far a partition is counted. `time_ms`: the newest record's. `changelog_start`: where the changelog began when
-    counting began. `whole_from_ms`: windows that begin before it may lack records that the topic had no more."""
+    counting began. `log`: how often the topic was made anew. `whole_from_ms`: windows that begin before it may lack
+    records that the topic had no more."""
 
     offset: int = -1
     time_ms: int = 0
     changelog_start: int = 0
     log: int = 0
     whole_from_ms: int = 0
+    topic_id: str = ""
 
     def to_bytes(self) -> bytes:
         """As the changelog has it."""
         packed: bytes = msgpack.packb({
             "o": self.offset, "t": self.time_ms, "c": self.changelog_start, "g": self.log, "w": self.whole_from_ms,
+            "i": self.topic_id,
         })
         return packed
 
@@ -45,7 +48,7 @@ class Position:
     def from_bytes(cls, data: bytes) -> Position:
         """What `to_bytes` gave."""
         body = msgpack.unpackb(data)
-        return cls(body["o"], body["t"], body["c"], body["g"], body["w"])
+        return cls(body["o"], body["t"], body["c"], body["g"], body["w"], body["i"])
 
 
 def position_key(partition: int) -> Key:
@@ -55,11 +58,13 @@ def position_key(partition: int) -> Key:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the broker has of a partition: where its changelog begins, where its topic begins and ends."""
+    """What the broker has of a partition: where its changelog begins, where its topic begins and ends, and the topic's
+    id (empty where the broker tells none)."""
 
     changelog_start: int = 0
     start: int = 0
     end: int = 0
+    topic_id: str = ""
 
 
 class Partition:
@@ -79,13 +84,15 @@ class Partition:
 
     def _begin(self, bounds: Bounds) -> Position:
         found = self._store.get(position_key(self._number).to_bytes())
-        known = Position.from_bytes(found) if found else Position()
-        if known.offset >= bounds.end:  # the topic was made anew: its offsets mean other records
+        known = Position.from_bytes(found) if found else Position(log=_newest_log(self._store, self._number))
+        another = known.topic_id and bounds.topic_id and known.topic_id != bounds.topic_id
+        if another or known.offset >= bounds.end:  # the topic was made anew: its offsets mean other records
             self._tally["topic_made_anew"] += 1
             known = Position(log=known.log + 1, changelog_start=known.changelog_start)
         elif known.changelog_start < bounds.changelog_start:
             self._tally["rebuilt"] += 1
             known = Position(log=known.log, changelog_start=bounds.changelog_start)
+        known = replace(known, topic_id=bounds.topic_id or known.topic_id)
         if known.offset + 1 < bounds.start:  # retention was faster: what is between is not counted
             self._tally["records_lost"] += bounds.start - known.offset - 1 if known.offset >= 0 else 0
             self._unsure = True
@@ -173,6 +180,11 @@ def _admitted(store: Mapping[bytes, bytes], partition: int) -> Counter[int]:
         if key.partition == partition and key.grain == "day" and not Window.from_bytes(value).predictions:
             found[key.start_s] += 1
     return found
+
+
+def _newest_log(store: Mapping[bytes, bytes], partition: int) -> int:
+    """Of the windows that are left where the position was lost."""
+    return max((key.log for key in map(Key.from_bytes, store) if key.partition == partition), default=0)
 
 
 def is_tenant(name: str) -> bool:

@@ -24,6 +24,7 @@ from infra.insights.windows import GRAINS
 from infra.stack import kafka
 from infra.stack.supervise import Supervisor
 from topology import addresses, topics, wire
+from topology.errors import Unavailable
 from topology.stream.admin import apply_topics
 from topology.stream.kafka import Producer, TopicReader
 from topology.stream.records import Output
@@ -147,6 +148,16 @@ class System:
         for grain in ("hour", "minute"):
             assert await self.counted(grain) == await self.on_topics(grain)
 
+    async def until_the_topics_are_made_anew(self):
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                await apply_topics(self.settings, topics.wanted(self.settings))
+                return
+            except Unavailable:  # it is still being deleted
+                assert time.monotonic() < end
+                await asyncio.sleep(0.2)
+
     async def until_some_are_counted(self, more):
         end = time.monotonic() + SECONDS
         while sum(c.total() - c["out_of_scope"] for c in (await self.counted("day")).values()) < more:
@@ -235,6 +246,45 @@ async def test_a_second_process_that_joins_and_leaves_or_is_killed_changes_no_co
     third.kill()
     await system.send(1_500)
     await system.counts_are_right()
+
+
+async def test_a_process_that_was_frozen_while_another_counted_on_changes_no_count(system):
+    frozen = system.start()
+    await system.until_ready(frozen)
+    await system.send(1_000)
+    await system.until_some_are_counted(300)
+    frozen.send_signal(signal.SIGSTOP)
+    await system.send(1_000)
+    other = system.start()
+    await system.until_some_are_counted(2_000)
+    frozen.send_signal(signal.SIGCONT)
+    await system.send(1_000)
+    await system.counts_are_right()
+    other.kill()
+    frozen.kill()
+    system.start()
+    await system.send(100)
+    await system.counts_are_right()
+
+
+async def test_a_topic_made_anew_is_counted_beside_the_one_before(system):
+    process = system.start()
+    await system.send(1_000)
+    await system.counts_are_right()
+    before = await system.counted("day")
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.settings.broker.bootstrap)
+    await admin.start()
+    await admin.delete_topics([system.topic(cell) for cell in CELLS])
+    await admin.close()
+    await system.until_the_topics_are_made_anew()
+    await system.send(1_500)
+    await asyncio.to_thread(process.wait, SECONDS)
+    assert process.returncode == 75
+    system.start()
+    wanted = await system.on_topics("day")
+    await system.until_some_are_counted(2_500)
+    found = await system.counted("day")
+    assert found == {key: before.get(key, Counter()) + wanted.get(key, Counter()) for key in {*before, *wanted}}
 
 
 async def test_windows_lost_with_the_changelogs_beginning_are_counted_anew(system):

@@ -135,6 +135,20 @@ def test_a_topic_made_anew_is_counted_from_its_beginning_beside_what_was_counted
     days = [Window.from_bytes(v) for k, v in log.store.items() if Key.from_bytes(k).grain == "day"]
     assert summed(days).utterances == 140
     assert log.ledger().position.offset == 39
+    del log.store[position_key(0).to_bytes()]  # lost with the changelog's beginning
+    assert log.ledger().position.log == 1
+
+
+def test_a_topic_made_anew_is_known_by_its_id_also_when_it_has_more_records_than_the_one_before():
+    store, few, many = {}, some_log(50), some_log(100, seed=2)
+    for records, name in ((few, "a"), (many, "b"), (many, "b")):
+        ledger = Partition(0, store, Bounds(0, 0, len(records), name), Counter())
+        for offset in range(ledger.position.offset + 1, len(records)):
+            ledger.count(offset, NOW_S * 1_000, records[offset])
+        store |= {key.to_bytes(): value for key, value in ledger.changes()}
+        store[position_key(0).to_bytes()] = ledger.position.to_bytes()
+    days = [Window.from_bytes(v) for k, v in store.items() if Key.from_bytes(k).grain == "day"]
+    assert summed(days).utterances == 150
 
 
 def test_windows_that_began_before_the_topic_does_are_marked_partial():
