@@ -8,7 +8,6 @@ record that was left out on its way is read again. An error ends the process: no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +21,6 @@ from infra.insights.counting import Counting
 from infra.insights.driver import Door
 from infra.insights.ledger import Bounds
 from infra.insights.table import Windows
-from infra.insights.totals import Totals
 from topology import topics
 from topology.errors import Unavailable
 from topology.pacing import PACING, Pacing
@@ -51,7 +49,7 @@ class Insights:
     def _add(self, settings: Settings, cell: str, partitions: int) -> Counting:
         source = topics.predictions(settings.prefix, self.ring.name, cell)
         table = Windows(self._app, topics.insights(settings.prefix, self.ring.name, cell), partitions)
-        counting = Counting(source, table, Totals(), self._pacing)
+        counting = Counting(source, table, lambda: self._app.consumer.topic_id(source), self._pacing)
         table.on_recover(self._guarded(lambda: self._restore(counting)))
         topic = self._app.topic(
             source, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
@@ -133,8 +131,10 @@ class Insights:
     async def _revoked(self, sender: Any, revoked: set[TP], **_: Any) -> None:
         """Hand over with everything written; what was not is read again by the next owner."""
         for one in self.cells.values():
-            with contextlib.suppress(Unavailable):
+            try:
                 await one.write()
+            except Unavailable as error:
+                self._fail(error)
             one.revoke()
 
     async def _restore(self, counting: Counting) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from infra.insights.ledger import Bounds, Partition, position_key
@@ -19,10 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class Counting:
-    """Counts records once each and writes what changed. `topic`: of the predictions."""
+    """Counts records once each and writes what changed. `topic_id` asks which topic it is now."""
 
-    def __init__(self, topic: str, table: Windows, totals: Totals, pacing: Pacing = PACING) -> None:
-        self.topic, self.table, self.totals, self._pacing = topic, table, totals, pacing
+    def __init__(
+        self, topic: str, table: Windows, topic_id: Callable[[], Awaitable[str]], pacing: Pacing = PACING
+    ) -> None:
+        self.topic, self.table, self.totals, self._pacing = topic, table, Totals(), pacing
+        self._topic_id_now, self._topic_id = topic_id, ""
         self.tally: Counter[str] = Counter()
         self._partitions: dict[int, Partition] = {}
         self._taken: list[Any] = []  # Faust's events, to be acknowledged once their counts are written
@@ -33,6 +36,7 @@ class Counting:
     def restore(self, bounds: Mapping[int, Bounds]) -> None:
         """Begin with these partitions where the changelog ends: what was counted and not written is read again."""
         self._taken.clear()
+        self._topic_id = next((bound.topic_id for bound in bounds.values()), "")
         self.table.drop_but(set(bounds))
         self._partitions = {
             number: Partition(number, self.table.store, bound, self.tally, self._pacing)
@@ -66,7 +70,7 @@ class Counting:
         if message.previous is None:
             return True  # fetched before a seek: it comes again
         if message.offset <= message.previous:  # the client began anew by itself: these are no offsets that it knew
-            raise Unavailable(f"{self.topic}[{message.partition}] was made anew: it is counted from its beginning")
+            raise self._made_anew()
         if min(message.offset, message.previous) > one.position.offset:
             self.tally["read_again"] += 1
             return False
@@ -93,14 +97,21 @@ class Counting:
             positions = [(position_key(number), one.position.to_bytes()) for number, one in moved.items()]
             try:
                 async with asyncio.timeout(self._pacing.insights_write_s):
+                    if changes and await self._topic_id_now() != self._topic_id:
+                        raise self._made_anew()  # what was counted last may be of either
                     await self.table.write(changes)
                     self.table.store.update((key.to_bytes(), value) for key, value in positions)
                     await self.table.write(positions)
+            except Unavailable:
+                raise
             except Exception as error:  # whatever a producer raises: nothing is acknowledged, and all is read again
                 raise Unavailable(f"counts of {self.topic} were not written: {error!r}") from error
             self.changed |= {_file_of(key) for key, _ in changes if key.grain in GRAINS}
             for event in taken:
                 event.ack()
+
+    def _made_anew(self) -> Unavailable:
+        return Unavailable(f"topic {self.topic} was made anew: it is counted from its beginning")
 
     def windows(self, grain: Grain | None = None) -> Iterator[tuple[Key, Window]]:
         """Every window of this process's partitions as it is now, of one grain or of all."""
