@@ -140,16 +140,19 @@ class Insights:
     async def _restore(self, counting: Counting) -> None:
         """The table has what its changelog has: count on from there."""
         consumer = self._app.consumer
-        numbers = sorted(tp.partition for tp in consumer.assignment() if tp.topic == counting.topic)
+        assigned = consumer.assignment()
+        # Where a topic is deleted its changelog stays assigned, and Faust does not read it again: the table keeps it.
+        held = {tp.partition for tp in assigned if tp.topic == counting.table.changelog_topic_name}
+        numbers = sorted(held & {tp.partition for tp in assigned if tp.topic == counting.topic})
         sources = [TP(counting.topic, number) for number in numbers]
         logs = [TP(counting.table.changelog_topic_name, number) for number in numbers]
         starts = await consumer.earliest_offsets(*sources, *logs) if numbers else {}
         ends = await consumer.highwaters(*sources) if numbers else {}
-        topic_id = await consumer.topic_id(counting.topic)
+        topic_id = await consumer.topic_id(counting.topic) if numbers else ""
         counting.restore({
             source.partition: Bounds(starts[log_] or 0, starts[source] or 0, ends[source] or 0, topic_id)
             for source, log_ in zip(sources, logs, strict=True)
-        })
+        }, held)
 
     def _guarded(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """Faust logs what such a call raises and goes on; here it ends the process."""

@@ -33,11 +33,12 @@ class Counting:
         self.changed: set[tuple[str, int]] = set()  # (grain, start of a file) since the last export
         self.restored = asyncio.Event()
 
-    def restore(self, bounds: Mapping[int, Bounds]) -> None:
-        """Begin with these partitions where the changelog ends: what was counted and not written is read again."""
+    def restore(self, bounds: Mapping[int, Bounds], held: set[int]) -> None:
+        """Begin with these partitions where the changelog ends: what was counted and not written is read again. `held`:
+        of the changelog, those that the table has."""
         self._taken.clear()
         self._topic_id = next((bound.topic_id for bound in bounds.values()), "")
-        self.table.drop_but(set(bounds))
+        self.table.drop_but(held)
         self._partitions = {
             number: Partition(number, self.table.store, bound, self.tally, self._pacing)
             for number, bound in bounds.items()
