@@ -168,7 +168,7 @@ class Pacing:
     insights_flush_s: float = 5.0  # that counts wait before they are written: fewer records against repeated reading
     insights_pending: int = 5_000  # predictions counted and not written yet; above it reading waits: the same
     insights_write_s: float = 30.0  # that a write of counts may take: a leader's election fits in
-    insights_recover_s: float = 600.0  # that a rebalance may take, reading changelogs included; then it starts anew
+    insights_recover_s: float = 120.0  # that a rebalance may take, reading changelogs included; then it starts anew
     insights_export_s: float = 60.0  # between two exports: fresher files against rewriting them
     insights_minutes_s: float = 21_600.0  # that minutes are kept after their hour: late counts against memory
     insights_hours_s: float = 259_200.0  # that hours are kept after their day: what `headrace usage` shows, and memory
