@@ -166,6 +166,21 @@ class Pacing:
     live_results: int = 128  # newest results of a partition that a look reads: a better p99, against bytes and decoding
     live_calm_s: float = 5.0  # that live must be in time again before replays go on: fewer stops, against idle time
 
+    # Insights
+    insights_flush_s: float = 5.0  # that counts wait before they are written: fewer records against repeated reading
+    insights_pending: int = 5_000  # predictions counted and not written yet; above it reading waits: the same
+    insights_write_s: float = 30.0  # that a write of counts may take: a leader's election fits in
+    insights_recover_s: float = 120.0  # that a rebalance may take, reading changelogs included; then it starts anew
+    insights_export_s: float = 60.0  # between two exports: fresher files against rewriting them
+    insights_minutes_s: float = 21_600.0  # that minutes are kept after their hour: late counts against memory
+    insights_hours_s: float = 259_200.0  # that hours are kept after their day: what `headrace usage` shows, and memory
+    insights_days_s: float = 3_456_000.0  # that days are kept: a month's bill and ten days, against memory
+    insights_ahead_s: float = 60.0  # that a client's clock may be ahead of the record's: else the record's time counts
+    insights_tenants: int = 4_096  # with errors alone that have rows of their own in a partition's day: made-up names
+    insights_names: int = 1_000  # intents, versions and codes of a window; the others are one: memory
+    insights_least: int = 50  # utterances in an hour, below which drift and shift tell nothing
+    insights_heads: int = 4_096  # heads whose evaluation is remembered, and tenants Prometheus hears of: memory
+
     # `headrace topics cost`
     sampled_records: int = 100  # newest of a partition whose sizes are taken: a better mean, against reading
     rate_window_s: float = 3_600.0  # that rates are taken over: steadier, against what is so now

@@ -96,6 +96,17 @@ class Autoscale:
 
 
 @dataclass(frozen=True)
+class Insights:
+    """Counts over live predictions, off the delivery path. `enabled`: `headrace up` runs a process for each ring.
+
+    `export`: a directory, or a URL that fsspec knows, to which windows are written as Parquet; empty: they are not.
+    """
+
+    enabled: bool = False
+    export: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
     """A share of a ring's tenants and the head workers that serve it. `max_workers`: what autoscaling may start; 0: as
     many as there are partitions."""
@@ -157,6 +168,7 @@ class Settings:
     topics: Topics = Topics()
     backfill: Backfill = Backfill()
     autoscale: Autoscale = Autoscale()
+    insights: Insights = Insights()
     rings: dict[str, Ring] = field(default_factory=dict)
 
     @property

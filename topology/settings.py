@@ -21,6 +21,7 @@ from topology.sections import Backfill as Backfill
 from topology.sections import Cache as Cache
 from topology.sections import Cell as Cell
 from topology.sections import Heads as Heads
+from topology.sections import Insights as Insights
 from topology.sections import Limits as Limits
 from topology.sections import Quota as Quota
 from topology.sections import Quotas as Quotas
@@ -89,7 +90,7 @@ def parse(text: str, where: str = "headrace.toml") -> Settings:
 def _settings(body: dict[str, Any], mistakes: Mistakes) -> Settings:
     plain = {k: v for k, v in body.items() if k != "rings"}
     sections = {"broker": Broker, "redis": Redis, "heads": Heads, "limits": Limits, "cache": Cache, "topics": Topics,
-                "backfill": Backfill, "autoscale": Autoscale}
+                "backfill": Backfill, "autoscale": Autoscale, "insights": Insights}
     values: dict[str, Any] = {}
     for name, kind in sections.items():
         values[name] = mistakes.build(kind, mistakes.table(plain.pop(name, {}), name), name)
@@ -132,6 +133,9 @@ def _check(settings: Settings, rings: dict[str, Ring], mistakes: Mistakes) -> No
     if has_password(settings.heads.store):
         mistakes.add("heads.store", "a password does not stand in this file: give the store's library its credentials "
                      "as it takes them from the environment")
+    if has_password(settings.insights.export):
+        mistakes.add("insights.export", "a password does not stand in this file: give the store's library its "
+                     "credentials as it takes them from the environment")
     _check_name("prefix", settings.prefix, mistakes, NAME_LETTERS | {"."})
     if settings.topics.min_insync_replicas > settings.topics.replication:
         mistakes.add("topics.min_insync_replicas", "more than topics.replication: every write would be refused")

@@ -50,6 +50,16 @@ def labelled(prefix: str) -> str:
     return f"{prefix}.labelled"
 
 
+def insights(prefix: str, ring: str, cell: str) -> str:
+    """What is counted of a cell's predictions (compacted): the changelog of the insights' table, keyed by window."""
+    return f"{prefix}.{ring}.{cell}.insights"
+
+
+def insights_group(prefix: str, ring: str) -> str:
+    """The consumer group of the processes that count a ring's predictions."""
+    return f"{prefix}.{ring}.insights"
+
+
 def backfills(prefix: str) -> str:
     """Replays (compacted): each job's bounds, what is wished of it, and how it goes."""
     return f"{prefix}.backfills"
@@ -113,3 +123,8 @@ def _of_lane(settings: Settings, lane: Lane) -> Iterable[TopicSpec]:
                 {"retention.ms": str(max(1, int(hours * HOUR_MS)))},
             )
             yield TopicSpec(predictions(settings.prefix, ring.name, cell.name, lane), cell.partitions, retention)
+            if lane == "live":  # as many partitions as what is counted, and no retention: all windows kept are in it
+                yield TopicSpec(
+                    insights(settings.prefix, ring.name, cell.name), cell.partitions,
+                    {"cleanup.policy": "compact", "segment.ms": str(DAY_MS), "segment.bytes": str(64 << 20)},
+                )

@@ -9,7 +9,20 @@ import sys
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
-from infra.cli import backfill, config, dead_letters, encoder, head, lag, predict, scale, scaler, stack, status
+from infra.cli import (
+    backfill,
+    config,
+    dead_letters,
+    encoder,
+    head,
+    insights,
+    lag,
+    predict,
+    scale,
+    scaler,
+    stack,
+    status,
+)
 from infra.cli.command import add_command
 from topology.errors import HeadraceError, Misconfigured
 
@@ -57,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--version", action="version", version=f"headrace {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (config, encoder, stack, status, lag, scale, scaler, predict, head, backfill, dead_letters):
+    for group in (config, encoder, stack, status, lag, scale, scaler, predict, head, backfill, insights, dead_letters):
         group.add_commands(commands)
     for point in entry_points(group=INSTALLED):
         if point.name not in commands.choices:

@@ -87,5 +87,9 @@ def start_worker(supervisor: Supervisor, config: str, tier: str, what: list[str]
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
-    return [start_worker(supervisor, config, tier, what, number)
-            for tier, what, count in tiers(settings) for number in range(count)]
+    started = [start_worker(supervisor, config, tier, what, number)
+               for tier, what, count in tiers(settings) for number in range(count)]
+    for ring in settings.rings if settings.insights.enabled else ():
+        command = [sys.executable, "-m", "infra.insights", "--config", config, "--ring", ring]
+        started.append(supervisor.start(f"insights-{ring}", command))
+    return started

@@ -1,0 +1,1 @@
+"""Counts over live predictions, off the delivery path: usage, out-of-scope share, drift, label shift, latency."""
