@@ -32,6 +32,10 @@ check: setup
 test: setup
 	$(PY) -m pytest -q
 
+# Faults that take minutes each: processes that join, freeze, die, topics made anew, changelogs cut.
+long: setup
+	$(PY) -m pytest -q -m long
+
 # Kafka is stopped for three minutes under the scaler: every count stays, and the reason is shown.
 away: setup
 	HEADRACE_AWAY_S=180 $(PY) -m pytest -q tests/kafka/test_autoscale.py -k away --timeout 900

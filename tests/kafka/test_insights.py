@@ -228,6 +228,7 @@ async def test_a_kill_in_mid_window_and_a_restart_count_nothing_twice_and_leave_
     await system.counts_are_right()
 
 
+@pytest.mark.long
 async def test_a_second_process_that_joins_and_leaves_or_is_killed_changes_no_count(system):
     system.start()
     await system.send(1_500)
@@ -248,6 +249,7 @@ async def test_a_second_process_that_joins_and_leaves_or_is_killed_changes_no_co
     await system.counts_are_right()
 
 
+@pytest.mark.long
 async def test_a_process_that_was_frozen_while_another_counted_on_changes_no_count(system):
     frozen = system.start()
     await system.until_ready(frozen)
@@ -267,6 +269,7 @@ async def test_a_process_that_was_frozen_while_another_counted_on_changes_no_cou
     await system.counts_are_right()
 
 
+@pytest.mark.long
 async def test_a_topic_made_anew_is_counted_beside_the_one_before(system):
     process = system.start()
     await system.send(1_000)
@@ -288,6 +291,7 @@ async def test_a_topic_made_anew_is_counted_beside_the_one_before(system):
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 async def test_windows_lost_with_the_changelogs_beginning_are_counted_anew(system):
     process = system.start()
     await system.send(2_000)
