@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup check test away demo bench figures lock
+.PHONY: setup check test long away demo bench figures lock
 
 setup: $(VENV)/.ready
 
