@@ -47,7 +47,7 @@ class Plan:
     quiet_s: float = 60.0
     encoders: int = CORES
     tenants: int = 16
-    top_per_s: float = 400.0
+    top_per_s: float = 800.0
     knee_per_s: float = 0.0
 
 
