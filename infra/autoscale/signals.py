@@ -6,6 +6,7 @@ One connection to Kafka tells it all: offsets, the first unread record's time, a
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from topology.stream.process import now_us
 from topology.topics import Lane
 
 ENDED = ("done", "incomplete", "cancelled")
+
+log = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -98,8 +101,8 @@ class Signals:
                 for told in await jobs_of(self._settings):
                     if told["state"] not in ENDED:
                         found.append(ReplayLag(told["id"], told["state"], _remaining(told)))
-        except (TimeoutError, Unavailable, BadRecord):
-            pass
+        except (TimeoutError, Unavailable, BadRecord) as error:
+            log.warning("replays are left out of this look: %s", error or type(error).__name__)
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from topology.stream.kafka import Producer
 from topology.stream.records import Output
 
 JOB_HEADER = "headrace.job"
+log = logging.getLogger(__name__)
 
 
 class TopicSource:
@@ -97,11 +99,11 @@ class TopicTarget:
         """As `Target.write`. A row that the broker refuses for good becomes an error in its place; one that
         names no tenant is nobody's, and is set aside only."""
         refused = await self._producer.send([self._output(row) for row in rows if row["tenant"]])
-        if refused:
-            await self._producer.send([
-                self._output({**msgpack.unpackb(one.output.value), "intent": "", "entities": [], "text": "",
-                              "error": one.error.code, "message": str(one.error)}) for one in refused
-            ])
+        told = [{**msgpack.unpackb(one.output.value), "intent": "", "entities": [], "text": "", "error": one.error.code,
+                 "message": str(one.error)} for one in refused]
+        for one in await self._producer.send([self._output(row) for row in told]):
+            log.error("the broker takes not even the error of a record of %s[%d]: %s", span.source, span.partition,
+                      one.error)
 
     def _output(self, row: Row) -> Output:
         cell = cells.cell_of(row["tenant"], self._ring.weights, self._ring.pins)

@@ -62,6 +62,16 @@ async def ids_on(settings, kind, topic):
         await reader.stop()
 
 
+async def each_once(settings, kind, topic, ids):
+    """Wait until all of `ids` are on the topic; each must be there once."""
+    async def whole():
+        found = await ids_on(settings, kind, topic)
+        return found if set(ids) <= set(found) else None
+
+    found = await until(whole)
+    assert sorted(one for one in found if one in set(ids)) == sorted(ids)
+
+
 async def members(settings):
     """(the encoders' group, the heads'): how many members each has, and whether it is stable."""
     prefix = settings.prefix
@@ -117,15 +127,8 @@ async def test_workers_come_and_go_under_traffic_and_every_record_is_computed_on
     assert [reply.id for reply in replies] == ids and len(ids) > 100
     stopped = [f"stopped: {name}-{n}, status 0" for name in ("encoder-en", "head-en-a") for n in (1, 2)]
     assert sorted(told) == stopped
-    prefix, wanted = settings.prefix, sorted(ids)
-    for kind, topic in ((wire.Embedding, topics.embeddings(prefix, "en", "a")),
-                        (wire.Prediction, topics.predictions(prefix, "en", "a"))):
-        async def whole(kind=kind, topic=topic):
-            found = await ids_on(settings, kind, topic)
-            return found if set(ids) <= set(found) else None
-
-        found = await until(whole)
-        assert sorted(one for one in found if one in set(ids)) == wanted
+    await each_once(settings, wire.Embedding, topics.embeddings(settings.prefix, "en", "a"), ids)
+    await each_once(settings, wire.Prediction, topics.predictions(settings.prefix, "en", "a"), ids)
 
 
 async def test_a_worker_that_ends_is_not_started_again_and_its_name_is_not_given_to_the_next_before(running):

@@ -7,34 +7,24 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
-import msgpack
 import polars
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import NewTopic, RecordsToDelete
 
 from headrace import Headrace
-from infra.announce import announce
 from infra.backfill.job import Asked
 from infra.backfill.live import LiveWatch
 from infra.backfill.look import looks, wish_for
-from infra.backfill.meter import Meter
 from infra.backfill.report import summary
-from infra.backfill.run import Options, run
+from infra.backfill.run import Options
 from infra.stack import kafka
 from tests.built import needs_kernels
+from tests.replays import RING, Installation, counts, replay, results_of, send, set_aside, until, utterance
 from tests.small import example, small_stack
 from topology import topics, wire
 from topology.errors import Misconfigured
-from topology.heads import HeadManifest
-from topology.settings import load
-from topology.stream.admin import apply_topics
-from topology.stream.kafka import Producer, TopicReader
-from topology.stream.records import Output
 
 pytestmark = [
     pytest.mark.kafka,
@@ -42,30 +32,7 @@ pytestmark = [
     pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
     needs_kernels,
 ]
-RING = "en"
-CONFIG = """
-prefix = "{name}"
-state_dir = "{home}/state"
-[broker]
-kind = "external"
-bootstrap = "{bootstrap}"
-[redis]
-kind = "external"
-url = "{redis}"
-[heads]
-store = "{store}"
-[limits]
-max_chars = 200
-max_tokens = 40
-[rings.en]
-languages = ["en"]
-encoder = "{encoder}"
-device = "cpu"
-precision = "int8"
-[rings.en.cells.a]
-"""
 COUNT = 6_000
-FAST = Options(workers=2, ignore_live=True)
 
 
 @pytest.fixture(scope="module")
@@ -83,55 +50,6 @@ def settings(stack):
 @pytest.fixture
 def config(stack):
     return str(stack[2].parent / "headrace.toml")
-
-
-def utterance(number, tenant="acme"):
-    now = int(time.time() * 1e6)
-    return wire.encode(wire.Utterance(f"u{number}", tenant, example(number).text, "en", now, now + 60_000_000))
-
-
-async def send(settings, values, topic=""):
-    producer = Producer(settings.broker)
-    await producer.start()
-    try:
-        outputs = [Output(topic or topics.utterances(settings.prefix, RING), None, value) for value in values]
-        for at in range(0, len(outputs), 500):
-            await producer.send(outputs[at : at + 500])
-    finally:
-        await producer.stop()
-
-
-async def replay(settings, config, asked, name="", options=FAST):
-    return await run(settings, config, asked, name, options, Meter(), asyncio.Event(), lambda line: None)
-
-
-async def results_of(settings, job):
-    """The records that a job wrote to the backfill lane: id → its bytes, all that were seen."""
-    reader = TopicReader(settings.broker, topics.predictions(settings.prefix, RING, "a", "backfill"))
-    await reader.start()
-    try:
-        found = {}
-        for record in await reader.read_to_end():
-            if dict(record.headers).get("headrace.job") == job.encode():
-                found.setdefault(msgpack.unpackb(record.value)["id"], set()).add(record.value)
-        return found
-    finally:
-        await reader.stop()
-
-
-async def until(happened, seconds=60):
-    end = time.monotonic() + seconds
-    while not await happened():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.1)
-
-
-def set_aside(folder):
-    return [json.loads(line) for p in Path(folder).rglob("*.jsonl") for line in p.read_text().splitlines()]
-
-
-def counts(told):
-    return told["state"], told["read"], told["predicted"], told["lost"]
 
 
 async def test_a_replay_killed_again_and_again_gives_what_an_uninterrupted_one_gives(settings, config):
@@ -175,58 +93,6 @@ async def test_a_start_later_than_the_newest_record_and_latest_to_latest_are_don
     for name, start in (("later", "2099-01-01"), ("latest", "latest")):
         told = await replay(settings, config, Asked(RING, start=start), name)
         assert counts(told) == ("done", 0, 0, 0)
-
-
-class Installation:
-    """Another one on the same broker, with the same head and topics of its own; nobody serves live traffic there."""
-
-    def __init__(self, stack, name):
-        settings, _, head = stack
-        home = head.parent / name
-        home.mkdir()
-        self.config = str(home / "headrace.toml")
-        Path(self.config).write_text(CONFIG.format(
-            name=name, home=home, bootstrap=settings.broker.bootstrap, redis=settings.redis.url,
-            store=head.parent / settings.heads.store, encoder=settings.rings[RING].encoder,
-        ))
-        self.settings = load(self.config)
-        self.topic = topics.utterances(name, RING)
-        self._manifest = HeadManifest.from_json((head / "head.json").read_bytes())
-        self.admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.bootstrap)
-
-    async def __aenter__(self):
-        await self.admin.start()
-        await apply_topics(self.settings, topics.wanted(self.settings))
-        await announce(self.settings, self._manifest)
-        return self
-
-    async def __aexit__(self, *error):
-        await self.admin.close()
-
-    async def configure(self, **configs):
-        told = {name.replace("_", "."): value for name, value in configs.items()}
-        await self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic, told)])
-
-    async def produce(self, values, partition=0, keys=None, transactional=False):
-        """Write to one partition; in a transaction a marker ends it."""
-        more = {"transactional_id": f"{self.topic}-{partition}-{time.time()}"} if transactional else {}
-        producer = AIOKafkaProducer(bootstrap_servers=self.settings.broker.bootstrap, acks="all", **more)
-        await producer.start()
-        try:
-            if transactional:
-                await producer.begin_transaction()
-            for number, value in enumerate(values):
-                await producer.send(self.topic, value, key=keys and keys[number], partition=partition)
-            await producer.flush()
-            if transactional:
-                await producer.commit_transaction()
-        finally:
-            await producer.stop()
-
-    async def replay(self, **asked):
-        name = asked.pop("name", "job")
-        options = asked.pop("options", FAST)
-        return await replay(self.settings, self.config, Asked(RING, **asked), name, options)
 
 
 async def test_empty_compacted_and_marker_ended_partitions_end(stack):

@@ -12,7 +12,7 @@ from infra.backfill.look import looks, wish_for
 from infra.backfill.run import Options
 from infra.stack import kafka
 from tests.built import needs_kernels
-from tests.kafka.test_backfill import Installation, counts, utterance
+from tests.replays import Installation, counts, utterance
 from tests.small import small_stack
 from topology import topics
 from topology.errors import Misconfigured
