@@ -44,7 +44,7 @@ class LiveWatch:
 
         Before `pacing.live_look_s` are over it gives the last answer. Where the broker answers some questions and not
         others, live counts as late. Where it answers nothing at all, live does not: the replay then meets the same
-        errors, and waits or ends by them. That takes up to `pacing.status_s`. Raises: Misconfigured.
+        errors, and waits or ends by them. That takes up to twice `pacing.status_s`. Raises: Misconfigured.
         """
         if time.monotonic() >= self._next_s:
             self._answer = await self._looked()
@@ -56,17 +56,29 @@ class LiveWatch:
         await asyncio.gather(self._groups.stop(), self._results.stop())
 
     async def _looked(self) -> str:
-        groups, results = await asyncio.gather(
-            self._asked(self._groups, lambda: self._groups.read(self._topics)),
-            self._asked(self._results, lambda: self._results.read(PACING.live_results)),
-        )
+        groups, results = await asyncio.gather(self._read_groups(), self._read_results())
+        # What was answered may have been so a moment before the broker froze: it is asked once more.
+        if isinstance(groups, Unavailable) and not isinstance(results, Unavailable):
+            results = await self._read_results()
+        elif isinstance(results, Unavailable) and not isinstance(groups, Unavailable):
+            groups = await self._read_groups()
         now_s = time.time()
         away = [one for one in (groups, results) if isinstance(one, Unavailable)]
         unseen = f"the live path cannot be seen: {away[0]}" if len(away) == 1 else ""
-        for record in results if isinstance(results, list) else ():
-            self._add(record.value)
         oldest = oldest_of(groups, now_s) if isinstance(groups, list) else None
         return self._lateness.told(oldest, now_s, unseen)
+
+    async def _read_groups(self) -> list[GroupState] | Unavailable:
+        return await self._asked(self._groups, lambda: self._groups.read(self._topics))
+
+    async def _read_results(self) -> Unavailable | None:
+        """Note how long the newest results took."""
+        found = await self._asked(self._results, lambda: self._results.read(PACING.live_results))
+        if isinstance(found, Unavailable):
+            return found
+        for record in found:
+            self._add(record.value)
+        return None
 
     async def _asked(
         self, reader: GroupReader | NewestReader, ask: Callable[[], Awaitable[SeenT]]

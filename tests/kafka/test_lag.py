@@ -85,8 +85,8 @@ async def until(ask, wanted, seconds=90):
 
 
 async def send(settings, topic, counts):
-    """So many records to each partition."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.broker.bootstrap)
+    """So many records to each partition, on all replicas: the end that consumers are told is that of all of them."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.broker.bootstrap, acks="all")
     await producer.start()
     for number, count in enumerate(counts):
         for _ in range(count):
