@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import shutil
 import subprocess
 import uuid
@@ -58,8 +59,16 @@ def fetched(folder: Path, pom: str, what: str, say: Callable[[str], None] = prin
     """`folder`, with everything that a pom depends on under `jars`, fetched by Maven once. Raises: Misconfigured."""
     if (folder / "complete").exists():
         return folder
-    say(f"fetching {what} by Maven")
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            _fetch(folder, pom, what, say)
+    return folder
+
+
+def _fetch(folder: Path, pom: str, what: str, say: Callable[[str], None]) -> None:
+    say(f"fetching {what} by Maven")
     (folder / "pom.xml").write_text(pom)
     command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
     done = subprocess.run(
@@ -68,7 +77,6 @@ def fetched(folder: Path, pom: str, what: str, say: Callable[[str], None] = prin
     if done.returncode:
         raise Misconfigured(f"Maven did not fetch {what}:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
     (folder / "complete").touch()
-    return folder
 
 
 def cluster_id() -> str:

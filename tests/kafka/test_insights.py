@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ pytest.importorskip("pyarrow")
 
 from infra.insights.windows import GRAINS
 from infra.stack import kafka
+from infra.stack.embedded import free_port
 from infra.stack.supervise import Supervisor
 from tests.counting import SECONDS, counted_by
 from topology import wire
@@ -99,12 +99,6 @@ def _exported(system, grain):
         for row in read_table(place, partitioning=None).to_pylist():
             found[row["tenant"]] += row["utterances"]
     return found
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def gauges_of(port, tenant):
