@@ -51,7 +51,7 @@ async def _broker(
     heads: dict[str, int] = {}
     letters, no_heads = DeadLetters(), (0, "")
     try:
-        groups = await read_groups(settings.broker, {one.name: one.topic for one in groups_of(settings)})
+        groups = await read_groups(settings.broker, [(one.name, one.topic) for one in groups_of(settings)])
         async with asking(settings.broker):
             reports = await apply_topics(settings, topics.wanted(settings), create=False)
         missing = {report.name for report in reports if "missing" in report.differences}

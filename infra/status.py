@@ -19,12 +19,14 @@ REBALANCING = ("PreparingRebalance", "CompletingRebalance")
 
 @dataclass(frozen=True)
 class WantedGroup:
-    """A consumer group that headrace.toml asks for, and the command that starts a member of it."""
+    """A consumer group that headrace.toml asks for, one of the topics that it reads, and the command that starts a
+    member of it. `awaited`: callers wait for what it reads."""
 
     name: str
     topic: str
     command: str
     live: bool
+    awaited: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,16 @@ def groups_of(settings: Settings) -> list[WantedGroup]:
                 found.append(
                     WantedGroup(*names, f"python -m head_worker --ring {ring} --cell {cell}", lane == "live")
                 )
-    return found
+    return [*found, *_insights(settings)]
+
+
+def _insights(settings: Settings) -> Iterator[WantedGroup]:
+    """A ring's group reads the predictions of all its cells."""
+    for ring in settings.rings.values() if settings.insights.enabled else ():
+        for cell in ring.cells:
+            group = topics.insights_group(settings.prefix, ring.name)
+            topic = topics.predictions(settings.prefix, ring.name, cell)
+            yield WantedGroup(group, topic, f"python -m infra.insights --ring {ring.name}", True, False)
 
 
 def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list[str]:
@@ -76,15 +87,16 @@ def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list
     if "broker" in seen.away:
         return [f"{seen.away['broker']}: start it, or correct [broker] in headrace.toml", *found]
     found += [*_topics(seen), *_heads(settings, seen), *_letters(settings, seen)]
-    earlier = {group.name: group for group in before.groups} if before else {}
+    earlier = {(group.name, group.topic): group for group in before.groups} if before else {}
     apart_s = seen.at_s - before.at_s if before else 0.0
-    there = {group.name: group for group in seen.groups if group.partitions}
+    there = {(group.name, group.topic): group for group in seen.groups if group.partitions}
     for wanted in groups_of(settings):
-        if (group := there.get(wanted.name)) is not None:
+        if (group := there.get(place := (wanted.name, wanted.topic))) is not None:
             found += _positions(group)
             if wanted.live:
-                found += _members(wanted, group, earlier.get(wanted.name))
-                found += _lag(wanted, group, earlier.get(wanted.name), apart_s, settings.limits.deadline_s)
+                found += _members(wanted, group, earlier.get(place))
+            if wanted.live and wanted.awaited:
+                found += _lag(wanted, group, earlier.get(place), apart_s, settings.limits.deadline_s)
     return found
 
 

@@ -96,7 +96,8 @@ def _text(seen: Seen, found: list[str]) -> str:
     for group in seen.groups:
         if group.members or group.lag or not group.name.endswith(".backfill"):
             lags = " ".join(f"{one.number}:{one.lag}" for one in group.partitions)
-            lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} ({lags})")
+            lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} "
+                         f"({lags}) of {group.topic}")
     lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
     if seen.no_heads[0]:  # no trouble by itself: whose head it is stays as it was
         lines.append(f"heads    {seen.no_heads[0]} records are no heads and are passed over; the newest: "

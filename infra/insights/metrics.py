@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from infra.insights.counting import Counting
 from infra.insights.gauges import Gauges
 from infra.insights.windows import LIMITS_MS
-from topology.errors import Misconfigured, Unavailable
 
 GAUGES = {
     "out_of_scope_share": "share of predictions out of scope in the tenant's newest hour with enough of them",
@@ -79,17 +77,3 @@ class InsightsCollector(Collector):
                 if (value := getattr(one, name)) is not None:
                     family.add_metric([self._ring, cell, tenant], value)
             yield family
-
-
-def serve(port: int, collector: InsightsCollector) -> None:
-    """Serve them on every interface. `port` 0 serves nothing. Raises: Misconfigured, Unavailable."""
-    if not port:
-        return
-    registry = CollectorRegistry()
-    registry.register(collector)
-    try:
-        start_http_server(port, registry=registry)
-    except (OverflowError, PermissionError) as error:
-        raise Misconfigured(f"--metrics-port {port}: {error}") from error
-    except OSError as error:
-        raise Unavailable(f"--metrics-port {port}: {error}; each process needs a port of its own") from error

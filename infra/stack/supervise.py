@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from topology.errors import Misconfigured, Unavailable
+from topology.stream.arguments import LOCAL
 from topology.stream.process import EXIT_UNAVAILABLE
 
 STOP_S = 15.0
 PR_SET_PDEATHSIG = 1
 PROCESSES = "processes.json"
-WORKERS = {"encoder_worker", "head_worker"}
+WITH_PAGES = {"encoder_worker", "head_worker", "infra.insights"}  # modules whose processes serve metrics
 
 
 def free_port() -> int:
@@ -128,13 +129,13 @@ class Supervisor:
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         ready = self._state / f"{name}.ready"
         ready.unlink(missing_ok=True)
-        self._ports[name] = free_port() if self._worker_metrics and WORKERS.intersection(command) else 0
+        self._ports[name] = free_port() if self._worker_metrics and WITH_PAGES.intersection(command) else 0
         with (self._state / "logs" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
                 preexec_fn=die_with_parent,
                 env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self.instance(name),
-                     "HEADRACE_METRICS_PORT": str(self._ports[name])},
+                     "HEADRACE_METRICS_PORT": str(self._ports[name]), "HEADRACE_METRICS_HOST": LOCAL},
             )
 
     def instance(self, name: str) -> str:
