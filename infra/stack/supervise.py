@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from topology.errors import Misconfigured, Unavailable
+from topology.json_map import known_fields
 from topology.stream.process import EXIT_UNAVAILABLE
 
 STOP_S = 15.0
@@ -87,8 +88,9 @@ def is_running(pid: int) -> bool:
 def processes_of(state_dir: Path) -> list[ProcessState]:
     """The processes of the stack that runs with this state directory; empty where none does."""
     try:
-        return [ProcessState(**one) for one in json.loads((state_dir / PROCESSES).read_text())]
-    except (OSError, ValueError, TypeError):
+        told = json.loads((state_dir / PROCESSES).read_text())
+        return [ProcessState(**known_fields(ProcessState, one)) for one in told]
+    except (OSError, ValueError, TypeError, AttributeError):
         return []
 
 

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from topology.errors import Misconfigured, Unavailable
+from topology.release import VERSION
 
 Stats = Callable[[], Mapping[str, float]]
 Kind = Literal["encoder", "head"]
@@ -97,6 +98,20 @@ class Stages:
         self._children[stage].observe(max(0, us) * US)
 
 
+BUILD = "Always 1: which release of Headrace this worker runs"
+
+
+class _Build(Collector):
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = {**labels, "version": VERSION}
+
+    def collect(self) -> Iterable[Metric]:
+        """As Prometheus's own exporters tell it: a version is a label."""
+        family = GaugeMetricFamily("headrace_build_info", f"{BUILD}.", labels=list(self._labels))
+        family.add_metric(list(self._labels.values()), 1)
+        return [family]
+
+
 class _Stats(Collector):
     def __init__(self, kind: Kind, stats: Stats, labels: Mapping[str, str]) -> None:
         self._kind, self._stats, self._labels = kind, stats, labels
@@ -126,7 +141,7 @@ def serve(port: int, kind: Kind, stats: Stats, labels: Mapping[str, str], stages
 
     Raises: Misconfigured; Unavailable where another process has the port: it may be the one before this.
     """
-    serve_collectors(port, [_Stats(kind, stats, labels), *(stages.collectors if stages else ())])
+    serve_collectors(port, [_Build(labels), _Stats(kind, stats, labels), *(stages.collectors if stages else ())])
 
 
 def serve_collectors(port: int, collectors: Iterable[Collector]) -> None:
