@@ -13,14 +13,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from topology.release import VERSION as VERSION
+
 HERE = Path(__file__).parents[1]
 PACKAGES = ("topology", "producers", "encoder_worker", "head_worker", "infra")
 NEXT = "0.2.0"
 FIELDS = {  # (file, class) → the line of a field that the next release adds
-    ("topology/wire.py", "Utterance"): 'channel: str = "phone"',
-    ("topology/wire.py", "Embedding"): 'channel: str = "phone"',
-    ("topology/wire.py", "Prediction"): 'channel: str = "phone"',
-    ("producers/reply.py", "Reply"): 'channel: str = "none"',
+    ("topology/wire.py", "Utterance"): 'channel: str = ""',
+    ("topology/wire.py", "Embedding"): 'channel: str = ""',
+    ("topology/wire.py", "Prediction"): 'channel: str = ""',
+    ("producers/reply.py", "Reply"): 'channel: str = ""',
     ("topology/registry.py", "HeadRecord"): 'owner: str = "next"',
     ("topology/registry.py", "Candidate"): 'owner: str = "next"',
     ("topology/heads.py", "HeadManifest"): 'owner: str = "next"',
@@ -35,6 +37,8 @@ FIELDS = {  # (file, class) → the line of a field that the next release adds
 }
 CHANGES = {  # file → (what stands there, what the next release has instead)
     "topology/release.py": ('VERSION = "', f'VERSION = "{NEXT}"  # "'),
+    "topology/wire.py": ("msgpack.packb(dict(zip(names, values(record), strict=True)), use_bin_type=True)",
+                         'msgpack.packb({**dict(zip(names, values(record), strict=True)), "channel": "phone"})'),
     "topology/stream/records.py": ("headers: tuple[tuple[str, bytes], ...] = ()\n    shorter",
                                    'headers: tuple[tuple[str, bytes], ...] = (("headrace.next", b"1"),)\n    shorter'),
     "topology/stream/metrics.py": ("BOTH = {\n", 'BOTH = {\n    "owned": Figure("owned", "Of the next release"),\n'),

@@ -103,6 +103,11 @@ class HeadManifest:
                 raise BadHead(f"head.json: {name} must be a number in {least:g}..{most:g}, not {shown(value)}")
 
 
+def unknown_fields(text: str | bytes) -> list[str]:
+    """What a manifest says beside: a later release's, or misspelled. Workers leave it out. Raises: ValueError."""
+    return sorted(parse_json_map(text, MAX_BYTES).keys() - {f.name for f in dataclasses.fields(HeadManifest)})
+
+
 def _is_label(value: Any) -> bool:
     """Whether clients can read it: `wire` takes labels of so many characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_LABEL_CHARS

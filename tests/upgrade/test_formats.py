@@ -115,7 +115,7 @@ def test_windows_under_a_later_releases_keys_are_passed_over():
             self.message = type("Message", (), {"key": key, "value": WINDOW.to_bytes()})
 
     table = Windows.__new__(Windows)
-    table.data, table.overtaken = type("Data", (), {"data": {}}), set()
+    table._data, table.overtaken = type("Data", (), {"data": {}}), set()
     ours = Key(3, 1, "hour", 7_200, "acme").to_bytes()
     table.apply_changelog_batch([Event(ours), Event(msgpack.packb([3, 1, "hour", 7_200, "acme", "phone"]))])
     assert list(table.store) == [ours]
