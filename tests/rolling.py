@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -47,18 +48,19 @@ class Installation:
     def __post_init__(self):
         self._usual = {child.name: child.command for child in self.supervisor.children}
         self.took_s = {}  # worker → the longest that it was not ready
+        self._clients = 0
 
     def workers(self, role):
         """The children of one role."""
         return [child for child in self.supervisor.children if child.name.startswith(ROLES[role])]
 
-    async def roll(self, child, release):
-        """One worker to another release, as an orchestrator does it: SIGTERM, then a new process until it is ready."""
+    async def roll(self, child, release, number=signal.SIGTERM):
+        """One worker to another release, as an orchestrator does it: a signal, then a new process until it is ready."""
         child.command = releases.command(self.trees[release], self._usual[child.name])
         begun_s = time.monotonic()
-        child.process.terminate()
+        child.process.send_signal(number)
         await until(lambda: child.process.poll() is not None)
-        assert child.process.returncode == 0, child.log.read_text()[-2_000:]
+        assert number == signal.SIGKILL or child.process.returncode == 0, child.log.read_text()[-2_000:]
         self.supervisor.restart_ended()
         await until(child.ready.exists)
         self.took_s[child.name] = max(self.took_s.get(child.name, 0.0), time.monotonic() - begun_s)
@@ -70,8 +72,10 @@ class Installation:
 
     @contextmanager
     def client(self, release):
-        """A client of a release that asks on and on, once its first reply is there."""
-        module = ["tests.rolling_client", str(self.config), release, ",".join(TENANTS), str(PER_S)]
+        """A client of a release that asks on and on, once its first reply is there. Its ids begin with the release."""
+        self._clients += 1
+        name = f"{release}-{self._clients}"
+        module = ["tests.rolling_client", str(self.config), name, ",".join(TENANTS), str(PER_S)]
         asked = releases.command(self.trees[release], [sys.executable, "-m", *module])
         with subprocess.Popen(asked, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             try:

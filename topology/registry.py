@@ -110,10 +110,14 @@ def _identity(body: dict[str, Any]) -> tuple[str, str, str]:
     return body["version"], body["space"], body["sha256"]
 
 
-def _candidate(body: Any) -> Candidate:
+def _candidate(body: Any) -> Candidate | None:
+    """None where a later release tries the version in a way that is not known here: then the current one answers all.
+    Compaction keeps the newest record alone, so a worker that refused it would know no head of the tenant at all."""
     if not isinstance(body, dict):
         raise ValueError(f"candidate: a map is wanted, not {shown(body)}")
     mode, share = body.get("mode"), body.get("share", 1.0)
+    if isinstance(mode, str) and mode not in MODES:
+        return None
     if mode not in MODES:
         raise ValueError(f"candidate: mode is one of {', '.join(MODES)}, not {shown(mode)}")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:

@@ -16,6 +16,7 @@ from infra.insights.windows import Key
 from tests import releases
 from tests.formats import COUNTS, FORMATS, JOB, RECORD, UTTERANCE, WINDOW
 from topology import cells, keys, topics, wire
+from topology.encoders import space_of
 from topology.heads import HeadManifest
 from topology.registry import Candidate, parse_record
 from topology.stream.records import Record
@@ -100,6 +101,13 @@ def test_who_changes_a_registry_record_keeps_what_a_later_release_wrote_beside()
     assert read == RECORD and json.loads(read.to_bytes()) == body
 
 
+def test_a_trial_of_a_kind_that_a_later_release_knows_leaves_the_current_version_in_force():
+    body = json.loads(RECORD.to_bytes())
+    body["candidate"]["mode"] = "interleaved"
+    read = parse_record(RECORD.key, json.dumps(body).encode())
+    assert (read.version, read.candidate) == ("v1", None)
+
+
 def test_a_reply_that_is_repeated_and_a_letter_that_is_replayed_keep_a_later_releases_fields():
     later = msgpack.packb({**msgpack.unpackb(bytes.fromhex(RELEASED["prediction"])), "channel": "phone"})
     assert _answer(b"+" + later).value == later
@@ -127,7 +135,7 @@ def test_of_a_worker_that_began_anew_the_new_process_counts_however_long_the_old
     assert newest([before, now]) is now
 
 
-def test_releases_agree_where_things_are():
+def test_releases_agree_where_things_are(tmp_path):
     """Two releases side by side must place, name and share out alike. These change with a new prefix or ring only."""
     weights = {"a": 1.0, "b": 1.0, "c": 2.0}
     assert "".join(cells.cell_of(f"tenant-{n}", weights, {"a": ["tenant-3"]}) for n in range(16)) == "accaccbacabcbcbc"
@@ -138,6 +146,9 @@ def test_releases_agree_where_things_are():
     assert topics.embeddings("h", "en", "a") == "h.en.a.embeddings" and topics.heads("h") == "h.heads"
     assert topics.predictions("h", "en", "a", "backfill") == "h.en.a.predictions.backfill"
     assert (topics.encoder_group("h", "en"), topics.head_group("h", "en", "a")) == ("h.en.encoder", "h.en.a.head")
+    for name, text in (("model.safetensors", "w"), ("tokenizer.json", "t"), ("headrace.json", '{"prefix": "query: "}')):
+        (tmp_path / name).write_text(text)
+    assert space_of(tmp_path, 250) == "ff53f42f35425a8c"
     canary = Candidate("v2", "space", "x", "canary", 0.5)
     assert [canary.takes(f"id-{n}") for n in range(8)] == [True, True, False, False, True, True, False, True]
     assert result_id(JOB.spans[0], 7, "v1") == "46e35f18215940c3f585e1079b70f22c"

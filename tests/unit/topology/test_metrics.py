@@ -1,3 +1,4 @@
+import re
 import socket
 import urllib.request
 
@@ -5,6 +6,7 @@ import pytest
 
 from infra.stack.embedded import free_port
 from topology.errors import Misconfigured, Unavailable
+from topology.release import VERSION
 from topology.stream.metrics import serve
 
 
@@ -16,6 +18,8 @@ def test_a_worker_tells_prometheus_what_it_counts_now():
     body = body.replace('ring="en",cell="a"', 'cell="a",ring="en"')
     assert 'headrace_head_hits_total{cell="a",ring="en"} 7.0' in body
     assert 'headrace_head_busy_seconds_total{cell="a",ring="en"} 2.5' in body
+    release = re.search(r'^headrace_build_info{(.*)} 1.0$', body, re.MULTILINE)[1].split(",")
+    assert sorted(release) == ['cell="a"', 'ring="en"', f'version="{VERSION}"']
     assert "# TYPE headrace_head_hits_total counter" in body and "# TYPE headrace_head_heads gauge" in body
     assert 'headrace_head_loads_total{cell="a",ring="en"} 0.0' in body, "a counter is there before it counts"
 
