@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from infra.insights.counting import Counting
 from infra.insights.gauges import Gauges
 from infra.insights.windows import LIMITS_MS
-from topology.errors import Misconfigured, Unavailable
+from topology.stream.metrics import Build, serve_collectors
 
 GAUGES = {
     "out_of_scope_share": "share of predictions out of scope in the tenant's newest hour with enough of them",
@@ -36,7 +35,7 @@ class InsightsCollector(Collector):
     def __init__(
         self, ring: str, cells: Mapping[str, Counting], gauges: Callable[[], Mapping[tuple[str, str], Gauges]]
     ) -> None:
-        self._ring, self._cells, self._gauges = ring, cells, gauges
+        self.ring, self._cells, self._gauges = ring, cells, gauges
 
     def collect(self) -> Iterable[Metric]:
         """Every family."""
@@ -53,12 +52,12 @@ class InsightsCollector(Collector):
         )
         for cell, one in self._cells.items():
             for (tenant, code), count in list(one.totals.utterances.items()):
-                utterances.add_metric([self._ring, cell, tenant, code], count)
+                utterances.add_metric([self.ring, cell, tenant, code], count)
             for tenant, count in list(one.totals.out_of_scope.items()):
-                outside.add_metric([self._ring, cell, tenant], count)
+                outside.add_metric([self.ring, cell, tenant], count)
             for stage, counts in list(one.totals.buckets.items()):
                 limits = [*(str(ms / 1e3) for ms in LIMITS_MS), "+Inf"]
-                latency.add_metric([self._ring, cell, stage], list(zip(limits, accumulate(counts), strict=True)),
+                latency.add_metric([self.ring, cell, stage], list(zip(limits, accumulate(counts), strict=True)),
                                    one.totals.seconds[stage])
         yield from (utterances, outside, latency)
         yield from self._kinds()
@@ -68,7 +67,7 @@ class InsightsCollector(Collector):
         for kind, text in KINDS.items():
             family = CounterMetricFamily(f"headrace_insights_{kind}", text, labels=["ring", "cell"])
             for cell, one in self._cells.items():
-                family.add_metric([self._ring, cell], one.tally[kind])
+                family.add_metric([self.ring, cell], one.tally[kind])
             yield family
 
     def _of_tenants(self) -> Iterable[Metric]:
@@ -77,19 +76,10 @@ class InsightsCollector(Collector):
             family = GaugeMetricFamily(f"headrace_insights_{name}", text, labels=["ring", "cell", "tenant"])
             for (cell, tenant), one in known.items():
                 if (value := getattr(one, name)) is not None:
-                    family.add_metric([self._ring, cell, tenant], value)
+                    family.add_metric([self.ring, cell, tenant], value)
             yield family
 
 
 def serve(port: int, collector: InsightsCollector) -> None:
-    """Serve them on every interface. `port` 0 serves nothing. Raises: Misconfigured, Unavailable."""
-    if not port:
-        return
-    registry = CollectorRegistry()
-    registry.register(collector)
-    try:
-        start_http_server(port, registry=registry)
-    except (OverflowError, PermissionError) as error:
-        raise Misconfigured(f"--metrics-port {port}: {error}") from error
-    except OSError as error:
-        raise Unavailable(f"--metrics-port {port}: {error}; each process needs a port of its own") from error
+    """Serve them as workers serve theirs. `port` 0 serves nothing. Raises: Misconfigured, Unavailable."""
+    serve_collectors(port, [Build({"ring": collector.ring}), collector])

@@ -101,7 +101,9 @@ class Stages:
 BUILD = "Always 1: which release of Headrace this worker runs"
 
 
-class _Build(Collector):
+class Build(Collector):
+    """Which release serves the page."""
+
     def __init__(self, labels: Mapping[str, str]) -> None:
         self._labels = {**labels, "version": VERSION}
 
@@ -141,7 +143,7 @@ def serve(port: int, kind: Kind, stats: Stats, labels: Mapping[str, str], stages
 
     Raises: Misconfigured; Unavailable where another process has the port: it may be the one before this.
     """
-    serve_collectors(port, [_Build(labels), _Stats(kind, stats, labels), *(stages.collectors if stages else ())])
+    serve_collectors(port, [Build(labels), _Stats(kind, stats, labels), *(stages.collectors if stages else ())])
 
 
 def serve_collectors(port: int, collectors: Iterable[Collector]) -> None:
