@@ -38,7 +38,7 @@ class Work:
     begun_s: int = 0
 
     def to_note(self) -> str:
-        """As it stands in a commit: about 150 bytes of the 4,096 that brokers allow."""
+        """As it stands in a commit: about 160 bytes of the 4,096 that brokers allow."""
         rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
         return json.dumps(rounded, separators=(",", ":"))
 
