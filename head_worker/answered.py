@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from topology import wire
 from topology.keys import OwnedId
 from topology.pacing import PACING
-from topology.stream.replies import ReplyWriter
+from topology.stream.replies import Answer, ReplyWriter
 
 
 class Answered:
@@ -18,10 +18,10 @@ class Answered:
         self._replies, self._remembered = replies, remembered
         self._lately: OrderedDict[OwnedId, wire.Prediction] = OrderedDict()
 
-    async def find(self, ids: Sequence[OwnedId]) -> dict[OwnedId, wire.Prediction]:
+    async def find(self, ids: Sequence[OwnedId]) -> dict[OwnedId, Answer]:
         """Those of `ids` that have a good prediction. What a slow Redis does not tell counts as new."""
         # A thread may add to them meanwhile: one look for each.
-        lately = {one: found for one in ids if (found := self._lately.get(one)) is not None}
+        lately = {one: Answer(found, wire.encode(found)) for one in ids if (found := self._lately.get(one)) is not None}
         return {**await self._replies.good([one for one in ids if one not in lately]), **lately}
 
     def note(self, prediction: wire.Prediction) -> None:

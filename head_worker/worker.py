@@ -24,6 +24,7 @@ from topology.stream.outcomes import Computing, Outcome, Parked, Step
 from topology.stream.process import now_us
 from topology.stream.records import OutgoingReply, Output, Record
 from topology.stream.refusals import Refusals, asker_of
+from topology.stream.replies import Answer
 from topology.stream.work import BusyTime
 from topology.topics import Lane
 
@@ -119,17 +120,16 @@ class HeadWorker:
                 new[one.id] = one
         return list(new.values()), steps
 
-    def _again(self, one: Asked, before: wire.Prediction) -> Outcome:
-        """What becomes of an id that has a good reply. The reply is repeated to whoever asks now."""
-        embedding = one.embedding
+    def _again(self, one: Asked, answer: Answer) -> Outcome:
+        """What becomes of an id that has a good reply. The reply is repeated to whoever asks now, as it was written."""
+        embedding, before = one.embedding, answer.prediction
         if (before.text, before.lang) != (embedding.text, embedding.lang):
             told = f"the id {embedding.id!r} stands for another text of tenant {embedding.tenant!r}; use a new one"
             return self.refuse(one.record, IdReused(told))
-        value = wire.encode(before)
         # The same embedding read again: a worker was killed between its reply and its result, which may be missing.
         same = embedding.stages.items() <= before.stages.items()
-        results = [Output(self._results, embedding.tenant.encode(), value)] if same else []
-        return Outcome([one.record], results, [_reply(embedding, value)])
+        results = [Output(self._results, embedding.tenant.encode(), answer.value)] if same else []
+        return Outcome([one.record], results, [_reply(embedding, answer.value)])
 
     def _version(self, embedding: wire.Embedding) -> tuple[str, str]:
         """(version, sha256) of what answers: the canary for its share, in its own space. Raises: UnknownTenant."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from head_worker.store import HeadStore, open_store
 from topology import topics
 from topology.encoders import find_encoder, space_of
 from topology.errors import BadHead, MalformedRecord, Misconfigured
-from topology.heads import HeadManifest, check_space
+from topology.heads import HeadManifest, check_space, unknown_fields
 from topology.registry import Candidate, HeadRecord, parse_record, registry_key
 from topology.settings import Settings
 from topology.stream.kafka import Producer, TopicReader
 from topology.stream.records import Output
+
+log = logging.getLogger(__name__)
 
 
 def store_of(settings: Settings) -> HeadStore:
@@ -88,6 +91,8 @@ def stored(settings: Settings, directory: Path) -> HeadManifest:
         encoder = find_encoder(ring.encoder) if ring else None
         if encoder is not None:
             check_space(manifest.space, space_of(encoder, settings.limits.max_tokens))
+        if more := unknown_fields((directory / "head.json").read_bytes()):
+            log.warning("%s: head.json has %s, which this release does not know: no effect", directory, ", ".join(more))
     return store_of(settings).put(directory)
 
 

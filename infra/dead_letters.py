@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from topology import topics, wire
@@ -150,9 +150,7 @@ def again(letter: Letter, kind: type[Asked], deadline_us: int) -> Output:
 
 def _renewed(value: bytes | None, kind: type[Asked], deadline_us: int) -> bytes | None:
     try:
-        is_embedding = kind is wire.Embedding
-        asked = wire.decode(wire.Embedding, value) if is_embedding else wire.decode(wire.Utterance, value)
-        return wire.encode(replace(asked, deadline_us=deadline_us, reply_to=""))
+        return wire.rewritten(kind, value, deadline_us=deadline_us, reply_to="")
     except MalformedRecord:
         return value
 

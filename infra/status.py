@@ -11,6 +11,7 @@ from topology.settings import Settings
 from topology.stream.admin import TopicReport
 from topology.stream.groups import GroupState
 from topology.stream.redis_state import RedisState
+from topology.stream.work import Work, newest
 
 FULL = 0.9  # of Redis's memory: above it there is no room for a burst of replies
 RECENT_S = 3_600.0  # a restart or a dead letter of so long ago is told; older ones are history
@@ -76,6 +77,22 @@ def _insights(settings: Settings) -> Iterator[WantedGroup]:
             group = topics.insights_group(settings.prefix, ring.name)
             topic = topics.predictions(settings.prefix, ring.name, cell)
             yield WantedGroup(group, topic, f"python -m infra.insights --ring {ring.name}", True, False)
+
+
+def releases(group: GroupState) -> dict[str, list[str]]:
+    """Release of Headrace → the group's workers that run it, as their last commits tell; `?` of those before 0.1.0.
+
+    As many as the group has members: a worker that left stands in the notes until another commits its partitions.
+    """
+    notes: dict[str, list[Work]] = {}
+    for one in group.partitions:
+        if (work := Work.from_note(one.note)) is not None:
+            notes.setdefault(work.worker, []).append(work)
+    workers = sorted(map(newest, notes.values()), key=lambda work: work.begun_s, reverse=True)[: group.members]
+    found: dict[str, list[str]] = {}
+    for work in sorted(workers, key=lambda work: (work.version, work.worker)):
+        found.setdefault(work.version or "?", []).append(work.worker)
+    return found
 
 
 def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list[str]:

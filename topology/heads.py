@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from topology.errors import BadHead, WrongSpace
-from topology.json_map import parse_json_map, shown
+from topology.json_map import known_fields, parse_json_map, shown
 from topology.names import fault_of_name
 
 FORMAT = 1
@@ -54,8 +54,7 @@ class HeadManifest:
         known = {f.name: f for f in dataclasses.fields(cls)}
         if type(body.get("format")) is not int or body["format"] != FORMAT:
             raise BadHead(f"head.json has format {shown(body.get('format'))}; this Headrace reads format {FORMAT}")
-        if unknown := sorted(set(body) - set(known)):
-            raise BadHead(f"head.json has unknown fields: {shown(unknown)}")
+        body = known_fields(cls, body)  # a field that changes how the others are read comes with another format
         unset = dataclasses.MISSING
         required = [n for n, f in known.items() if f.default is unset and f.default_factory is unset]
         if missing := [name for name in required if name not in body]:
@@ -102,6 +101,11 @@ class HeadManifest:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
                 raise BadHead(f"head.json: {name} must be a number in {least:g}..{most:g}, not {shown(value)}")
+
+
+def unknown_fields(text: str | bytes) -> list[str]:
+    """What a manifest says beside: a later release's, or misspelled. Workers leave it out. Raises: ValueError."""
+    return sorted(parse_json_map(text, MAX_BYTES).keys() - {f.name for f in dataclasses.fields(HeadManifest)})
 
 
 def _is_label(value: Any) -> bool:

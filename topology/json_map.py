@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 MAX_DEPTH = 32  # of maps and lists in each other; copying and printing call themselves once a level
@@ -55,6 +57,12 @@ def _check(body: dict[str, Any]) -> None:
         if not level:
             return
     raise ValueError(f"nested deeper than {MAX_DEPTH}")
+
+
+def known_fields(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `body` the dataclass `kind` has a field for. The rest is of a later release, and is left out."""
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in body.items() if name in names}
 
 
 def shown(value: object) -> str:

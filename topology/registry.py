@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from topology.errors import MalformedRecord
@@ -35,7 +35,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class HeadRecord:
-    """One tenant's current head. `version` names its folder in the head store."""
+    """One tenant's current head. `version` names its folder in the head store. `more`: what a later release has
+    written beside: who changes a record keeps it."""
 
     tenant: str
     ring: str
@@ -43,6 +44,7 @@ class HeadRecord:
     space: str
     sha256: str
     candidate: Candidate | None = None
+    more: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> bytes:
@@ -51,7 +53,9 @@ class HeadRecord:
 
     def to_bytes(self) -> bytes:
         """JSON, so that an operator can read the registry with any Kafka tool."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        body = asdict(self)
+        del body["more"]
+        return json.dumps({**dict(self.more), **body}, sort_keys=True).encode()
 
 
 def registry_key(ring: str, tenant: str) -> bytes:
@@ -88,7 +92,11 @@ def parse_record(key: bytes | None, value: bytes) -> HeadRecord:
         candidate = None if body.get("candidate") is None else _candidate(body["candidate"])
     except ValueError as error:
         raise MalformedRecord(f"registry record of {ring}/{tenant}: {str(error)[:200]}") from error
-    return HeadRecord(tenant, ring, version, space, sha256, candidate)
+    more = tuple((name, said) for name, said in body.items() if name not in _KNOWN)
+    return HeadRecord(tenant, ring, version, space, sha256, candidate, more)
+
+
+_KNOWN = {one.name for one in fields(HeadRecord)}
 
 
 def _identity(body: dict[str, Any]) -> tuple[str, str, str]:
@@ -102,10 +110,14 @@ def _identity(body: dict[str, Any]) -> tuple[str, str, str]:
     return body["version"], body["space"], body["sha256"]
 
 
-def _candidate(body: Any) -> Candidate:
+def _candidate(body: Any) -> Candidate | None:
+    """None where a later release tries the version in a way that is not known here: then the current one answers all.
+    Compaction keeps the newest record alone, so a worker that refused it would know no head of the tenant at all."""
     if not isinstance(body, dict):
         raise ValueError(f"candidate: a map is wanted, not {shown(body)}")
     mode, share = body.get("mode"), body.get("share", 1.0)
+    if isinstance(mode, str) and mode not in MODES:
+        return None
     if mode not in MODES:
         raise ValueError(f"candidate: mode is one of {', '.join(MODES)}, not {shown(mode)}")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:

@@ -8,6 +8,7 @@ import re
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from topology.errors import Misconfigured
+from topology.release import VERSION
 from topology.secrets import Secret, wrong_reference
 
 _TABLE = re.compile(r"^\s*\[+\s*([^\[\]]+?)\s*\]+\s*(?:#.*)?$")
@@ -84,7 +85,7 @@ class Mistakes:
             at = f"{place}.{name}".lstrip(".")
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
+                hint = f"; did you mean {near[0]!r}?" if near else f"; Headrace {VERSION} knows {', '.join(known)}"
                 self.add(at, f"unknown setting{hint}")
             elif (table_of := _table_of(hints[name])) is not None:
                 values[name] = self.build(table_of, self.table(value, at), at)

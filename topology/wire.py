@@ -132,6 +132,16 @@ def decode(kind: type[RecordT], data: bytes | None) -> RecordT:
     return record
 
 
+def rewritten(kind: type[Utterance | Embedding | Prediction], data: bytes | None, **changes: str | int) -> bytes:
+    """The record's bytes with some of its fields changed; what a later release has beside stays as it is.
+
+    Raises: MalformedRecord, where they are no record of `kind`.
+    """
+    decode(kind, data)  # type: ignore[type-var]  # it is one of them
+    packed: bytes = msgpack.packb({**unpack_map(kind.__name__, data), **changes}, use_bin_type=True)
+    return packed
+
+
 def unpack_map(what: str, data: bytes | None) -> dict[str, Any]:
     """The msgpack map in `data`, its fields unchecked. `what` begins the error. Raises: MalformedRecord."""
     if data is None or len(data) > MAX_RECORD_BYTES:

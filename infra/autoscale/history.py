@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.autoscale.tiers import Advice
+from topology.json_map import known_fields
 
 NAME = "scale-history.jsonl"
 KEPT = 500  # lines: 100 KB; older ones go
@@ -86,7 +87,7 @@ def read(state_dir: Path) -> list[Stretch]:
     for line in lines:
         try:
             body = json.loads(line)
-            found.append(Stretch(**{**body, "reports": tuple(body.get("reports", ()))}))
+            found.append(Stretch(**{**known_fields(Stretch, body), "reports": tuple(body.get("reports", ()))}))
         except (ValueError, TypeError, AttributeError):
             continue
     return found

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from topology.pacing import PACING, Pacing
 from topology.stream.groups import GroupState, PartitionState
-from topology.stream.work import Work
+from topology.stream.work import Work, newest
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ def _works(group: GroupState) -> dict[str, tuple[Work, tuple[int, ...]]]:
         if (work := Work.from_note(one.note)) is not None:
             notes[work.worker].append((one.number, work))
     return {
-        name: (max((work for _, work in some), key=lambda work: work.up_s), tuple(number for number, _ in some))
-        for name, some in notes.items()
+        name: (newest(work for _, work in some), tuple(number for number, _ in some)) for name, some in notes.items()
     }
 
 

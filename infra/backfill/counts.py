@@ -52,7 +52,11 @@ class Counts:
     def from_json(cls, text: str) -> Counts:
         """What was committed; nothing known where it is none of ours."""
         try:
-            read, predicted, skipped, refused, lost, why = json.loads(text)
+            told = json.loads(text)
+            if not isinstance(told, list):
+                return cls()
+            told += (0, 0, 0, {}, [], "")[len(told):]  # of a release before
+            read, predicted, skipped, refused, lost, why, *_ = told  # a later release has more
             return cls(read, predicted, skipped, Counter(refused), [(int(a), int(b)) for a, b in lost], why)
         except (ValueError, TypeError):
             return cls()

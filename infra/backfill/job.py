@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from topology.errors import MalformedRecord
-from topology.json_map import parse_json_map
+from topology.json_map import known_fields, parse_json_map, shown
 
 TOPIC_TARGET = "topic"
 SOURCES = ("utterances", "embeddings")  # any other source is a file: a path, a glob, or a URL that fsspec knows
 MAX_BYTES = 1 << 20  # of a job's record
+FORMAT = 1  # raised where a job would be misunderstood by who does not know a field of it
+IN_USUAL_ID = {"ring", "source", "start", "end", "tenants", "heads", "targets", "tenant"}  # for ever, whatever they say
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Job:
     spans: tuple[Span, ...]
     created_us: int
     part_records: int
+    format: int = FORMAT
 
     def to_bytes(self) -> bytes:
         """JSON, so that an operator can read it with any Kafka tool."""
@@ -100,18 +103,22 @@ def parse_job(value: bytes) -> Job:
     """The job of one record. Raises: MalformedRecord, and nothing else."""
     try:
         body = parse_json_map(value, MAX_BYTES)
-        asked = dict(body["asked"])
+        if (said := body.get("format", FORMAT)) != FORMAT:
+            raise ValueError(f"it has format {shown(said)}, this release reads {FORMAT}")
+        asked = known_fields(Asked, body["asked"])
         for name in ("tenants", "targets"):
             asked[name] = tuple(asked[name])
-        spans = tuple(Span(**span) for span in body["spans"])
+        spans = tuple(Span(**known_fields(Span, span)) for span in body["spans"])
         return Job(body["id"], Asked(**asked), spans, body["created_us"], body["part_records"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedRecord(f"record of a backfill job: {str(error)[:200]}") from error
 
 
 def usual_id(asked: Asked) -> str:
-    """The id of a job that was given none: the same command gives the same."""
-    told = json.dumps(asdict(asked), sort_keys=True).encode()
+    """The id of a job that was given none: the same command gives the same, also with a later release, whose own fields
+    count where they say something."""
+    named = {name: value for name, value in asdict(asked).items() if name in IN_USUAL_ID or value}
+    told = json.dumps(named, sort_keys=True).encode()
     return f"{asked.ring}-{hashlib.blake2b(told, digest_size=4).hexdigest()}"
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from infra.backfill.job import Job, parse_job
 from topology import topics
 from topology.errors import MalformedRecord, Misconfigured
-from topology.json_map import parse_json_map
+from topology.json_map import known_fields, parse_json_map
 from topology.registry import HeadRecord, parse_record, registry_key
 from topology.settings import Settings
 from topology.stream.kafka import Producer, TopicReader
@@ -108,7 +108,7 @@ class Jobs:
         found = []
         for key in sorted(k for k in self._records if k.startswith(f"{name}/worker/")):
             try:
-                found.append(Beat(**self._map(key)))
+                found.append(Beat(**known_fields(Beat, self._map(key))))
             except TypeError:
                 continue
         return found

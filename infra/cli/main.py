@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from infra.cli import (
@@ -25,6 +25,7 @@ from infra.cli import (
 )
 from infra.cli.command import add_command
 from topology.errors import HeadraceError, Misconfigured
+from topology.release import VERSION
 
 INSTALLED = "headrace.commands"  # entry points: name = "module:function", called with where commands are added
 ABOUT = """\
@@ -68,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="headrace", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
-    parser.add_argument("--version", action="version", version=f"headrace {_version()}")
+    parser.add_argument("--version", action="version", version=f"headrace {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (config, encoder, stack, status, lag, scale, scaler, predict, head, backfill, insights, dead_letters):
         group.add_commands(commands)
@@ -90,10 +91,3 @@ def _add_installed(commands: Any, point: EntryPoint) -> None:
             raise Misconfigured(reason)
 
         add_command(commands, point.name, fail, reason)
-
-
-def _version() -> str:
-    try:
-        return version("headrace")
-    except PackageNotFoundError:
-        return "(not installed)"

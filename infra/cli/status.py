@@ -81,9 +81,11 @@ def _told_of_interrupts() -> asyncio.Event:
 
 
 def _json(seen: Seen, found: list[str]) -> str:
+    from infra.status import releases
+
     body = asdict(seen) | {"troubles": found}
     for group, told in zip(seen.groups, body["groups"], strict=True):
-        told["lag"] = group.lag
+        told |= {"lag": group.lag, "releases": releases(group)}
         for one, partition in zip(group.partitions, told["partitions"], strict=True):
             partition["lag"] = one.lag
     for process, told in zip(seen.processes, body["processes"], strict=True):
@@ -92,12 +94,15 @@ def _json(seen: Seen, found: list[str]) -> str:
 
 
 def _text(seen: Seen, found: list[str]) -> str:
+    from infra.status import releases
+
     lines = [time.strftime("%H:%M:%S", time.localtime(seen.at_s))]
     for group in seen.groups:
         if group.members or group.lag or not group.name.endswith(".backfill"):
             lags = " ".join(f"{one.number}:{one.lag}" for one in group.partitions)
             lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} "
                          f"({lags}) of {group.topic}")
+            lines += [f"release  {version}: {', '.join(names)}" for version, names in releases(group).items()]
     lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
     if seen.no_heads[0]:  # no trouble by itself: whose head it is stays as it was
         lines.append(f"heads    {seen.no_heads[0]} records are no heads and are passed over; the newest: "

@@ -26,6 +26,7 @@ from topology.settings import Ring, Settings
 from topology.stream import arguments, sign_on
 from topology.stream.admin import apply_topics
 from topology.stream.health import Health
+from topology.stream.metrics import Build
 from topology.stream.page import Page
 from topology.stream.process import run_process
 
@@ -68,7 +69,8 @@ async def count(args: argparse.Namespace, stop: asyncio.Event) -> None:
         export.schema()
     insights = Insights(settings, ring)
     side = Side(settings, ring, insights.cells, restored)
-    page.tell([metrics.InsightsCollector(ring.name, insights.cells, lambda: side.gauges)])
+    counted = metrics.InsightsCollector(ring.name, insights.cells, lambda: side.gauges)
+    page.tell([Build({"ring": ring.name}), counted])
     await insights.start()
     beside = asyncio.create_task(side.follow())
     try:

@@ -46,9 +46,10 @@ class Position:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Position:
-        """What `to_bytes` gave."""
+        """What `to_bytes` gave, also in an earlier release, which may lack the last fields, or a later one."""
         body = msgpack.unpackb(data)
-        return cls(body["o"], body["t"], body["c"], body["g"], body["w"], body["i"])
+        time_ms, changelog_start, log, whole_from_ms = (body.get(name, 0) for name in "tcgw")
+        return cls(body["o"], time_ms, changelog_start, log, whole_from_ms, body.get("i", ""))
 
 
 def position_key(partition: int) -> Key:

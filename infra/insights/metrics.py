@@ -34,7 +34,7 @@ class InsightsCollector(Collector):
     def __init__(
         self, ring: str, cells: Mapping[str, Counting], gauges: Callable[[], Mapping[tuple[str, str], Gauges]]
     ) -> None:
-        self._ring, self._cells, self._gauges = ring, cells, gauges
+        self.ring, self._cells, self._gauges = ring, cells, gauges
 
     def collect(self) -> Iterable[Metric]:
         """Every family."""
@@ -51,12 +51,12 @@ class InsightsCollector(Collector):
         )
         for cell, one in self._cells.items():
             for (tenant, code), count in list(one.totals.utterances.items()):
-                utterances.add_metric([self._ring, cell, tenant, code], count)
+                utterances.add_metric([self.ring, cell, tenant, code], count)
             for tenant, count in list(one.totals.out_of_scope.items()):
-                outside.add_metric([self._ring, cell, tenant], count)
+                outside.add_metric([self.ring, cell, tenant], count)
             for stage, counts in list(one.totals.buckets.items()):
                 limits = [*(str(ms / 1e3) for ms in LIMITS_MS), "+Inf"]
-                latency.add_metric([self._ring, cell, stage], list(zip(limits, accumulate(counts), strict=True)),
+                latency.add_metric([self.ring, cell, stage], list(zip(limits, accumulate(counts), strict=True)),
                                    one.totals.seconds[stage])
         yield from (utterances, outside, latency)
         yield from self._kinds()
@@ -66,7 +66,7 @@ class InsightsCollector(Collector):
         for kind, text in KINDS.items():
             family = CounterMetricFamily(f"headrace_insights_{kind}", text, labels=["ring", "cell"])
             for cell, one in self._cells.items():
-                family.add_metric([self._ring, cell], one.tally[kind])
+                family.add_metric([self.ring, cell], one.tally[kind])
             yield family
 
     def _of_tenants(self) -> Iterable[Metric]:
@@ -75,5 +75,5 @@ class InsightsCollector(Collector):
             family = GaugeMetricFamily(f"headrace_insights_{name}", text, labels=["ring", "cell", "tenant"])
             for (cell, tenant), one in known.items():
                 if (value := getattr(one, name)) is not None:
-                    family.add_metric([self._ring, cell, tenant], value)
+                    family.add_metric([self.ring, cell, tenant], value)
             yield family

@@ -37,6 +37,8 @@ class Windows(faust.Table):  # type: ignore[misc]
         frozen may write what it had counted after its successor wrote."""
         for event in batch:
             key, value, known = event.message.key, event.message.value, self.store.get(event.message.key)
+            if not Key.is_known(key):
+                continue  # a later release's
             if value is None:
                 self.store.pop(key, None)
                 self.overtaken.discard(key)

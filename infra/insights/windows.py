@@ -71,6 +71,11 @@ class Key:
         """What `to_bytes` gave."""
         return cls(*msgpack.unpackb(data))
 
+    @classmethod
+    def is_known(cls, data: bytes) -> bool:
+        """Whether it is a key of this release's form. One with more parts is another window."""
+        return len(msgpack.unpackb(data)) == len(cls.__slots__)
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -156,10 +161,12 @@ class Window:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Window:
-        """What `to_bytes` gave, fields of later releases left out."""
+        """What `to_bytes` gave: fields of later releases are left out, those that an earlier one lacks are empty."""
         body: dict[str, Any] = msgpack.unpackb(data)
+        sure = {version: counts[:2] for version, counts in body.get("s", {}).items()}
         return cls(
-            body["o"], body["n"], body["x"], body["p"], body["e"], body["i"], body["s"], body["l"],
+            body["o"], body.get("n", 0), body.get("x", 0), body.get("p", False), body.get("e", {}), body.get("i", {}),
+            sure, body.get("l", {}),
         )
 
 

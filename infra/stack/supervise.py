@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from topology.errors import Misconfigured, Unavailable
+from topology.json_map import known_fields
 from topology.stream.arguments import LOCAL
 from topology.stream.process import EXIT_UNAVAILABLE
 
@@ -96,8 +97,9 @@ def is_running(pid: int) -> bool:
 def processes_of(state_dir: Path) -> list[ProcessState]:
     """The processes of the stack that runs with this state directory; empty where none does."""
     try:
-        return [ProcessState(**one) for one in json.loads((state_dir / PROCESSES).read_text())]
-    except (OSError, ValueError, TypeError):
+        told = json.loads((state_dir / PROCESSES).read_text())
+        return [ProcessState(**known_fields(ProcessState, one)) for one in told]
+    except (OSError, ValueError, TypeError, AttributeError):
         return []
 
 

@@ -19,7 +19,8 @@ def documented():
 
 def served():
     """Metric → type, as the code has them."""
-    found = dict.fromkeys(METRICS, "gauge") | {"headrace_worker_up": "gauge", WANTED: "gauge"}
+    found = dict.fromkeys(METRICS, "gauge") | dict.fromkeys(
+        ("headrace_worker_up", "headrace_build_info", WANTED), "gauge")
     for kind, figures in FIGURES.items():
         found |= {f"headrace_{kind}_{one.name}": "counter" if one.counts else "gauge" for one in figures.values()}
         found |= {one.describe()[0].name: "histogram" for one in Stages(kind, {"ring": "en"}).collectors}

@@ -10,6 +10,8 @@ from prometheus_client import Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from topology.release import VERSION
+
 Stats = Callable[[], Mapping[str, float]]
 Kind = Literal["encoder", "head"]
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
@@ -94,6 +96,22 @@ class Stages:
         self._children[stage].observe(max(0, us) * US)
 
 
+BUILD = "Always 1: which release of Headrace this worker runs"
+
+
+class Build(Collector):
+    """Which release serves the page."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = {**labels, "version": VERSION}
+
+    def collect(self) -> Iterable[Metric]:
+        """As Prometheus's own exporters tell it: a version is a label."""
+        family = GaugeMetricFamily("headrace_build_info", f"{BUILD}.", labels=list(self._labels))
+        family.add_metric(list(self._labels.values()), 1)
+        return [family]
+
+
 class _Stats(Collector):
     def __init__(self, kind: Kind, stats: Stats, labels: Mapping[str, str]) -> None:
         self._kind, self._stats, self._labels = kind, stats, labels
@@ -113,4 +131,4 @@ def of_worker(
     kind: Kind, stats: Stats, labels: Mapping[str, str], stages: Stages | None = None
 ) -> Iterable[Collector]:
     """What a worker's page tells: its figures and its stages."""
-    return [_Stats(kind, stats, labels), *(stages.collectors if stages else ())]
+    return [Build(labels), _Stats(kind, stats, labels), *(stages.collectors if stages else ())]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from topology.errors import HeadraceError
 from topology.pacing import PACING
+from topology.release import VERSION
 from topology.stream.failures import Fate, fate_of
 from topology.stream.log_limit import LogLimit
 
@@ -42,6 +43,7 @@ def run_process(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogLimit())
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says, its errors say too
+    log.info("Headrace %s, process %d", VERSION, os.getpid())
     runner, code = asyncio.Runner(loop_factory=new_event_loop), 0
     try:
         runner.run(_until_signalled(main))

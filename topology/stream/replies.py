@@ -34,6 +34,14 @@ class RefusedReply:
     error: HeadraceError
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A good prediction, and its bytes as they were written: with the fields that a later release knows."""
+
+    prediction: wire.Prediction
+    value: bytes
+
+
 class ReplyWriter:
     """The workers' side: one round trip for a batch of replies."""
 
@@ -61,7 +69,7 @@ class ReplyWriter:
                 await self._wait(waits[0][1], ends_s)
         return refused
 
-    async def good(self, ids: Sequence[OwnedId]) -> dict[OwnedId, wire.Prediction]:
+    async def good(self, ids: Sequence[OwnedId]) -> dict[OwnedId, Answer]:
         """The good replies that are there already. A Redis that does not answer within `lookup_s` counts as none."""
         if not ids:
             return {}
@@ -71,8 +79,8 @@ class ReplyWriter:
         except HeadraceError as error:
             log.debug("replies of before are not looked up: %s", error)
             return {}
-        found = {one: _prediction(value) for one, value in zip(ids, values, strict=True)}
-        return {one: prediction for one, prediction in found.items() if prediction is not None}
+        found = {one: _answer(value) for one, value in zip(ids, values, strict=True)}
+        return {one: answer for one, answer in found.items() if answer is not None}
 
     def _addressed(self, reply: OutgoingReply, refused: list[RefusedReply]) -> OutgoingReply:
         """`reply` to a stream that may be written. Workers refuse others at the door; nothing passes here."""
@@ -244,12 +252,12 @@ def _names(prefix: str, owned: OwnedId) -> list[str]:
     return [make(prefix, *owned) for make in (keys.reply, keys.waiters, keys.claim)]
 
 
-def _prediction(value: bytes | None) -> wire.Prediction | None:
+def _answer(value: bytes | None) -> Answer | None:
     """The good prediction of a marked value. What cannot be read counts as none."""
     if value is None or value[:1] != b"+":
         return None
     try:
-        return wire.decode(wire.Prediction, value[1:])
+        return Answer(wire.decode(wire.Prediction, value[1:]), value[1:])
     except BadRecord:
         return None
 

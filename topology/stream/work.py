@@ -12,17 +12,21 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
 
+from topology.release import VERSION
+
+VERSION_CHARS = 64
 WORKER_CHARS = 300  # of a name: an instance has 249 at most, and a note must fit in what brokers allow
 
 
 @dataclass(frozen=True)
 class Work:
     """Of one worker process since it began. `up_s`: by its own clock. `loop_s`: processor time of its event loop.
-    `engine_s`: time in which anything was computed. `records`: delivered. `tokens`: computed; of heads 0."""
+    `engine_s`: time in which anything was computed. `records`: delivered. `tokens`: computed; of heads 0. `version`: of
+    Headrace. `begun_s`: of the epoch; of two processes under one name the later one is the worker."""
 
     worker: str
     up_s: float
@@ -30,23 +34,32 @@ class Work:
     engine_s: float
     records: int
     tokens: int = 0
+    version: str = ""
+    begun_s: int = 0
 
     def to_note(self) -> str:
-        """As it stands in a commit: about 110 bytes of the 4,096 that brokers allow."""
+        """As it stands in a commit: about 160 bytes of the 4,096 that brokers allow."""
         rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
         return json.dumps(rounded, separators=(",", ":"))
 
     @classmethod
     def from_note(cls, note: str) -> Work | None:
-        """None where a commit was made by something else, or by a worker of another release."""
+        """None where a commit was made by something else. Other releases have more fields, or fewer."""
         try:
             body = json.loads(note)
             up_s, loop_s, engine_s = (float(body[name]) for name in ("up_s", "loop_s", "engine_s"))
-            found = cls(str(body["worker"]), up_s, loop_s, engine_s, int(body["records"]), int(body["tokens"]))
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            counts = int(body["records"]), int(body.get("tokens", 0))
+            version, begun_s = str(body.get("version", ""))[:VERSION_CHARS], int(body.get("begun_s", 0))
+            found = cls(str(body["worker"]), up_s, loop_s, engine_s, *counts, version, begun_s)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
-        figures = (found.up_s, found.loop_s, found.engine_s, found.records, found.tokens)
+        figures = (found.up_s, found.loop_s, found.engine_s, found.records, found.tokens, found.begun_s)
         return found if all(0 <= one < 1e15 for one in figures) else None
+
+
+def newest(notes: Iterable[Work]) -> Work:
+    """Of one worker's notes the last: a partition without traffic keeps that of a process that was there before."""
+    return max(notes, key=lambda work: (work.begun_s, work.up_s))
 
 
 class BusyTime:
@@ -84,10 +97,12 @@ class WorkNotes:
         an encoder's `tokens`."""
         self._worker, self._figures = worker or f"{socket.gethostname()}-{os.getpid()}", figures
         self._begun_s, self._loop_begun_s = time.monotonic(), time.thread_time()
+        self._begun_at_s = int(time.time())
 
     def __call__(self) -> str:
         figures = self._figures()
         return Work(
             self._worker[:WORKER_CHARS], time.monotonic() - self._begun_s, time.thread_time() - self._loop_begun_s,
             figures.get("busy_us", 0) / 1e6, int(figures.get("delivered", 0)), int(figures.get("tokens", 0)),
+            VERSION, self._begun_at_s,
         ).to_note()

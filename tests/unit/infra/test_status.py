@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from infra.stack.supervise import ProcessState
-from infra.status import DeadLetters, Seen, groups_of, troubles
+from infra.status import DeadLetters, Seen, groups_of, releases, troubles
 from topology.settings import parse
 from topology.stream.admin import TopicReport
 from topology.stream.groups import GroupState, PartitionState
 from topology.stream.redis_state import RedisState
+from topology.stream.work import Work
 
 RING = '[rings.en]\nlanguages = ["en"]\nencoder = "x"\n[rings.en.cells.a]\n'
 SETTINGS = parse(RING)
@@ -110,3 +111,21 @@ def test_insights_are_told_by_cell_and_nobody_is_said_to_wait_for_them():
     assert troubles(settings, looked(900, 1, 103.0), looked(800, 1, 100.0)) == [], "a lag that moves, or stands still"
     (sentence,) = troubles(settings, looked(900, 0, 103.0))
     assert "headrace.en.a.predictions" in sentence and "python -m infra.insights --ring en" in sentence
+
+
+def test_a_group_tells_which_release_each_of_its_workers_runs_now():
+    def partition(number, worker, version, begun_s):
+        note = Work(worker, 5.0, 1.0, 1.0, 9, 0, version, begun_s).to_note()
+        return PartitionState(number, 1, 0, 1, owned=True, note=note)
+
+    partitions = (
+        partition(0, "head-0", "0.2.0", 900), partition(1, "head-1", "0.1.0", 300),
+        partition(2, "head-0", "0.1.0", 100),  # what head-0 committed before it was rolled
+        partition(3, "head-9", "0.1.0", 50),  # it left
+        PartitionState(4, 1, 0, 1, owned=True, note="somebody else's"),
+    )
+    rolling = GroupState(HEAD, "t", "Stable", 2, partitions)
+    assert releases(rolling) == {"0.1.0": ["head-1"], "0.2.0": ["head-0"]}
+    before = Work("head-0", 5.0, 1.0, 1.0, 9)
+    note = before.to_note().replace(',"version":"","begun_s":0', "")
+    assert releases(GroupState(HEAD, "t", "Stable", 1, (PartitionState(0, 1, 0, 1, note=note),))) == {"?": ["head-0"]}

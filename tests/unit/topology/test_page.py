@@ -1,6 +1,7 @@
 """What a process's page answers: whether it lives, whether it is ready, and metrics."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from infra.stack.embedded import free_port
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
+from topology.release import VERSION
 from topology.stream.health import Health
 from topology.stream.metrics import of_worker
 from topology.stream.page import Page
@@ -85,6 +87,8 @@ def test_metrics_come_when_they_are_known_and_other_pages_do_not():
     body = asked(port, "/metrics")[1].replace('ring="en",cell="a"', 'cell="a",ring="en"')
     assert 'headrace_head_hits_total{cell="a",ring="en"} 7.0' in body
     assert 'headrace_head_busy_seconds_total{cell="a",ring="en"} 2.5' in body
+    release = re.search(r'^headrace_build_info{(.*)} 1.0$', body, re.MULTILINE)[1].split(",")
+    assert sorted(release) == ['cell="a"', 'ring="en"', f'version="{VERSION}"']
     assert "# TYPE headrace_head_hits_total counter" in body and "# TYPE headrace_head_heads gauge" in body
     assert 'headrace_head_loads_total{cell="a",ring="en"} 0.0' in body, "a counter is there before it counts"
     assert asked(port, "/")[0] == asked(port, "/debug")[0] == 404

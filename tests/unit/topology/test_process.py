@@ -1,11 +1,14 @@
 """The frame of a worker process: the first cause is the last line, and a signal ends it within a bound."""
 
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from topology.release import VERSION
 
 FRAME = """
 import asyncio, sys, threading
@@ -39,6 +42,13 @@ def ends(body, send=None):
 def test_what_closing_raises_does_not_hide_what_ended_the_run(first, code, over):
     body = f"try:\n    raise {first}('the first cause')\nfinally:\n    {over}"
     assert ends(body) == (code, ["headrace: the first cause"])
+
+
+def test_the_first_line_tells_the_release():
+    code = FRAME.format(body="    raise Misconfigured('the end')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert re.search(rf"INFO topology.stream.process: Headrace {re.escape(VERSION)}, process \d+$",
+                     done.stderr.splitlines()[0])
 
 
 def test_what_is_forgotten_unclosed_does_not_hide_what_ended_the_run():

@@ -14,7 +14,7 @@ def test_a_record_with_a_trial_comes_back_and_one_without_still_does():
     assert parse_record(TRIAL.key, old) == HeadRecord("acme", "en", "v1", "space", "aa")
 
 
-@pytest.mark.parametrize("change", [{"mode": "other"}, {"share": 2}, {"version": "../x"}, {"share": "x"}])
+@pytest.mark.parametrize("change", [{"mode": 7}, {"share": 2}, {"version": "../x"}, {"share": "x"}])
 def test_a_trial_that_makes_no_sense_is_refused(change):
     body = json.loads(TRIAL.to_bytes())
     body["candidate"].update(change)
