@@ -62,7 +62,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     loop.on_assigned = lambda count: announce_ready()
 
     def figures() -> dict[str, float]:
-        return {**worker.stats(), **loop.stats()}
+        return {**worker.stats(), **loop.stats(), **consumer.zones.stats()}
 
     loop.note = WorkNotes(args.instance, figures)
     metrics.serve(args.metrics_port, "head", figures, {"ring": args.ring, "cell": args.cell}, worker.stages)
