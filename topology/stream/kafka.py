@@ -105,7 +105,7 @@ class Consumer:
                 raise told(error, "reading from the broker failed") from error
             log.warning("reading goes on after %s: %s", type(error).__name__, error)
         else:
-            return [_record(message) for messages in found.values() for message in messages]
+            return [fetched.record_of(message) for messages in found.values() for message in messages]
         return []
 
     async def _at_beginning(self, partition: TopicPartition) -> None:
@@ -288,13 +288,3 @@ def rebalance_ms(broker: Broker) -> int:
 def fetch_wait_ms(broker: Broker) -> int:
     """How long a fetch may wait for the next record. It wakes Apache Kafka's; the embedded broker sleeps through it."""
     return min(broker.fetch_max_wait_ms, 20) if broker.kind == "embedded" else broker.fetch_max_wait_ms
-
-
-def _record(message: Any) -> Record:
-    unreadable = str(message.checksum) if isinstance(message.checksum, fetched.Unreadable) else ""
-    value = message.value
-    if value is not None and len(value) > PACING.max_record_bytes:
-        unreadable = unreadable or f"a value of {len(value)} bytes; at most {PACING.max_record_bytes} are read"
-        value = value[: PACING.dead_value_bytes]
-    headers, written_ms = tuple(message.headers), -1 if message.timestamp is None else message.timestamp
-    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable, written_ms)
