@@ -20,6 +20,7 @@ from topology.topics import wanted
 if TYPE_CHECKING:
     from infra.topic_cost import TopicCost
     from topology.settings import Settings
+    from topology.stream.admin import TopicReport
 
 STARTER = """\
 # headrace.toml: checked whole by `headrace config check`.
@@ -28,6 +29,9 @@ languages = ["en"]
 encoder = "minilm-l6"     # a directory, a prepared name (`headrace encoder fetch`), or a Hugging Face id
 [rings.en.cells.a]
 """
+APPLY = "create what is missing, say what differs; safe to run twice. Exit status: 0 as wanted, 1 something differs"
+PRODUCTION = "set and check what survives the loss of a zone: at least 3 brokers, 3 replicas of each partition, \
+min.insync.replicas 2, no unclean leader election"
 COST = """\
 say what topics cost. Bytes are the mean of the newest records of each partition, uncompressed, each in a batch of its
 own: at most what they take on disk. Records a second are those of the last hour. Where a topic has no records, the
@@ -42,7 +46,8 @@ def add_commands(commands: Any) -> None:
     add_command(config, "check", _check, "name every mistake with its line")
     topics = add_group(commands, "topics", "create the topics that headrace.toml asks for, and say what they cost",
                        "headrace topics apply\nheadrace topics cost --rate 100")
-    add_command(topics, "apply", _apply, "create what is missing, say what differs; safe to run twice")
+    apply = add_command(topics, "apply", _apply, APPLY)
+    apply.add_argument("--production", action="store_true", help=PRODUCTION)
     cost = add_command(topics, "cost", _cost, COST)
     cost.add_argument("--rate", type=float, metavar="N", help="utterances a second of each ring, instead of measured")
     cost.add_argument("--json", action="store_true", help="one JSON object")
@@ -70,12 +75,31 @@ def _apply(args: argparse.Namespace) -> int:
     from topology.stream.admin import apply_topics
 
     settings = load_running(args.config)
-    reports = asyncio.run(apply_topics(settings, wanted(settings)))
+    if args.production:
+        reports = _apply_production(settings, args.config)
+    else:
+        reports = asyncio.run(apply_topics(settings, wanted(settings)))
     for report in reports:
         print(report.name, "created" if report.created else "; ".join(report.differences) or "as wanted", sep="\t")
     for line in _kept_embeddings(settings):
         print(line)
     return int(any(report.differences for report in reports))
+
+
+def _apply_production(settings: Settings, config: str | None) -> list[TopicReport]:
+    from topology.stream.production import apply_production
+    from topology.topics import for_production
+
+    if settings.broker.kind == "embedded":
+        raise Misconfigured("the embedded broker is one process and keeps nothing: --production needs Apache Kafka")
+    found = asyncio.run(apply_production(settings))
+    for line in found.advice:
+        print(f"warning: {line}", file=sys.stderr)
+    for name, value in vars(for_production(settings).topics).items():
+        if value != (given := getattr(settings.topics, name)):
+            print(f"warning: {settings_path(config)}: topics.{name} is {given}: write {value}, or a topic that is "
+                  "created without --production has fewer", file=sys.stderr)
+    return found.topics
 
 
 def _kept_embeddings(settings: Settings) -> list[str]:
