@@ -75,10 +75,10 @@ def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list
 
     `before`: an earlier look, without which nothing is said of how a lag moves.
     """
-    found = [*_processes(seen), *_redis(seen)]
+    found = [*_replicas(seen.replicas), *_processes(seen), *_redis(seen)]
     if "broker" in seen.away:
         return [f"{seen.away['broker']}: start it, or correct [broker] in headrace.toml", *found]
-    found += [*_replicas(seen.replicas), *_topics(seen), *_heads(settings, seen), *_letters(settings, seen)]
+    found += [*_topics(seen), *_heads(settings, seen), *_letters(settings, seen)]
     earlier = {group.name: group for group in before.groups} if before else {}
     apart_s = seen.at_s - before.at_s if before else 0.0
     there = {group.name: group for group in seen.groups if group.partitions}

@@ -8,6 +8,7 @@ fetches there, until the replica's broker fails or `PACING.metadata_max_age_s` i
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -23,32 +24,32 @@ class ZoneBytes:
 
     def __init__(self, consumer: AIOKafkaConsumer, broker: Broker) -> None:
         self._client, self._rack = consumer._client, broker.rack
-        self._fetched = self._other = 0
+        self._from: Counter[str] = Counter()  # zone → bytes; of brokers without one under the empty name
         self._told = not broker.rack
         self._send, self._client.send = self._client.send, self._counted
 
     def stats(self) -> dict[str, float]:
-        """Bytes of records that came so far; of them, those from brokers of other zones (0 where no rack is set)."""
-        return {"fetched_bytes": float(self._fetched), "other_zone_bytes": float(self._other)}
+        """Bytes of records that came so far; of them, those from brokers of other zones (0 where no rack is set); and
+        by the brokers' zones."""
+        fetched = self._from.total()
+        other = fetched - self._from[self._rack] if self._rack else 0
+        by_zone = {f"fetched_bytes_{zone}": float(size) for zone, size in sorted(self._from.items()) if zone}
+        return {"fetched_bytes": float(fetched), "other_zone_bytes": float(other), **by_zone}
 
     async def _counted(self, node: int, request: Any, **more: Any) -> Any:
         answer = await self._send(node, request, **more)
         if getattr(answer, "API_KEY", None) == FetchResponse_v0.API_KEY:
             size = sum(len(partition[-1]) for _, partitions in answer.topics for partition in partitions)
-            self._fetched += size
-            if self._rack and self._zone_of(node) != self._rack:
-                self._other += size
+            known = self._client.cluster.broker_metadata(node)
+            self._from[(known.rack if known else None) or ""] += size
+            if size and not self._told:
                 self._tell()
         return answer
 
-    def _zone_of(self, node: int) -> str | None:
-        known = self._client.cluster.broker_metadata(node)
-        return known.rack if known else None
-
     def _tell(self) -> None:
         """Once, where no broker is of this process's zone: a name spelled otherwise costs money and says nothing."""
+        self._told = True
         zones = {one.rack or "" for one in self._client.cluster.brokers()}
-        if not self._told and self._rack not in zones:
-            self._told = True
+        if self._rack not in zones:
             named = ", ".join(sorted(filter(None, zones))) or "none has one"
             log.warning("no broker is of rack %r (theirs: %s): all is fetched from other zones", self._rack, named)
