@@ -116,7 +116,8 @@ def _redis(seen: Seen) -> Iterator[str]:
 
 def _replicas(seen: Replicas) -> Iterator[str]:
     away = ", ".join(map(str, seen.away))
-    who = f"broker {away} is away" if seen.away else "all brokers are there"
+    who = f"broker {away} is away" if len(seen.away) == 1 else f"brokers {away} are away"
+    who = who if seen.away else "all brokers are there"
     if seen.leaderless:
         yield f"{who}: {_some(seen.leaderless)} have no leader, nothing is read or written there: start the brokers"
     if seen.refusing:

@@ -19,6 +19,7 @@ from topology.topics import wanted
 
 if TYPE_CHECKING:
     from infra.topic_cost import TopicCost
+    from infra.zone_cost import Crossing
     from topology.settings import Settings
     from topology.stream.admin import TopicReport
 
@@ -50,6 +51,9 @@ def add_commands(commands: Any) -> None:
     apply.add_argument("--production", action="store_true", help=PRODUCTION)
     cost = add_command(topics, "cost", _cost, COST)
     cost.add_argument("--rate", type=float, metavar="N", help="utterances a second of each ring, instead of measured")
+    cost.add_argument("--zones", action="store_true", help="also what crosses three zones, and what that costs")
+    cost.add_argument("--gb-price", type=float, default=0.02, metavar="PRICE",
+                      help="of a GB from zone to zone, both sides together (default: 0.02)")
     cost.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -119,6 +123,7 @@ def _kept_embeddings(settings: Settings) -> list[str]:
 
 def _cost(args: argparse.Namespace) -> None:
     from infra.topic_cost import costs, summed
+    from infra.zone_cost import crossings
     from topology.stream.traffic import read_traffic
 
     if args.rate is not None and not (args.rate > 0 and math.isfinite(args.rate)):
@@ -128,14 +133,16 @@ def _cost(args: argparse.Namespace) -> None:
         raise Misconfigured("the embedded broker keeps no times, so no rate can be measured: give --rate N")
     traffic = asyncio.run(read_traffic(settings.broker, [spec.name for spec in wanted(settings)]))
     found = costs(settings, traffic, args.rate)
-    sums = summed(found)
+    sums, crossing = summed(found), crossings(settings, found) if args.zones else []
     if args.json:
-        print(json.dumps({"topics": [asdict(one) for one in found],
+        print(json.dumps({"topics": [asdict(one) for one in found], "zones": [asdict(one) for one in crossing],
                           "rings": {name: asdict(one) for name, one in sums.items()}}))
         return
     print(f"{'topic':48} {'B/record':>9} {'records/s':>10} {'B/utterance':>12} {'GB/day':>9} {'GB kept':>9}")
     for one in [*found, *sums.values()]:
         print(_cost_row(one, one in sums.values()))
+    for ring in crossing:
+        print(_crossing_lines(ring, args.gb_price))
 
 
 def _cost_row(one: TopicCost, is_sum: bool) -> str:
@@ -143,3 +150,12 @@ def _cost_row(one: TopicCost, is_sum: bool) -> str:
     per_s = "" if is_sum else f"{one.per_s:.4g}"
     return (f"{one.topic:48} {each:>9} {per_s:>10} {one.bytes_an_utterance:>12.0f} {one.gb_a_day:>9.4g} "
             f"{one.kept_gb:>9.4g}")
+
+
+def _crossing_lines(ring: Crossing, gb_price: float) -> str:
+    lines = [f"ring {ring.ring}, from zone to zone for each utterance: {ring.written:.0f} B written to leaders, "
+             f"{ring.replicated:.0f} B replicated, {ring.fetched:.0f} B fetched (0 with broker.rack)"]
+    for nearest, how in ((False, "without broker.rack"), (True, "with broker.rack")):
+        a_day = ring.gb_a_day(ring.per_s, nearest)
+        lines.append(f"  {how}: {a_day:.4g} GB a day, {a_day * gb_price:.4g} a day at {gb_price:g} for each GB")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Three zones on Apache Kafka, each a broker, an encoder worker and a head worker: one is lost under load, and returns."""
+"""Three zones on Apache Kafka, each a broker, an encoder worker and a head worker: one is lost under load, and back."""
 
 import pytest
 
