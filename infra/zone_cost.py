@@ -9,6 +9,7 @@ from infra.topic_cost import DAY_S, GB, TopicCost
 from topology.settings import Settings
 
 ZONES = 3
+GB_PRICE = 0.02  # of a GB from zone to zone, both sides together: yours may differ (`topics cost --gb-price`)
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,25 @@ class Crossing:
         return each * per_s * DAY_S / GB
 
 
-def crossings(settings: Settings, found: Sequence[TopicCost], zones: int = ZONES) -> list[Crossing]:
-    """Of each ring, from the cost of its topics (`topic_cost.costs`).
+def crossing_of(ring: str, per_s: float, every: float, read: float, replicas: int, zones: int = ZONES) -> Crossing:
+    """Of a ring whose utterance leaves `every` bytes on all topics together, of which workers read `read`.
 
     A leader stands in a given zone once in `zones`, so (zones - 1) / zones of all writes and of all fetches cross. Each
     replica but the leader's stands in another zone.
     """
-    elsewhere, replicas = (zones - 1) / zones, settings.topics.replication
+    elsewhere = (zones - 1) / zones
+    return Crossing(ring, per_s, elsewhere * every, (min(replicas, zones) - 1) * every, elsewhere * read)
+
+
+def crossings(settings: Settings, found: Sequence[TopicCost]) -> list[Crossing]:
+    """Of each ring, from the cost of its topics (`topic_cost.costs`)."""
     crossing = []
     for ring in settings.rings:
         of = [one for one in found if one.ring == ring]
         every = sum(one.bytes_an_utterance for one in of)
         read = sum(one.bytes_an_utterance * _readers(settings, one.topic) for one in of)
         per_s = max((one.per_s for one in of if one.topic.endswith(".utterances")), default=0.0)
-        crossing.append(Crossing(ring, per_s, elsewhere * every, (min(replicas, zones) - 1) * every, elsewhere * read))
+        crossing.append(crossing_of(ring, per_s, every, read, settings.topics.replication))
     return crossing
 
 

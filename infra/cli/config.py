@@ -52,7 +52,7 @@ def add_commands(commands: Any) -> None:
     cost = add_command(topics, "cost", _cost, COST)
     cost.add_argument("--rate", type=float, metavar="N", help="utterances a second of each ring, instead of measured")
     cost.add_argument("--zones", action="store_true", help="also what crosses three zones, and what that costs")
-    cost.add_argument("--gb-price", type=float, default=0.02, metavar="PRICE",
+    cost.add_argument("--gb-price", type=float, metavar="PRICE",
                       help="of a GB from zone to zone, both sides together (default: 0.02)")
     cost.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -123,7 +123,7 @@ def _kept_embeddings(settings: Settings) -> list[str]:
 
 def _cost(args: argparse.Namespace) -> None:
     from infra.topic_cost import costs, summed
-    from infra.zone_cost import crossings
+    from infra.zone_cost import GB_PRICE, crossings
     from topology.stream.traffic import read_traffic
 
     if args.rate is not None and not (args.rate > 0 and math.isfinite(args.rate)):
@@ -142,7 +142,7 @@ def _cost(args: argparse.Namespace) -> None:
     for one in [*found, *sums.values()]:
         print(_cost_row(one, one in sums.values()))
     for ring in crossing:
-        print(_crossing_lines(ring, args.gb_price))
+        print(_crossing_lines(ring, GB_PRICE if args.gb_price is None else args.gb_price))
 
 
 def _cost_row(one: TopicCost, is_sum: bool) -> str:
