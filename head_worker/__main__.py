@@ -70,7 +70,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     loop.on_assigned = lambda count: assigned()
 
     def figures() -> dict[str, float]:
-        return {**worker.stats(), **loop.stats()}
+        return {**worker.stats(), **loop.stats(), **consumer.zones.stats()}
 
     loop.note = WorkNotes(args.instance, figures)
     page.tell(metrics.of_worker("head", figures, {"ring": args.ring, "cell": args.cell}, worker.stages))

@@ -97,6 +97,7 @@ def _text(seen: Seen, found: list[str]) -> str:
     from infra.status import releases
 
     lines = [time.strftime("%H:%M:%S", time.localtime(seen.at_s))]
+    lines += [f"broker   {one}" for one in seen.replicas.brokers]
     for group in seen.groups:
         if group.members or group.lag or not group.name.endswith(".backfill"):
             lags = " ".join(f"{one.number}:{one.lag}" for one in group.partitions)

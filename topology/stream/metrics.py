@@ -33,6 +33,8 @@ BOTH = {
     "delivered": Figure("delivered_records", "Records whose outputs and replies are acknowledged"),
     "fetches": Figure("fetches", "Fetches that were taken from Kafka"),
     "requests": Figure("output_requests", "Requests to Kafka that carried outputs"),
+    "fetched_bytes": Figure("fetched_bytes", "Bytes of records that fetches brought, compressed as they came"),
+    "other_zone_bytes": Figure("fetched_other_zone_bytes", "Of these, from brokers of other zones than broker.rack"),
     "records_lost": Figure("lost_records", "Records that the broker deleted before they were read"),
     "letters_lost": Figure("lost_letters", "Dead letters and error results that the broker never took"),
     "replies_refused": Figure("refused_replies", "Replies that Redis never took"),

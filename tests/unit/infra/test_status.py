@@ -10,6 +10,7 @@ from topology.settings import parse
 from topology.stream.admin import TopicReport
 from topology.stream.groups import GroupState, PartitionState
 from topology.stream.redis_state import RedisState
+from topology.stream.replicas import Replicas
 from topology.stream.work import Work
 
 RING = '[rings.en]\nlanguages = ["en"]\nencoder = "x"\n[rings.en.cells.a]\n'
@@ -37,6 +38,11 @@ def test_nothing_is_said_where_all_is_well():
 
 
 @pytest.mark.parametrize(("what", "words"), [
+    (seen(replicas=Replicas(away=(2,), partitions=9, behind=("t[0]", "t[1]"))), ["broker 2 is away", "2 partitions",
+                                                                               "Nothing is lost", "start it"]),
+    (seen(replicas=Replicas(partitions=9, behind=("t[0]",))), ["all brokers are there", "t[0]", "catches up"]),
+    (seen(replicas=Replicas(away=(2, 3), refusing=("t[0]",))), ["brokers 2, 3 are away", "no write is taken"]),
+    (seen(replicas=Replicas(away=(1,), leaderless=("t[0]",))), ["no leader"]),
     (seen(group(members=0, state="Empty", end=15)), ["headrace.en.utterances", "5 records wait", "encoder_worker"]),
     (seen(group(HEAD, members=0)), ["headrace.en.a.embeddings", "head_worker --ring en --cell a"]),
     (seen(group(owned=False)), ["no member", "partition 0"]),
