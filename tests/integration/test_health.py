@@ -112,8 +112,8 @@ def frozen(child):
 
 @pytest.mark.parametrize(("command", "reason"), [
     (ENCODER, "the encoder is being loaded"), (HEAD, "the registry of heads is being read"),
-    (INSIGHTS, "what was counted before is being read"), (LAG, "Kafka is being looked at"),
-], ids=["encoder", "head", "insights", "lag"])
+    (INSIGHTS, "what was counted before is being read"),
+], ids=["encoder", "head", "insights"])
 def test_a_process_is_ready_when_it_can_work_and_no_more_when_it_stops(running, command, reason):
     config, _, supervisor = running
     broker = next(child for child in supervisor.children if child.name == "broker")
@@ -163,6 +163,20 @@ def test_a_worker_whose_loop_hangs_in_a_batch_is_told_to_be_dead_and_lives_when_
 async def answered(settings, number):
     async with Headrace(settings) as client:
         return await client.predict("acme", f"{example(number).text} {number}", lang="en", deadline=60)
+
+
+def test_lag_is_served_when_kafka_was_looked_at_until_a_signal(running):
+    config, _, supervisor = running
+    broker = next(child for child in supervisor.children if child.name == "broker")
+    with started(config, LAG) as (process, port):
+        with frozen(broker):
+            assert (503, "Kafka is being looked at") in until(port, "/readyz", 503, process)
+            assert probed(port, "/livez") == (200, "ok")
+        until(port, "/readyz", 200, process)
+        assert "headrace_lag_up" in probed(port, "/metrics")[1]
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=SECONDS)[0]
+        assert process.returncode == 0, told
 
 
 def test_the_scaler_tells_what_it_wants_and_stops_by_a_signal(running):
