@@ -28,6 +28,11 @@ A step from 20 to 80 % of the knee and back, while encoder workers are started a
 --autoscale` does: time to scale, the oldest record's age over time, whether any utterance was lost or computed twice.
 About 10 minutes, 7 with --short."""
 
+ZONES = """\
+Three brokers and workers in three zones, here on one machine: a zone is killed under load and comes back (what was
+lost, what came twice, how long callers waited), then fetches from a worker's own zone against fetches from leaders, in
+alternating rounds. About 9 minutes, 4 with --short."""
+
 RATES = """\
 The whole pipeline at given rates, asked by several processes: for machines of many cores, and for GPUs. On a GPU of a
 machine of 16 cores: headrace bench rates --device cuda --head-workers 8 --callers 4 500 1000 2000 4000"""
@@ -63,6 +68,8 @@ def add_commands(commands: Any) -> None:
     scaled = _add(bench, "autoscale", _autoscale, AUTOSCALE)
     scaled.add_argument("--part", type=float, default=120.0, help="seconds of each of the three parts (default: 120)")
     scaled.add_argument("--knee", type=float, default=0.0, help="utterances a second, if known (default: found first)")
+    zones = _add(bench, "zones", _zones, ZONES)
+    zones.add_argument("--rate", type=float, default=15.0, help="utterances a second (default: 15)")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
@@ -192,6 +199,14 @@ def _autoscale(args: argparse.Namespace) -> None:
         plan = autoscale.Plan(min(args.part, 60.0), probes=3, quiet_s=30.0, knee_per_s=args.knee)
     result = autoscale.run(plan)
     report.finish("autoscale", result, _given(args), args.json, autoscale.plot(result))
+
+
+def _zones(args: argparse.Namespace) -> None:
+    from benchmarks import report, zones
+
+    plan = zones.Plan(args.rate, 20.0, 1, 10.0) if args.short else zones.Plan(args.rate)
+    result = zones.run(plan)
+    report.finish("zones", result, _given(args), args.json, zones.plot(result))
 
 
 def _monolith(args: argparse.Namespace) -> None:

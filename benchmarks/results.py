@@ -16,7 +16,7 @@ USUAL: dict[str, tuple[object, ...]] = {
     "precision": ("int8", "float16"), "heads": (1_000,), "room": (1_000,), "tenants": (10_000,), "cold_rate": (10.0,),
     "workers": (3,), "utterances": (1_000_000,), "part": (120.0,), "knee": (0.0,),
 }
-USUAL_RATE = {"cliff": 60.0, "fairness": 30.0, "lifecycle": 60.0, "accuracy": 5e-4}
+USUAL_RATE = {"cliff": 60.0, "fairness": 30.0, "lifecycle": 60.0, "accuracy": 5e-4, "zones": 15.0}
 
 
 class Results:

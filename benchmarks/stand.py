@@ -36,6 +36,7 @@ prefix = "bench"
 state_dir = "{state}"
 [broker]
 kind = "{broker}"
+brokers = {brokers}
 [heads]
 store = "{store}"
 memory_mb = {memory_mb}
@@ -106,23 +107,23 @@ def prepare(count: int, size: str = "standard", int8: bool = True) -> tuple[Path
 def stand(
     count: int = 64, broker: str = "kafka", encoders: int = ENCODERS, head_workers: int = 1, cached: bool = False,
     device: str = "cpu", precision: str = "int8", memory_mb: int = 16_384, answer_first: int = 1 << 30, extra: str = "",
-    size: str = "standard", partitions: int = 0,
+    size: str = "standard", partitions: int = 0, zones: Sequence[str] = (),
 ) -> Iterator[Stand]:
     """The stack with `count` tenants announced, whose heads are of one `size`; everything it started is stopped on the
     way out.
 
     `answer_first`: so many tenants are asked before the measurement. `partitions`: of utterances, 0 for as many as
-    encoders. `extra`: more of headrace.toml.
+    encoders. `extra`: more of headrace.toml. `zones`: of three brokers, and of the workers in turn.
     """
     encoder, manifests = prepare(count, size, int8=precision == "int8")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
         config = Path(home) / "headrace.toml"
         config.write_text(CONFIG.format(
-            state=home, broker=broker, store=store_dir(size), encoder=encoder, device=device, precision=precision,
-            encoders=encoders, partitions=partitions or encoders, head_workers=head_workers,
-            cached=json.dumps(cached), memory_mb=memory_mb,
+            state=home, broker=broker, brokers=3 if zones else 1, store=store_dir(size), encoder=encoder,
+            device=device, precision=precision, encoders=encoders, partitions=partitions or encoders,
+            head_workers=head_workers, cached=json.dumps(cached), memory_mb=memory_mb,
         ) + extra)
-        with stack(config, say=lambda line: None) as (settings, supervisor):
+        with stack(config, say=lambda line: None, zones=zones) as (settings, supervisor):
             asyncio.run(_announced(settings, manifests, answer_first))
             if broker == "kafka":
                 asyncio.run(warm_broker(settings))

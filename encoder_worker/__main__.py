@@ -14,10 +14,12 @@ from topology import topics
 from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.pacing import ENCODER_PACING
-from topology.stream import metrics, sign_on
+from topology.stream import arguments, metrics, sign_on
+from topology.stream.health import Health
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop
-from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
+from topology.stream.page import Page
+from topology.stream.process import INSTANCE_HELP, run_process
 from topology.stream.replies import ReplyWriter
 from topology.stream.work import WorkNotes
 
@@ -31,31 +33,36 @@ def main() -> int:
     parser.add_argument("--ring", required=True, help="the ring whose utterances to encode")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
     parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
-    parser.add_argument("--metrics-port", type=int, default=metrics.port_of_environment(), help=metrics.PORT_HELP)
+    arguments.add_page(parser)
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
 
 
 async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Load the encoder, then encode until `stop`."""
+    health = Health(stop)
+    health.follow_loop()
+    loaded, assigned = health.awaits("the encoder is being loaded"), health.awaits("no partitions are assigned yet")
+    page = Page(args.metrics_host, args.metrics_port, health)
     settings = load_running(args.config)
     await sign_on.check(settings)
     ring = settings.rings.get(args.ring)
     if ring is None:
         raise Misconfigured(f"there is no ring {args.ring!r} in headrace.toml; known: {', '.join(settings.rings)}")
     worker, cache = build(settings, ring, args.lane)
+    loaded()
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
     consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
     loop = Loop(worker, consumer, producer, replies, ENCODER_PACING)
-    loop.on_assigned = lambda count: announce_ready()
+    loop.on_assigned = lambda count: assigned()
 
     def figures() -> dict[str, float]:
-        return {**worker.stats(), **loop.stats()}
+        return {**worker.stats(), **loop.stats(), **consumer.zones.stats()}
 
     loop.note = WorkNotes(args.instance, figures)
-    metrics.serve(args.metrics_port, "encoder", figures, {"ring": ring.name}, worker.stages)
+    page.tell(metrics.of_worker("encoder", figures, {"ring": ring.name}, worker.stages))
     await loop.run(stop)
     log.info("stats %s", json.dumps(figures()))
     await replies.close()

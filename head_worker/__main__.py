@@ -19,10 +19,12 @@ from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.pacing import PACING
 from topology.settings import Settings
-from topology.stream import metrics, sign_on
+from topology.stream import arguments, metrics, sign_on
+from topology.stream.health import Health
 from topology.stream.kafka import GroupConsumer, Producer
 from topology.stream.loop import Loop
-from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
+from topology.stream.page import Page
+from topology.stream.process import INSTANCE_HELP, run_process
 from topology.stream.registry import RegistryFollower
 from topology.stream.replies import ReplyWriter
 from topology.stream.work import WorkNotes
@@ -38,13 +40,18 @@ def main() -> int:
     parser.add_argument("--cell", required=True, help="the cell whose tenants to serve")
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
     parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
-    parser.add_argument("--metrics-port", type=int, default=metrics.port_of_environment(), help=metrics.PORT_HELP)
+    arguments.add_page(parser)
     args = parser.parse_args()
     return run_process(lambda stop: run(args, stop))
 
 
 async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Read the registry to its end, then score until `stop`."""
+    health = Health(stop)
+    health.follow_loop()
+    read = health.awaits("the registry of heads is being read")
+    assigned = health.awaits("no partitions are assigned yet")
+    page = Page(args.metrics_host, args.metrics_port, health)
     settings = load_running(args.config)
     await sign_on.check(settings)
     _check(settings, args.ring, args.cell)
@@ -52,6 +59,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     heads = HeadCache(args.ring, store, settings.heads.memory_mb << 20, settings.heads.pinned)
     registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), heads.apply)
     log.info("registry read: %d records", await registry.start())
+    read()
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.embeddings(settings.prefix, args.ring, args.cell, args.lane)
     group = topics.head_group(settings.prefix, args.ring, args.cell, args.lane)
@@ -59,13 +67,13 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
     # Callers have results as replies already, so predictions linger.
     loop = Loop(worker, consumer, producer, replies, linger_s=PACING.prediction_linger_s)
-    loop.on_assigned = lambda count: announce_ready()
+    loop.on_assigned = lambda count: assigned()
 
     def figures() -> dict[str, float]:
-        return {**worker.stats(), **loop.stats()}
+        return {**worker.stats(), **loop.stats(), **consumer.zones.stats()}
 
     loop.note = WorkNotes(args.instance, figures)
-    metrics.serve(args.metrics_port, "head", figures, {"ring": args.ring, "cell": args.cell}, worker.stages)
+    page.tell(metrics.of_worker("head", figures, {"ring": args.ring, "cell": args.cell}, worker.stages))
     following = asyncio.create_task(registry.follow())
     following.add_done_callback(loop.note_failure)
     try:

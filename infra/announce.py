@@ -7,7 +7,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from head_worker.load import load_head
 from head_worker.store import HeadStore, open_store
 from topology import topics
 from topology.encoders import find_encoder, space_of
@@ -81,6 +80,9 @@ def stored(settings: Settings, directory: Path) -> HeadManifest:
     Raises: BadHead, WrongSpace.
     """
     if (directory / "head.json").is_file():
+        # Here, not above: it needs safetensors, and who asks for lag or counts predictions has no heads to read.
+        from head_worker.load import load_head
+
         try:
             manifest = load_head(directory).manifest
         except BadHead as error:

@@ -19,6 +19,7 @@ from topology.stream.recent import recent
 from topology.stream.records import ERRORS, Record
 from topology.stream.redis_state import RedisState, read_redis
 from topology.stream.registry import RegistryFollower
+from topology.stream.replicas import Replicas, read_replicas
 
 HOUR_S = 3_600
 MOST_LETTERS = 1_000  # that are read: more of them are said to be so many or more
@@ -28,10 +29,10 @@ async def observe(settings: Settings) -> Seen:
     """What can be read of the system now; what does not answer in time stands in `Seen.away`."""
     away: dict[str, str] = {}
     broker, redis = await asyncio.gather(_broker(settings, away), _redis(settings, away))
-    groups, reports, heads, letters, no_heads = broker
+    groups, reports, heads, letters, no_heads, replicas = broker
     return Seen(
         time.time(), tuple(groups), tuple(reports), heads, letters, redis,
-        tuple(processes_of(Path(settings.state_dir))), away, no_heads,
+        tuple(processes_of(Path(settings.state_dir))), away, no_heads, replicas,
     )
 
 
@@ -45,13 +46,16 @@ async def _redis(settings: Settings, away: dict[str, str]) -> RedisState | None:
 
 async def _broker(
     settings: Settings, away: dict[str, str]
-) -> tuple[list[GroupState], list[TopicReport], dict[str, int], DeadLetters, tuple[int, str]]:
+) -> tuple[list[GroupState], list[TopicReport], dict[str, int], DeadLetters, tuple[int, str], Replicas]:
     groups: list[GroupState] = []
     reports: list[TopicReport] = []
     heads: dict[str, int] = {}
-    letters, no_heads = DeadLetters(), (0, "")
+    letters, no_heads, replicas = DeadLetters(), (0, ""), Replicas()
     try:
-        groups = await read_groups(settings.broker, {one.name: one.topic for one in groups_of(settings)})
+        async with asking(settings.broker):
+            if settings.broker.kind != "embedded":  # one process, without replicas
+                replicas = await read_replicas(settings)
+        groups = await read_groups(settings.broker, [(one.name, one.topic) for one in groups_of(settings)])
         async with asking(settings.broker):
             reports = await apply_topics(settings, topics.wanted(settings), create=False)
         missing = {report.name for report in reports if "missing" in report.differences}
@@ -61,7 +65,7 @@ async def _broker(
             letters = await _dead_letters(settings)
     except Unavailable as error:
         away["broker"] = str(error)
-    return groups, reports, heads, letters, no_heads
+    return groups, reports, heads, letters, no_heads, replicas
 
 
 async def _heads(settings: Settings) -> tuple[dict[str, int], tuple[int, str]]:

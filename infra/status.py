@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from infra.stack.supervise import ProcessState
@@ -11,21 +11,25 @@ from topology.settings import Settings
 from topology.stream.admin import TopicReport
 from topology.stream.groups import GroupState
 from topology.stream.redis_state import RedisState
+from topology.stream.replicas import Replicas
 from topology.stream.work import Work, newest
 
 FULL = 0.9  # of Redis's memory: above it there is no room for a burst of replies
+FEW = 3  # partitions that a line names
 RECENT_S = 3_600.0  # a restart or a dead letter of so long ago is told; older ones are history
 REBALANCING = ("PreparingRebalance", "CompletingRebalance")
 
 
 @dataclass(frozen=True)
 class WantedGroup:
-    """A consumer group that headrace.toml asks for, and the command that starts a member of it."""
+    """A consumer group that headrace.toml asks for, one of the topics that it reads, and the command that starts a
+    member of it. `awaited`: callers wait for what it reads."""
 
     name: str
     topic: str
     command: str
     live: bool
+    awaited: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Seen:
     processes: tuple[ProcessState, ...] = ()
     away: dict[str, str] = field(default_factory=dict)
     no_heads: tuple[int, str] = (0, "")
+    replicas: Replicas = field(default_factory=Replicas)
 
 
 def groups_of(settings: Settings) -> list[WantedGroup]:
@@ -65,7 +70,16 @@ def groups_of(settings: Settings) -> list[WantedGroup]:
                 found.append(
                     WantedGroup(*names, f"python -m head_worker --ring {ring} --cell {cell}", lane == "live")
                 )
-    return found
+    return [*found, *_insights(settings)]
+
+
+def _insights(settings: Settings) -> Iterator[WantedGroup]:
+    """A ring's group reads the predictions of all its cells."""
+    for ring in settings.rings.values() if settings.insights.enabled else ():
+        for cell in ring.cells:
+            group = topics.insights_group(settings.prefix, ring.name)
+            topic = topics.predictions(settings.prefix, ring.name, cell)
+            yield WantedGroup(group, topic, f"python -m infra.insights --ring {ring.name}", True, False)
 
 
 def releases(group: GroupState) -> dict[str, list[str]]:
@@ -89,19 +103,20 @@ def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list
 
     `before`: an earlier look, without which nothing is said of how a lag moves.
     """
-    found = [*_processes(seen), *_redis(seen)]
+    found = [*_replicas(seen.replicas), *_processes(seen), *_redis(seen)]
     if "broker" in seen.away:
         return [f"{seen.away['broker']}: start it, or correct [broker] in headrace.toml", *found]
     found += [*_topics(seen), *_heads(settings, seen), *_letters(settings, seen)]
-    earlier = {group.name: group for group in before.groups} if before else {}
+    earlier = {(group.name, group.topic): group for group in before.groups} if before else {}
     apart_s = seen.at_s - before.at_s if before else 0.0
-    there = {group.name: group for group in seen.groups if group.partitions}
+    there = {(group.name, group.topic): group for group in seen.groups if group.partitions}
     for wanted in groups_of(settings):
-        if (group := there.get(wanted.name)) is not None:
+        if (group := there.get(place := (wanted.name, wanted.topic))) is not None:
             found += _positions(group)
             if wanted.live:
-                found += _members(wanted, group, earlier.get(wanted.name))
-                found += _lag(wanted, group, earlier.get(wanted.name), apart_s, settings.limits.deadline_s)
+                found += _members(wanted, group, earlier.get(place))
+            if wanted.live and wanted.awaited:
+                found += _lag(wanted, group, earlier.get(place), apart_s, settings.limits.deadline_s)
     return found
 
 
@@ -126,6 +141,27 @@ def _redis(seen: Seen) -> Iterator[str]:
     elif redis.max_bytes and redis.used_bytes > FULL * redis.max_bytes:
         yield (f"Redis is {redis.used_bytes / redis.max_bytes:.0%} full ({redis.policy}): raise its maxmemory, or "
                "lower redis.reply_ttl_s or cache.embeddings_mb")
+
+
+def _replicas(seen: Replicas) -> Iterator[str]:
+    away = ", ".join(map(str, seen.away))
+    who = f"broker {away} is away" if len(seen.away) == 1 else f"brokers {away} are away"
+    who = who if seen.away else "all brokers are there"
+    if seen.leaderless:
+        yield f"{who}: {_some(seen.leaderless)} have no leader, nothing is read or written there: start the brokers"
+    if seen.refusing:
+        yield (f"{who}: {_some(seen.refusing)} have fewer replicas in sync than min.insync.replicas, no write is taken "
+               "there: start the broker")
+    if seen.behind:
+        yield (f"{who}: {_some(seen.behind)} of {seen.partitions} have a replica less in sync. Nothing is lost and all "
+               f"goes on; {'start it' if seen.away else 'it catches up, or its disk or network is slow'} before "
+               "another fails")
+
+
+def _some(partitions: Sequence[str]) -> str:
+    """How many, and the first few by name."""
+    more = ", …" if len(partitions) > FEW else ""
+    return f"{len(partitions)} partitions ({', '.join(partitions[:FEW])}{more})"
 
 
 def _topics(seen: Seen) -> Iterator[str]:

@@ -45,11 +45,11 @@ def example(number):
 
 @contextmanager
 def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=(),
-                connections=None, say=print, limits="", worker_metrics=False):
+                connections=None, say=print, limits="", worker_metrics=False, zones=()):
     """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file,
     `limits`: of its section `limits`.
     `connections`: its sections `broker` and `redis`, instead of `kind`. `overflows`: words more, whose vectors are not
-    finite."""
+    finite. `zones`: as of `stack`."""
     encoder = home / "encoder"
     torch.manual_seed(0)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *overflows]
@@ -68,7 +68,7 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", store="he
         limits=limits,
         connections=connections or f'[broker]\nkind = "{kind}"',
     ))
-    with stack(config, say, worker_metrics) as (settings, supervisor):
+    with stack(config, say, worker_metrics, zones) as (settings, supervisor):
         out = home / "acme"
         examples = [example(i) for i in range(80)]
         heads.train(settings, settings.rings["en"], "acme", examples, None, out, Recipe(epochs=15))

@@ -6,6 +6,7 @@ Ports are free ones, chosen at start, so the addresses cannot stand in headrace.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from topology.errors import Misconfigured
 from topology.settings import Settings, load, missing, settings_path
 
 FILE = "addresses.json"
+RACK = "HEADRACE_RACK"  # of this process, before `broker.rack`: processes of all zones read one headrace.toml
 
 
 def write(settings: Settings, bootstrap: str, redis_url: str) -> None:
@@ -43,8 +45,11 @@ def placed(settings: Settings, folder: Path) -> Settings:
 
 
 def load_placed(path: str | Path | None = None) -> Settings:
-    """The settings of headrace.toml, checked, with absolute directories; addresses may still be open."""
-    return placed(load(path), settings_path(path).resolve().parent)
+    """The settings of headrace.toml, checked, with absolute directories, and this process's zone ($HEADRACE_RACK);
+    addresses may still be open."""
+    settings = placed(load(path), settings_path(path).resolve().parent)
+    rack = os.environ.get(RACK, "").strip() or settings.broker.rack
+    return replace(settings, broker=replace(settings.broker, rack=rack))
 
 
 def load_present(path: str | Path | None = None) -> Settings:

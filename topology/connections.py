@@ -49,7 +49,10 @@ class Sasl:
 
 @dataclass(frozen=True)
 class Broker:
-    """Where Kafka is. `embedded` and `kafka` are started by `headrace up`; `external` is yours."""
+    """Where Kafka is. `embedded` and `kafka` are started by `headrace up`; `external` is yours.
+
+    `rack`: the zone of this process, as brokers have it in their `broker.rack`: it reads from a replica there.
+    """
 
     kind: str = "embedded"
     bootstrap: str = ""
@@ -58,6 +61,7 @@ class Broker:
     fetch_max_wait_ms: int = 500
     session_timeout_ms: int = 6_000
     rebalance_timeout_ms: int = 30_000
+    rack: str = ""
     tls: Tls | None = None
     sasl: Sasl | None = None
 

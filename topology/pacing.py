@@ -49,6 +49,12 @@ class Pacing:
     stuck_after_s: float = 120.0  # no record finished for so long while some wait: the process ends and starts anew
     watch_interval_s: float = 5.0  # between two looks at that
 
+    # Pages: /livez, /readyz, /metrics
+    turn_s: float = 1.0  # between two notes that the event loop turns: less work against sooner seen
+    still_s: float = 30.0  # that the event loop may stand still, then /livez says no: a long batch against a stuck loop
+    load_s: float = 900.0  # the same until a process was ready once: large encoders and slow disks against hung ones
+    page_s: float = 10.0  # that a client of the page may be silent: slow networks against threads that wait for it
+
     # Worker: logs
     log_lines: int = 20  # of one place in the code within the time below: what went wrong, against a full disk
     log_window_s: float = 10.0

@@ -6,7 +6,7 @@ One spelling: no other file builds a topic name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from topology.settings import Settings
@@ -95,6 +95,25 @@ class TopicSpec:
     name: str
     partitions: int
     configs: dict[str, str] = field(default_factory=dict)
+
+
+MIN_INSYNC, UNCLEAN = "min.insync.replicas", "unclean.leader.election.enable"
+PRODUCTION_REPLICATION, PRODUCTION_MIN_INSYNC = 3, 2  # a zone may go: nothing is lost, and writes go on
+
+
+def for_production(settings: Settings) -> Settings:
+    """`settings` whose topics survive the loss of a zone: at least 3 replicas, 2 of them in sync for each write."""
+    found = settings.topics
+    return replace(settings, topics=replace(
+        found, replication=max(found.replication, PRODUCTION_REPLICATION),
+        min_insync_replicas=max(found.min_insync_replicas, PRODUCTION_MIN_INSYNC),
+    ))
+
+
+def hardened(settings: Settings) -> list[TopicSpec]:
+    """As `wanted`, with what production needs of each topic: what is lost with a broker is never elected to lead."""
+    least = {MIN_INSYNC: str(settings.topics.min_insync_replicas), UNCLEAN: "false"}
+    return [replace(spec, configs={**spec.configs, **least}) for spec in wanted(settings)]
 
 
 def wanted(settings: Settings) -> list[TopicSpec]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from infra.autoscale.decider import Decider, Said, deciding, news, together
 from infra.autoscale.keda import externalscaler_pb2 as keda
@@ -21,11 +23,12 @@ from infra.stack.up import tiers
 from topology.errors import Unavailable
 from topology.pacing import PACING
 from topology.settings import Settings
-from topology.stream.process import announce_ready
+from topology.stream.page import Page
 
 log = logging.getLogger(__name__)
 
 METRIC = "replicas"
+WANTED, WANTED_HELP = "headrace_scale_wanted_workers", "Workers that a tier is to have, as KEDA is told"
 HEALTHY = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse: status = SERVING
 
 
@@ -82,16 +85,31 @@ class Scaler:
         return self._decider.counts[name]
 
 
-async def run(settings: Settings, address: str, stop: asyncio.Event) -> None:
-    """Decide, and answer KEDA at `address`, until `stop`."""
+class Wanted(Collector):
+    """For Prometheus: the counts that KEDA is told."""
+
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+
+    def collect(self) -> Iterable[Metric]:
+        """A gauge of each tier whose count is known."""
+        family = GaugeMetricFamily(WANTED, f"{WANTED_HELP}.", labels=["tier"])
+        for tier, count in list(self._decider.counts.items()):
+            family.add_metric([tier], count)
+        return [family]
+
+
+async def run(settings: Settings, address: str, stop: asyncio.Event, page: Page, listening: Callable[[], None]) -> None:
+    """Decide, and answer KEDA at `address`, until `stop`. `listening`: is called when it is answered."""
     names = frozenset(tier for tier, _, _ in tiers(settings))
     said: Said = {}
 
     def ready(port: int) -> None:
         log.info("KEDA is answered at port %d for %s", port, ", ".join(sorted(names)))
-        announce_ready()
+        listening()
 
     async with deciding(settings) as decider:
+        page.tell([Wanted(decider)])
         await together(
             decider.run(stop, lambda advices: _tell(advices, said)),
             serve(Scaler(decider, names), address, stop, ready),

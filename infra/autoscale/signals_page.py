@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,7 +21,8 @@ from infra.autoscale.signals_metrics import families
 from infra.autoscale.signals_reading import Reading
 from topology.pacing import PACING
 from topology.settings import Settings
-from topology.stream.metrics import serve_collectors
+from topology.stream.health import Health
+from topology.stream.page import Page
 
 log = logging.getLogger(__name__)
 WORKER_UP = "1 where the worker process told its metrics; 0, and none of its own, where not"
@@ -36,14 +39,16 @@ class LagPage(Collector):
         """For prometheus_client."""
         return families(self._reading if time.monotonic() < self._until_s else None)
 
-    async def read_on(self, settings: Settings) -> None:
-        """Look each `pacing.lag_look_s`, until cancelled."""
+    async def read_on(self, settings: Settings, health: Health, looked: Callable[[], None]) -> None:
+        """Look each `pacing.lag_look_s`, until cancelled. `looked`: is called after each look."""
+        health.follow_loop()
         signals = Signals(settings)
         try:
             while True:
                 begun_s = time.monotonic()
                 self._reading = await signals.look(replays=True)
                 self._until_s = time.monotonic() + 3 * PACING.lag_look_s + PACING.status_s
+                looked()
                 if self._reading.away:
                     log.warning("lag cannot be read: %s", self._reading.away)
                 await asyncio.sleep(max(0.0, begun_s + PACING.lag_look_s - time.monotonic()))
@@ -81,18 +86,31 @@ def _page(port: int) -> str:
         return ""
 
 
-def serve_beside(port: int, settings: Settings, ports: Callable[[], Mapping[str, int]]) -> None:
+def serve_beside(host: str, port: int, settings: Settings, ports: Callable[[], Mapping[str, int]]) -> None:
     """Serve lag, and the metrics of the workers at `ports`, from threads that end with the process.
 
     Raises: Misconfigured, Unavailable.
     """
-    page = LagPage()
-    serve_collectors(port, [page, WorkerPages(ports)])
-    threading.Thread(target=asyncio.run, args=[page.read_on(settings)], name="lag", daemon=True).start()
+    reading = _served(host, port, settings, Health(), [WorkerPages(ports)])
+    threading.Thread(target=asyncio.run, args=[reading], name="lag", daemon=True).start()
 
 
-async def serve_until_cancelled(port: int, settings: Settings) -> None:
+async def serve_until(host: str, port: int, settings: Settings, stop: asyncio.Event) -> None:
     """Serve lag, and nothing else. Raises: Misconfigured, Unavailable."""
-    page = LagPage()
-    serve_collectors(port, [page])
-    await page.read_on(settings)
+    reading = asyncio.ensure_future(_served(host, port, settings, Health(stop), []))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+    for task in (reading, stopping):
+        task.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+
+
+def _served(
+    host: str, port: int, settings: Settings, health: Health, more: Iterable[Collector]
+) -> Coroutine[Any, Any, None]:
+    """The page is there when this returns; what it returns keeps it up to date."""
+    lag, looked = LagPage(), health.awaits("Kafka is being looked at")
+    Page(host, port, health).tell([lag, *more])
+    return lag.read_on(settings, health, looked)

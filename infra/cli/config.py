@@ -19,7 +19,9 @@ from topology.topics import wanted
 
 if TYPE_CHECKING:
     from infra.topic_cost import TopicCost
+    from infra.zone_cost import Crossing
     from topology.settings import Settings
+    from topology.stream.admin import TopicReport
 
 STARTER = """\
 # headrace.toml: checked whole by `headrace config check`.
@@ -28,6 +30,9 @@ languages = ["en"]
 encoder = "minilm-l6"     # a directory, a prepared name (`headrace encoder fetch`), or a Hugging Face id
 [rings.en.cells.a]
 """
+APPLY = "create what is missing, say what differs; safe to run twice. Exit status: 0 as wanted, 1 something differs"
+PRODUCTION = "set and check what survives the loss of a zone: at least 3 brokers, 3 replicas of each partition, \
+min.insync.replicas 2, no unclean leader election"
 COST = """\
 say what topics cost. Bytes are the mean of the newest records of each partition, uncompressed, each in a batch of its
 own: at most what they take on disk. Records a second are those of the last hour. Where a topic has no records, the
@@ -42,9 +47,13 @@ def add_commands(commands: Any) -> None:
     add_command(config, "check", _check, "name every mistake with its line")
     topics = add_group(commands, "topics", "create the topics that headrace.toml asks for, and say what they cost",
                        "headrace topics apply\nheadrace topics cost --rate 100")
-    add_command(topics, "apply", _apply, "create what is missing, say what differs; safe to run twice")
+    apply = add_command(topics, "apply", _apply, APPLY)
+    apply.add_argument("--production", action="store_true", help=PRODUCTION)
     cost = add_command(topics, "cost", _cost, COST)
     cost.add_argument("--rate", type=float, metavar="N", help="utterances a second of each ring, instead of measured")
+    cost.add_argument("--zones", action="store_true", help="also what crosses three zones, and what that costs")
+    cost.add_argument("--gb-price", type=float, metavar="PRICE",
+                      help="of a GB from zone to zone, both sides together (default: 0.02)")
     cost.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -70,12 +79,31 @@ def _apply(args: argparse.Namespace) -> int:
     from topology.stream.admin import apply_topics
 
     settings = load_running(args.config)
-    reports = asyncio.run(apply_topics(settings, wanted(settings)))
+    if args.production:
+        reports = _apply_production(settings, args.config)
+    else:
+        reports = asyncio.run(apply_topics(settings, wanted(settings)))
     for report in reports:
         print(report.name, "created" if report.created else "; ".join(report.differences) or "as wanted", sep="\t")
     for line in _kept_embeddings(settings):
         print(line)
     return int(any(report.differences for report in reports))
+
+
+def _apply_production(settings: Settings, config: str | None) -> list[TopicReport]:
+    from topology.stream.production import apply_production
+    from topology.topics import for_production
+
+    if settings.broker.kind == "embedded":
+        raise Misconfigured("the embedded broker is one process and keeps nothing: --production needs Apache Kafka")
+    found = asyncio.run(apply_production(settings))
+    for line in found.advice:
+        print(f"warning: {line}", file=sys.stderr)
+    for name, value in vars(for_production(settings).topics).items():
+        if value != (given := getattr(settings.topics, name)):
+            print(f"warning: {settings_path(config)}: topics.{name} is {given}: write {value}, or a topic that is "
+                  "created without --production has fewer", file=sys.stderr)
+    return found.topics
 
 
 def _kept_embeddings(settings: Settings) -> list[str]:
@@ -95,6 +123,7 @@ def _kept_embeddings(settings: Settings) -> list[str]:
 
 def _cost(args: argparse.Namespace) -> None:
     from infra.topic_cost import costs, summed
+    from infra.zone_cost import GB_PRICE, crossings
     from topology.stream.traffic import read_traffic
 
     if args.rate is not None and not (args.rate > 0 and math.isfinite(args.rate)):
@@ -104,14 +133,16 @@ def _cost(args: argparse.Namespace) -> None:
         raise Misconfigured("the embedded broker keeps no times, so no rate can be measured: give --rate N")
     traffic = asyncio.run(read_traffic(settings.broker, [spec.name for spec in wanted(settings)]))
     found = costs(settings, traffic, args.rate)
-    sums = summed(found)
+    sums, crossing = summed(found), crossings(settings, found) if args.zones else []
     if args.json:
-        print(json.dumps({"topics": [asdict(one) for one in found],
+        print(json.dumps({"topics": [asdict(one) for one in found], "zones": [asdict(one) for one in crossing],
                           "rings": {name: asdict(one) for name, one in sums.items()}}))
         return
     print(f"{'topic':48} {'B/record':>9} {'records/s':>10} {'B/utterance':>12} {'GB/day':>9} {'GB kept':>9}")
     for one in [*found, *sums.values()]:
         print(_cost_row(one, one in sums.values()))
+    for ring in crossing:
+        print(_crossing_lines(ring, GB_PRICE if args.gb_price is None else args.gb_price))
 
 
 def _cost_row(one: TopicCost, is_sum: bool) -> str:
@@ -119,3 +150,12 @@ def _cost_row(one: TopicCost, is_sum: bool) -> str:
     per_s = "" if is_sum else f"{one.per_s:.4g}"
     return (f"{one.topic:48} {each:>9} {per_s:>10} {one.bytes_an_utterance:>12.0f} {one.gb_a_day:>9.4g} "
             f"{one.kept_gb:>9.4g}")
+
+
+def _crossing_lines(ring: Crossing, gb_price: float) -> str:
+    lines = [f"ring {ring.ring}, from zone to zone for each utterance: {ring.written:.0f} B written to leaders, "
+             f"{ring.replicated:.0f} B replicated, {ring.fetched:.0f} B fetched (0 with broker.rack)"]
+    for nearest, how in ((False, "without broker.rack"), (True, "with broker.rack")):
+        a_day = ring.gb_a_day(ring.per_s, nearest)
+        lines.append(f"  {how}: {a_day:.4g} GB a day, {a_day * gb_price:.4g} a day at {gb_price:g} for each GB")
+    return "\n".join(lines)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.command import add_command
 from topology.addresses import load_running
 from topology.errors import Misconfigured
+from topology.stream import arguments
 
 if TYPE_CHECKING:
     from infra.insights.usage import Span, Usage
@@ -30,7 +31,7 @@ def add_commands(commands: Any) -> None:
     insights = add_command(commands, "insights", _insights, INSIGHTS,
                            "headrace insights --ring en --metrics-port 9108")
     insights.add_argument("--ring", default="", help="whose predictions to count (default: the only ring)")
-    insights.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
+    arguments.add_page(insights)
     usage = add_command(commands, "usage", _usage, USAGE,
                         "headrace usage --from 2026-11-01 --to 2026-12-01\nheadrace usage --from 2h --by minute --json")
     usage.add_argument("--from", dest="since", default="7d", metavar="TIME",

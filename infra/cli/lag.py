@@ -14,6 +14,7 @@ from infra.cli.command import add_command
 from topology.addresses import load_running
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
+from topology.stream import arguments
 
 if TYPE_CHECKING:
     from infra.autoscale.signals_rates import WorkerLoad
@@ -38,6 +39,7 @@ def add_commands(commands: Any) -> None:
     lag.add_argument("--json", action="store_true", help="one JSON object a look")
     lag.add_argument("--watch", type=float, metavar="SECONDS", help="look again so often, until Ctrl-C")
     lag.add_argument("--metrics-port", type=int, metavar="PORT", help="only serve Prometheus there, until Ctrl-C")
+    arguments.add_page_host(lag)
 
 
 def _lag(args: argparse.Namespace) -> int:
@@ -46,18 +48,25 @@ def _lag(args: argparse.Namespace) -> int:
     if args.metrics_port is not None and args.metrics_port < 1:
         raise Misconfigured(f"--metrics-port {args.metrics_port}: a port number above 0 is wanted")
     logging.getLogger("topology").setLevel(logging.CRITICAL)  # what is wrong is said once, below
+    if args.metrics_port is not None:
+        return _serve(args)
     try:
         return asyncio.run(_looks(args, load_running(args.config)))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
+def _serve(args: argparse.Namespace) -> int:
+    from infra.autoscale.signals_page import serve_until
+    from topology.stream.process import run_process
+
+    settings = load_running(args.config)
+    return run_process(lambda stop: serve_until(args.metrics_host, args.metrics_port, settings, stop))
+
+
 async def _looks(args: argparse.Namespace, settings: Settings) -> int:
     from infra.autoscale.signals import Signals
-    from infra.autoscale.signals_page import serve_until_cancelled
 
-    if args.metrics_port is not None:
-        await serve_until_cancelled(args.metrics_port, settings)
     signals = Signals(settings)
     try:
         if not (first := await signals.look()).away:

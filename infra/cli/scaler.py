@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from typing import Any
 
 from infra.cli.command import add_command
 from topology.errors import Misconfigured
+from topology.stream import arguments
 
 ABOUT = """\
 tell KEDA how many workers to run: a gRPC external scaler. A ScaledObject names its tier in metadata.tier, such as
@@ -19,10 +21,13 @@ def add_commands(commands: Any) -> None:
     scaler = add_command(commands, "scaler", _scaler, ABOUT, "headrace scaler --port 6000")
     scaler.add_argument("--port", type=int, default=6000, help="where KEDA asks (default: 6000; 0: a free one)")
     scaler.add_argument("--host", default="[::]", help="the address to listen at (default: all)")
+    arguments.add_page(scaler)
 
 
 def _scaler(args: argparse.Namespace) -> int:
     from topology.addresses import load_running
+    from topology.stream.health import Health
+    from topology.stream.page import Page
     from topology.stream.process import run_process
 
     try:
@@ -31,4 +36,12 @@ def _scaler(args: argparse.Namespace) -> int:
         raise Misconfigured(f"{error.name} is not installed; pip install 'headrace[scaler]' brings it") from error
 
     settings = load_running(args.config)
-    return run_process(lambda stop: run(settings, f"{args.host}:{args.port}", stop))
+
+    async def serve(stop: asyncio.Event) -> None:
+        health = Health(stop)
+        health.follow_loop()
+        listening = health.awaits("KEDA's port is not open yet")
+        page = Page(args.metrics_host, args.metrics_port, health)
+        await run(settings, f"{args.host}:{args.port}", stop, page, listening)
+
+    return run_process(serve)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
 from topology.settings import Settings, settings_path
+from topology.stream import arguments
 
 if TYPE_CHECKING:
     from infra.stack.supervise import Supervisor
@@ -21,7 +22,8 @@ def add_commands(commands: Any) -> None:
                      'headrace up\nheadrace predict acme "turn on the light"   (in another terminal)')
     up.add_argument("--autoscale", action="store_true", help="start and stop workers by lag: docs/SCALING.md")
     up.add_argument("--metrics-port", type=int, default=0, metavar="PORT",
-                    help="serve Prometheus there: lag, and the metrics of every worker (default: not)")
+                    help="serve Prometheus there: lag, and the metrics of every process (default: not)")
+    arguments.add_page_host(up)
     demo = add_command(commands, "demo", _demo, "six tenants in five languages, end to end, on this machine")
     demo.add_argument("--serve", action="store_true", help="leave it running and say how to send to it")
 
@@ -33,7 +35,7 @@ def _up(args: argparse.Namespace) -> None:
         if args.metrics_port:
             from infra.autoscale.signals_page import serve_beside
 
-            serve_beside(args.metrics_port, settings, supervisor.metrics_ports)
+            serve_beside(args.metrics_host, args.metrics_port, settings, supervisor.metrics_ports)
         print('up. Ask it with: headrace predict TENANT "text". Ctrl-C stops it.', flush=True)
         if args.autoscale:
             asyncio.run(_autoscale(settings, supervisor, str(settings_path(args.config).resolve())))

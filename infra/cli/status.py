@@ -97,10 +97,12 @@ def _text(seen: Seen, found: list[str]) -> str:
     from infra.status import releases
 
     lines = [time.strftime("%H:%M:%S", time.localtime(seen.at_s))]
+    lines += [f"broker   {one}" for one in seen.replicas.brokers]
     for group in seen.groups:
         if group.members or group.lag or not group.name.endswith(".backfill"):
             lags = " ".join(f"{one.number}:{one.lag}" for one in group.partitions)
-            lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} ({lags})")
+            lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} "
+                         f"({lags}) of {group.topic}")
             lines += [f"release  {version}: {', '.join(names)}" for version, names in releases(group).items()]
     lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
     if seen.no_heads[0]:  # no trouble by itself: whose head it is stays as it was

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import threading
+from collections.abc import Callable
 
 from infra.announce import store_of
 from infra.insights import export, metrics
@@ -22,9 +23,12 @@ from topology.addresses import load_running
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.settings import Ring, Settings
-from topology.stream import sign_on
+from topology.stream import arguments, sign_on
 from topology.stream.admin import apply_topics
-from topology.stream.process import announce_ready, run_process
+from topology.stream.health import Health
+from topology.stream.metrics import Build
+from topology.stream.page import Page
+from topology.stream.process import run_process
 
 log = logging.getLogger("infra.insights")
 
@@ -40,7 +44,7 @@ def main() -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes too."""
     parser.add_argument("--ring", default="", help="whose predictions to count (default: the only ring)")
-    parser.add_argument("--metrics-port", type=int, default=0, help="serve Prometheus metrics there (default: not)")
+    arguments.add_page(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
 
 async def count(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Count and export until `stop`. Raises: Misconfigured, Unavailable."""
+    health = Health(stop)
+    health.follow_loop()
+    restored = health.awaits("what was counted before is being read")
+    page = Page(args.metrics_host, args.metrics_port, health)
     for chatty in ("faust", "mode", "infra.insights.table", "infra.insights.driver"):  # a line for each of its services
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("faust.transport.producer").setLevel(logging.ERROR)  # a full buffer makes the writing wait
@@ -60,8 +68,9 @@ async def count(args: argparse.Namespace, stop: asyncio.Event) -> None:
     if settings.insights.export:
         export.schema()
     insights = Insights(settings, ring)
-    side = Side(settings, ring, insights.cells)
-    metrics.serve(args.metrics_port, metrics.InsightsCollector(ring.name, insights.cells, lambda: side.gauges))
+    side = Side(settings, ring, insights.cells, restored)
+    counted = metrics.InsightsCollector(ring.name, insights.cells, lambda: side.gauges)
+    page.tell([Build({"ring": ring.name}), counted])
     await insights.start()
     beside = asyncio.create_task(side.follow())
     try:
@@ -105,17 +114,20 @@ async def check_topics(settings: Settings, ring: Ring) -> None:
 class Side:
     """What happens beside counting, once a minute: gauges, exports, and windows that are over."""
 
-    def __init__(self, settings: Settings, ring: Ring, cells: dict[str, Counting]) -> None:
+    def __init__(
+        self, settings: Settings, ring: Ring, cells: dict[str, Counting], restored: Callable[[], None]
+    ) -> None:
+        """`restored`: is called when what was counted before is known."""
         self._url, self._ring, self._cells = settings.insights.export, ring.name, cells
         self._baselines = Baselines(store_of(settings), ring.name)
         self.gauges: dict[tuple[str, str], Gauges] = {}
-        self._one = threading.Lock()
+        self._one, self._restored = threading.Lock(), restored
 
     async def follow(self) -> None:
         """Look, wait, and look again, until it is cancelled."""
         for one in self._cells.values():
             await one.restored.wait()
-        announce_ready()
+        self._restored()
         while True:
             try:
                 await self._look()

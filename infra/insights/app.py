@@ -109,11 +109,11 @@ class Insights:
             raise Unavailable(f"no rebalance came to its end within {self._pacing.insights_recover_s:.0f} s")
 
     async def _look_for_left_out(self, before: Mapping[TP, int]) -> Mapping[TP, int]:
-        """Read again what was delivered and, a look later, is not counted. Returns what was counted until now."""
+        """Read again what was fetched and, a look later, is not counted. Returns what was counted until now."""
         counted = {TP(topic, number): offset for topic, one in self._of_topic.items()
                    for number, offset in one.positions().items()}
         for tp, offset in counted.items():
-            if before.get(tp) == offset < self._app.consumer.delivered(tp):
+            if before.get(tp) == offset < self._app.consumer.fetched(tp):
                 await self._read_again(self._of_topic[tp.topic], tp.partition)
         return counted
 
@@ -136,6 +136,7 @@ class Insights:
             except Unavailable as error:
                 self._fail(error)
             one.revoke()
+        self._app.consumer.forget(revoked)
 
     async def _restore(self, counting: Counting) -> None:
         """The table has what its changelog has: count on from there."""

@@ -6,6 +6,7 @@ Faust seeks to committed offsets after each rebalance; here it seeks to where th
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,46 +56,63 @@ def producer_options(broker: Broker) -> dict[str, Any]:
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Knows of each record which one was fetched before it.
+
+    Faust may drop what it has fetched, for instance where a recovery ends while records are on their way to agents.
+    The client's position is behind them then, and nobody would read them again.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fetched: dict[TP, int] = {}  # the last record's offset; from a seek until partitions are taken away
+        self.seeks: Counter[TP] = Counter()
+
     def _create_worker_consumer(self, transport: Door) -> aiokafka.AIOKafkaConsumer:
         self._assignor = self.app.assignor
         return aiokafka.AIOKafkaConsumer(**consumer_options(transport.broker, self.app.conf.id, self._assignor))
 
+    # Both of these run in the client's own loop. Between a client's step and its note nothing is awaited.
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
+        found = await super()._fetch_records(*args, **kwargs)
+        return {tp: [self._noted(tp, record) for record in records] for tp, records in found.items()}
+
+    async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
+        for tp, offset in partitions.items():
+            self.seeks[tp] += 1
+            self.fetched[tp] = offset - 1
+        await super()._seek_wait(consumer, partitions)
+
+    def _noted(self, tp: TP, record: Any) -> tuple[Any, int | None, int]:
+        previous = self.fetched.get(tp)
+        if previous is not None:
+            self.fetched[tp] = record.offset
+        return record, previous, self.seeks[tp]
+
 
 class _Consumer(driver.Consumer):  # type: ignore[misc]
-    """Knows of each record which one was delivered before it.
-
-    Where a recovery ends while records are on their way to agents, Faust drops them; nobody would read them again.
-    """
-
-    def on_init(self) -> None:
-        super().on_init()
-        self._delivered: dict[TP, int] = {}
-        self._seeks = self._seeks_at_fetch = 0
-
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        self._seeks_at_fetch = self._seeks
-        return await super()._getmany(active_partitions, timeout)
-
-    def _to_message(self, tp: TP, record: Any) -> Any:
+    def _to_message(self, tp: TP, noted: Any) -> Any:
+        record, previous, seeks = noted
         message = super()._to_message(tp, record)
-        fresh = self._seeks_at_fetch == self._seeks
-        message.previous = self._delivered.get(tp) if fresh else None  # None: fetched before a seek
-        if fresh:
-            self._delivered[tp] = record.offset
+        message.previous = previous if seeks == self._thread.seeks[tp] else None  # None: fetched before a seek
         return message
 
-    def delivered(self, tp: TP) -> int:
-        """The offset of the last record that went to the agents."""
-        return self._delivered.get(tp, -1)
+    def fetched(self, tp: TP) -> int:
+        """The offset of the last record that the client gave out, whatever became of it; -1 where none is known."""
+        found: int = self._thread.fetched.get(tp, -1)
+        return found
+
+    def forget(self, revoked: set[TP]) -> None:
+        """What comes of these until the next seek is none of ours."""
+        for tp in revoked:
+            self._thread.fetched.pop(tp, None)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         wanted: Mapping[TP, int] = self.transport.positions(self.assignment())
-        self._note_seek(wanted)
         await self.seek_wait(wanted)
-        self._note_seek(wanted)
         return wanted
 
     async def topic_id(self, topic: str) -> str:
@@ -104,12 +122,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def read_again(self, tp: TP, offset: int) -> None:
         """Deliver from `offset` on once more."""
-        self._note_seek({tp: offset})
-        await self.seek(tp, offset)
-
-    def _note_seek(self, wanted: Mapping[TP, int]) -> None:
-        self._seeks += 1
-        self._delivered |= {tp: offset - 1 for tp, offset in wanted.items()}
+        await self.seek_wait({tp: offset})
 
 
 class _Producer(driver.Producer):  # type: ignore[misc]

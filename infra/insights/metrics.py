@@ -11,7 +11,6 @@ from prometheus_client.registry import Collector
 from infra.insights.counting import Counting
 from infra.insights.gauges import Gauges
 from infra.insights.windows import LIMITS_MS
-from topology.stream.metrics import Build, serve_collectors
 
 GAUGES = {
     "out_of_scope_share": "share of predictions out of scope in the tenant's newest hour with enough of them",
@@ -78,8 +77,3 @@ class InsightsCollector(Collector):
                 if (value := getattr(one, name)) is not None:
                     family.add_metric([self.ring, cell, tenant], value)
             yield family
-
-
-def serve(port: int, collector: InsightsCollector) -> None:
-    """Serve them as workers serve theirs. `port` 0 serves nothing. Raises: Misconfigured, Unavailable."""
-    serve_collectors(port, [Build({"ring": collector.ring}), collector])

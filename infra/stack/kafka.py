@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from topology.errors import Misconfigured
 VERSION = "4.3.1"
 START_S = 60.0
 FETCH_S = 900
+NEAREST = "org.apache.kafka.common.replica.RackAwareReplicaSelector"  # fetches go to a replica of the client's rack
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>headrace</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
@@ -58,8 +60,16 @@ def fetched(folder: Path, pom: str, what: str, say: Callable[[str], None] = prin
     """`folder`, with everything that a pom depends on under `jars`, fetched by Maven once. Raises: Misconfigured."""
     if (folder / "complete").exists():
         return folder
-    say(f"fetching {what} by Maven")
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            _fetch(folder, pom, what, say)
+    return folder
+
+
+def _fetch(folder: Path, pom: str, what: str, say: Callable[[str], None]) -> None:
+    say(f"fetching {what} by Maven")
     (folder / "pom.xml").write_text(pom)
     command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
     done = subprocess.run(
@@ -68,7 +78,6 @@ def fetched(folder: Path, pom: str, what: str, say: Callable[[str], None] = prin
     if done.returncode:
         raise Misconfigured(f"Maven did not fetch {what}:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
     (folder / "complete").touch()
-    return folder
 
 
 def cluster_id() -> str:
@@ -79,8 +88,13 @@ def cluster_id() -> str:
     return found
 
 
-def start_brokers(supervisor: Supervisor, state: Path, count: int, listener: Listener = Listener()) -> str:
-    """Format and start `count` combined broker-controllers. Returns the bootstrap addresses."""
+def start_brokers(
+    supervisor: Supervisor, state: Path, count: int, listener: Listener = Listener(), racks: Sequence[str] = ()
+) -> str:
+    """Format and start `count` combined broker-controllers. Returns the bootstrap addresses.
+
+    `racks`: the zones that they stand in, in turn; then who reads may read from the replica of its own zone.
+    """
     classpath = f"{jars() / 'jars'}/*"
     cluster = cluster_id()
     ports = [(free_port(), free_port()) for _ in range(count)]
@@ -91,8 +105,12 @@ def start_brokers(supervisor: Supervisor, state: Path, count: int, listener: Lis
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         properties = folder / "server.properties"
-        properties.write_text(_properties(number, port, controller, voters, folder, count, listener))
-        java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", classpath]  # one machine: no threads beside to collect
+        lines = _properties(number, port, controller, voters, folder, count, listener)
+        if racks:
+            lines += [f"broker.rack={racks[(number - 1) % len(racks)]}", f"replica.selector.class={NEAREST}"]
+        properties.write_text("\n".join([*lines, ""]))
+        heap = "-Xmx512m" if count == 1 else "-Xmx256m"  # of several, which share a machine
+        java = ["java", heap, "-XX:+UseSerialGC", "-cp", classpath]  # one machine: no threads beside to collect
         done = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), *listener.format],
             capture_output=True, text=True, timeout=START_S,
@@ -107,11 +125,11 @@ def start_brokers(supervisor: Supervisor, state: Path, count: int, listener: Lis
 
 def _properties(
     number: int, port: int, controller: int, voters: str, folder: Path, count: int, listener: Listener
-) -> str:
+) -> list[str]:
     replicas, protocol, beside = min(3, count), listener.protocol, ""
     if protocol != "PLAINTEXT":  # brokers among themselves need no certificates on one machine
         beside = f",INTERNAL://127.0.0.1:{free_port()}"
-    return "\n".join([
+    return [
         "process.roles=broker,controller", f"node.id={number}", f"controller.quorum.voters={voters}",
         f"listeners={protocol}://127.0.0.1:{port}{beside},CONTROLLER://127.0.0.1:{controller}",
         f"advertised.listeners={protocol}://127.0.0.1:{port}{beside}", "controller.listener.names=CONTROLLER",
@@ -120,5 +138,5 @@ def _properties(
         f"log.dirs={folder / 'data'}",
         f"offsets.topic.replication.factor={replicas}", f"transaction.state.log.replication.factor={replicas}",
         f"transaction.state.log.min.isr={min(2, replicas)}", "offsets.topic.num.partitions=4",
-        "group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", *listener.properties, "",
-    ])
+        "group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", *listener.properties,
+    ]

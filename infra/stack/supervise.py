@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,19 +19,26 @@ from pathlib import Path
 
 from topology.errors import Misconfigured, Unavailable
 from topology.json_map import known_fields
+from topology.stream.arguments import LOCAL
 from topology.stream.process import EXIT_UNAVAILABLE
 
 STOP_S = 15.0
 PR_SET_PDEATHSIG = 1
 PROCESSES = "processes.json"
-WORKERS = {"encoder_worker", "head_worker"}
+WITH_PAGES = {"encoder_worker", "head_worker", "infra.insights"}  # modules whose processes serve metrics
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nothing listens on.
+
+    Not one of those that the system gives to outgoing connections (from 32,768 on Linux): a broker needs seconds until
+    it listens, and a client's connection could take its port meanwhile.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def die_with_parent() -> None:
@@ -122,13 +131,13 @@ class Supervisor:
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         ready = self._state / f"{name}.ready"
         ready.unlink(missing_ok=True)
-        self._ports[name] = free_port() if self._worker_metrics and WORKERS.intersection(command) else 0
+        self._ports[name] = free_port() if self._worker_metrics and WITH_PAGES.intersection(command) else 0
         with (self._state / "logs" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
                 preexec_fn=die_with_parent,
                 env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self.instance(name),
-                     "HEADRACE_METRICS_PORT": str(self._ports[name])},
+                     "HEADRACE_METRICS_PORT": str(self._ports[name]), "HEADRACE_METRICS_HOST": LOCAL},
             )
 
     def instance(self, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from encoder_worker.load import quantized
 from infra.stack import embedded, kafka
 from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
+from topology.addresses import RACK
 from topology.encoders import find_encoder
 from topology.settings import Ring, Settings, settings_path
 from topology.stream import sign_on
@@ -22,17 +23,19 @@ WORKER_START_S = 120.0
 
 @contextmanager
 def stack(
-    config: str | Path | None, say: Callable[[str], None] = print, worker_metrics: bool = False
+    config: str | Path | None, say: Callable[[str], None] = print, worker_metrics: bool = False,
+    zones: Sequence[str] = (),
 ) -> Iterator[tuple[Settings, Supervisor]]:
     """The running stack of a headrace.toml, with every worker ready; stopped on the way out. `worker_metrics`: each
-    worker serves its metrics, at `Supervisor.metrics_ports`."""
+    worker serves its metrics, at `Supervisor.metrics_ports`. `zones`: of the brokers and of each tier's workers, in
+    turn."""
     settings = addresses.load_present(config)
     asyncio.run(sign_on.check(settings))
     state = Path(settings.state_dir)
     state.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(state, worker_metrics)
     try:
-        bootstrap, url = _broker(settings, supervisor, state), _redis(settings, supervisor, state)
+        bootstrap, url = _broker(settings, supervisor, state, zones), _redis(settings, supervisor, state)
         settings = addresses.at(settings, bootstrap, url)
         addresses.write(settings, settings.broker.bootstrap, settings.redis.url)
         say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
@@ -40,7 +43,7 @@ def stack(
         say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
         for ring in settings.rings.values():
             _prepare(ring, say)
-        workers = _workers(settings, supervisor, str(settings_path(config).resolve()))
+        workers = _workers(settings, supervisor, str(settings_path(config).resolve()), zones)
         for worker in workers:
             supervisor.wait_ready(worker, WORKER_START_S)
             say(f"ready: {worker.name}")
@@ -50,12 +53,12 @@ def stack(
         supervisor.stop()
 
 
-def _broker(settings: Settings, supervisor: Supervisor, state: Path) -> str:
+def _broker(settings: Settings, supervisor: Supervisor, state: Path, zones: Sequence[str]) -> str:
     if settings.broker.kind == "external":
         return settings.broker.bootstrap
     if settings.broker.kind == "embedded":
         return embedded.start_broker(supervisor)
-    return kafka.start_brokers(supervisor, state, settings.broker.brokers)
+    return kafka.start_brokers(supervisor, state, settings.broker.brokers, racks=zones)
 
 
 def _redis(settings: Settings, supervisor: Supervisor, state: Path) -> str:
@@ -80,14 +83,18 @@ def tiers(settings: Settings) -> Iterator[tuple[str, list[str], int]]:
                    cell.workers)
 
 
-def start_worker(supervisor: Supervisor, config: str, tier: str, what: list[str], number: int) -> Child:
+def start_worker(
+    supervisor: Supervisor, config: str, tier: str, what: list[str], number: int, zone: str = ""
+) -> Child:
     """Start one worker of a tier; `number` is in its name, which its consumer group knows it by."""
     command = [sys.executable, "-m", what[0], "--config", config, *what[1:]]
+    if zone:
+        command = ["env", f"{RACK}={zone}", *command]  # not a line of headrace.toml, which all zones share
     return supervisor.start(f"{tier.replace('/', '-')}-{number}", command)
 
 
-def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
-    started = [start_worker(supervisor, config, tier, what, number)
+def _workers(settings: Settings, supervisor: Supervisor, config: str, zones: Sequence[str]) -> list[Child]:
+    started = [start_worker(supervisor, config, tier, what, number, zones[number % len(zones)] if zones else "")
                for tier, what, count in tiers(settings) for number in range(count)]
     for ring in settings.rings if settings.insights.enabled else ():
         command = [sys.executable, "-m", "infra.insights", "--config", config, "--ring", ring]

@@ -2,182 +2,33 @@
 
 import asyncio
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from prometheus_client.parser import text_string_to_metric_families
 
 pytest.importorskip("faust")
 pytest.importorskip("pyarrow")
 
-from infra.insights.usage import span_of, usage
 from infra.insights.windows import GRAINS
 from infra.stack import kafka
+from infra.stack.embedded import free_port
 from infra.stack.supervise import Supervisor
-from topology import addresses, topics, wire
-from topology.errors import Unavailable
-from topology.stream.admin import apply_topics
-from topology.stream.kafka import Producer, TopicReader
-from topology.stream.records import Output
+from tests.counting import SECONDS, counted_by
+from topology import wire
+from topology.heads import HeadManifest
 
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.timeout(420),
     pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
 ]
-CONFIG = """
-state_dir = "state"
-[broker]
-kind = "kafka"
-[redis]
-kind = "external"
-url = "redis://127.0.0.1:1"
-[insights]
-export = "{export}"
-[rings.en]
-languages = ["en"]
-encoder = "none"
-[rings.en.cells.a]
-partitions = 4
-[rings.en.cells.b]
-partitions = 2
-"""
-CELLS = ("a", "b")
-DAY_S = 86_400
-SECONDS = 90  # for a machine that is busy
-
-
-def prediction(number, now_us):
-    """One of a mix of tenants, intents, errors and times: of today, and of the hours before."""
-    dice = random.Random(number)
-    tenant, cell = f"tenant-{dice.randrange(12)}", dice.choice(CELLS)
-    submitted = now_us - dice.randrange(3 * 3_600) * 1_000_000
-    if dice.random() < 0.1:
-        code = dice.choice(("deadline_exceeded", "overloaded", "unknown_tenant"))
-        return cell, wire.Prediction(f"id-{number}", tenant, "en", "en", "", error=code, message="no")
-    stages = {"submitted": submitted, "received": submitted + 900, "encoded": submitted + 9_000,
-              "predicted": submitted + 12_000}
-    return cell, wire.Prediction(
-        f"id-{number}", tenant, "en", "en", "text", intent=dice.choice(("on", "off", "wait")),
-        confidence=dice.random(), out_of_scope=dice.random() < 0.2, head_version="v1", stages=stages,
-    )
-
-
-class System:
-    """An Apache Kafka with its topics, and the processes that count."""
-
-    def __init__(self, config, settings):
-        self.config, self.settings, self.processes, self.sent = config, settings, [], 0
-
-    def topic(self, cell):
-        return topics.predictions(self.settings.prefix, "en", cell)
-
-    def changelog(self, cell):
-        return topics.insights(self.settings.prefix, "en", cell)
-
-    def start(self, *more):
-        place = self.config.parent / f"insights-{len(self.processes)}"
-        log = place.with_suffix(".log").open("w+")
-        process = subprocess.Popen([sys.executable, "-m", "infra.insights", "--config", str(self.config), *more],
-                                   stdout=log, stderr=subprocess.STDOUT,
-                                   env={**os.environ, "HEADRACE_READY_FILE": str(place.with_suffix(".ready"))})
-        process.log, process.ready = log, place.with_suffix(".ready")
-        self.processes.append(process)
-        return process
-
-    async def until_ready(self, process):
-        end = time.monotonic() + SECONDS
-        while not process.ready.exists():
-            assert process.poll() is None and time.monotonic() < end, self.logs()
-            await asyncio.sleep(0.1)
-
-    async def send(self, count):
-        producer = Producer(self.settings.broker)
-        await producer.start()
-        try:
-            now_us = time.time_ns() // 1_000
-            made = [prediction(self.sent + i, now_us) for i in range(count)]
-            outputs = [Output(self.topic(cell), one.tenant.encode(), wire.encode(one)) for cell, one in made]
-            for at in range(0, count, 500):
-                assert not await producer.send(outputs[at:at + 500])
-        finally:
-            await producer.stop()
-        self.sent += count
-
-    async def on_topics(self, grain):
-        """(tenant, start) → counts, taken from the topics themselves."""
-        found = {}
-        for cell in CELLS:
-            reader = TopicReader(self.settings.broker, self.topic(cell))
-            await reader.start()
-            for record in await reader.read_to_end():
-                one = wire.decode(wire.Prediction, record.value)
-                us = one.stages.get("submitted") or record.timestamp_ms * 1_000
-                start = us // 1_000_000 // GRAINS[grain].seconds * GRAINS[grain].seconds
-                told = found.setdefault((one.tenant, start), Counter())
-                told[one.error or "ok"] += 1
-                told["out_of_scope"] += one.out_of_scope
-            await reader.stop()
-        return {key: +told for key, told in found.items()}
-
-    async def counted(self, grain):
-        """The same, as the insights' tables have it."""
-        now_s = time.time()
-        rows = await usage(self.settings, ["en"], span_of(now_s - 2 * DAY_S, now_s + 3_600, now_s, grain), each=True)
-        return {(row.tenant, row.start_s): +Counter({
-            **row.window.errors, "ok": row.window.predictions, "out_of_scope": row.window.out_of_scope,
-        }) for row in rows}
-
-    async def counts_are_right(self):
-        """Wait until the days are, then look at the smaller windows: all is counted, nothing twice."""
-        wanted, end = await self.on_topics("day"), time.monotonic() + SECONDS
-        while (found := await self.counted("day")) != wanted:
-            total = sum(c.total() - c["out_of_scope"] for c in found.values())
-            assert total <= self.sent, f"counted {total} of {self.sent}"
-            assert time.monotonic() < end and self.some_run(), (f"counted {total} of {self.sent}", self.logs())
-            await asyncio.sleep(0.2)
-        for grain in ("hour", "minute"):
-            assert await self.counted(grain) == await self.on_topics(grain)
-
-    async def until_the_topics_are_made_anew(self):
-        end = time.monotonic() + SECONDS
-        while True:
-            try:
-                await apply_topics(self.settings, topics.wanted(self.settings))
-                return
-            except Unavailable:  # it is still being deleted
-                assert time.monotonic() < end
-                await asyncio.sleep(0.2)
-
-    async def until_some_are_counted(self, more):
-        end = time.monotonic() + SECONDS
-        while sum(c.total() - c["out_of_scope"] for c in (await self.counted("day")).values()) < more:
-            assert time.monotonic() < end and self.some_run(), self.logs()
-            await asyncio.sleep(0.05)
-
-    def some_run(self):
-        return any(one.poll() is None for one in self.processes)
-
-    def ended(self, process, seconds=30):
-        code = process.wait(seconds)
-        process.log.seek(0)
-        return code, process.log.read()
-
-    def logs(self):
-        return "\n".join(f"--- {one.args} {one.poll()}\n{_tail(one.log)}" for one in self.processes)
-
-
-def _tail(log):
-    return Path(log.name).read_text()[-4_000:]
 
 
 @pytest.fixture(scope="module")
@@ -192,19 +43,8 @@ def broker(tmp_path_factory):
 
 @pytest.fixture
 def system(broker, tmp_path, request):
-    config = tmp_path / "headrace.toml"
-    name = "".join(letter for letter in request.node.name if letter.isalnum())[:40]
-    config.write_text(f'prefix = "{name}"\n' + CONFIG.format(export=tmp_path / "export"))
-    addresses.write(addresses.load_placed(config), broker, "")
-    settings = addresses.load_running(config)
-    asyncio.run(apply_topics(settings, topics.wanted(settings)))
-    it = System(config, settings)
-    try:
+    with counted_by(broker, tmp_path, request.node.name) as it:
         yield it
-    finally:
-        for one in it.processes:
-            one.kill()
-            one.wait()
 
 
 async def test_counts_are_those_of_the_topic_and_sigterm_ends_it(system):
@@ -226,110 +66,6 @@ async def test_a_kill_in_mid_window_and_a_restart_count_nothing_twice_and_leave_
         await system.send(500)
     system.start()
     await system.counts_are_right()
-
-
-@pytest.mark.long
-async def test_a_second_process_that_joins_and_leaves_or_is_killed_changes_no_count(system):
-    system.start()
-    await system.send(1_500)
-    await system.until_some_are_counted(500)
-    second = system.start()
-    await system.send(1_500)
-    await system.until_ready(second)
-    await system.counts_are_right()
-    second.send_signal(signal.SIGTERM)
-    await system.send(1_500)
-    assert system.ended(second)[0] == 0
-    third = system.start()
-    await system.until_ready(third)
-    await system.send(1_500)
-    await system.until_some_are_counted(5_000)
-    third.kill()
-    await system.send(1_500)
-    await system.counts_are_right()
-
-
-@pytest.mark.long
-async def test_a_process_that_was_frozen_while_another_counted_on_changes_no_count(system):
-    frozen = system.start()
-    await system.until_ready(frozen)
-    await system.send(1_000)
-    await system.until_some_are_counted(300)
-    frozen.send_signal(signal.SIGSTOP)
-    await system.send(1_000)
-    other = system.start()
-    await system.until_some_are_counted(2_000)
-    frozen.send_signal(signal.SIGCONT)
-    await system.send(1_000)
-    await system.counts_are_right()
-    other.kill()
-    frozen.kill()
-    system.start()
-    await system.send(100)
-    await system.counts_are_right()
-
-
-@pytest.mark.long
-async def test_a_topic_made_anew_is_counted_beside_the_one_before(system):
-    process = system.start()
-    await system.send(1_000)
-    await system.counts_are_right()
-    before = await system.counted("day")
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.settings.broker.bootstrap)
-    await admin.start()
-    await admin.delete_topics([system.topic(cell) for cell in CELLS])
-    await admin.close()
-    await system.until_the_topics_are_made_anew()
-    await system.send(1_500)
-    now, end = await system.on_topics("day"), time.monotonic() + SECONDS
-    wanted = {key: before.get(key, Counter()) + now.get(key, Counter()) for key in {*before, *now}}
-    while (found := await system.counted("day")) != wanted:
-        assert time.monotonic() < end, (found, wanted, system.logs())
-        if process.poll() is not None:  # it saw the new topic before its group formed anew
-            assert process.returncode == 75, system.logs()
-            process = system.start()
-        await asyncio.sleep(0.2)
-
-
-@pytest.mark.long
-async def test_windows_lost_with_the_changelogs_beginning_are_counted_anew(system):
-    process = system.start()
-    await system.send(2_000)
-    await system.counts_are_right()
-    process.send_signal(signal.SIGTERM)
-    assert system.ended(process)[0] == 0
-    await delete_half(system)
-    assert await system.counted("day") != await system.on_topics("day")
-    process = system.start()
-    await system.send(1_000)
-    await system.counts_are_right()
-    process.kill()
-    process.wait()
-    system.start()
-    await system.send(100)
-    await system.counts_are_right()
-
-
-async def delete_half(system):
-    """Of every changelog: its beginning; of the second cell's everything."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.settings.broker.bootstrap)
-    await admin.start()
-    try:
-        for cell in CELLS:  # Kafka deletes no records of a topic that is compacted alone
-            policy = {"cleanup.policy": "compact,delete"}
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, system.changelog(cell), policy)])
-            reader = TopicReader(system.settings.broker, system.changelog(cell))
-            await reader.start()
-            ends = Counter()
-            for record in await reader.read_to_end():
-                ends[record.partition] = max(ends[record.partition], record.offset + 1)
-            await reader.stop()
-            await admin.delete_records({
-                TopicPartition(system.changelog(cell), number): RecordsToDelete(end if cell == "b" else end * 2 // 3)
-                for number, end in ends.items()
-            })
-    finally:
-        await admin.close()
 
 
 def typed(system, *words):
@@ -363,6 +99,52 @@ def _exported(system, grain):
         for row in read_table(place, partitioning=None).to_pylist():
             found[row["tenant"]] += row["utterances"]
     return found
+
+
+def gauges_of(port, tenant):
+    """Name → value of every gauge of a tenant."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        found = list(text_string_to_metric_families(page.read().decode()))
+    return {one.name.removeprefix("headrace_insights_"): one.value for family in found if family.type == "gauge"
+            for one in family.samples if one.labels.get("tenant") == tenant}
+
+
+def evaluated(system, tenant, **metrics):
+    """A version in the head store whose own evaluation said so."""
+    manifest = HeadManifest(tenant, "en", "v1", "space", 32, ("on", "off"), ("O",), "0" * 64, metrics=metrics)
+    place = Path(system.settings.heads.store, "en", tenant, "v1")
+    place.mkdir(parents=True)
+    (place / "head.json").write_text(manifest.to_json())
+
+
+async def test_drift_and_shift_of_a_tenant_stand_on_the_page_that_prometheus_reads(system):
+    evaluated(system, "acme", calibration_bins=[[0.9, 0.9, 30], [0.7, 0.7, 10]],  # a mean confidence of 0.85
+              confusion=[["on", "on", 30], ["off", "off", 10]])
+    hour_us = 3_600_000_000
+    now = time.time_ns() // 1_000 // hour_us * hour_us
+
+    def said(number, hour, intent, confidence):
+        return "a", wire.Prediction(
+            f"{hour}-{number}", "acme", "en", "en", "text", intent=intent, confidence=confidence, head_version="v1",
+            out_of_scope=number < 20 and hour == now, stages={"submitted": hour, "predicted": hour + 9_000},
+        )
+
+    before = [said(i, now - hour_us, "on", 0.85) for i in range(100)]
+    await system.publish([*before, *(said(i, now, "on" if i < 40 else "off", 0.65) for i in range(100))])
+    process = system.start()
+    await system.counts_are_right()
+    process.send_signal(signal.SIGTERM)
+    assert system.ended(process)[0] == 0
+    port = free_port()
+    await system.until_ready(system.start("--metrics-port", str(port)))  # it looks at once, and each minute after that
+    wanted, end = {
+        "out_of_scope_share": 0.2, "confidence": 0.65, "confidence_drift": -0.2,
+        "label_shift_before": 0.6,  # all were `on`
+        "label_shift_evaluation": 0.35,  # 75 in 100 were `on`
+    }, time.monotonic() + SECONDS
+    while (found := await asyncio.to_thread(gauges_of, port, "acme")) != pytest.approx(wanted):
+        assert time.monotonic() < end and system.some_run(), (found, system.logs())
+        await asyncio.sleep(0.2)
 
 
 async def test_topics_that_do_not_fit_are_named_and_end_it_at_once(system):

@@ -70,7 +70,7 @@ def running(tmp_path_factory):
 async def test_one_page_tells_lag_and_what_every_worker_does(running):
     settings, supervisor = running
     port = free_port()
-    serve_beside(port, settings, supervisor.metrics_ports)
+    serve_beside("127.0.0.1", port, settings, supervisor.metrics_ports)
     await predict(settings, 20)
     ready = ("headrace_lag_records", "headrace_worker_busy_ratio", "headrace_arrivals_records_per_second")
     page = await until(lambda: asyncio.to_thread(page_at, port),

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+from infra.autoscale.scaler import WANTED
 from infra.autoscale.signals_metrics import METRICS
+from infra.insights.metrics import InsightsCollector
 from topology.stream.metrics import FIGURES, Stages
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
@@ -17,11 +19,12 @@ def documented():
 
 def served():
     """Metric → type, as the code has them."""
-    found = dict.fromkeys(METRICS, "gauge") | {"headrace_worker_up": "gauge", "headrace_build_info": "gauge"}
+    found = dict.fromkeys(METRICS, "gauge") | dict.fromkeys(
+        ("headrace_worker_up", "headrace_build_info", WANTED), "gauge")
     for kind, figures in FIGURES.items():
         found |= {f"headrace_{kind}_{one.name}": "counter" if one.counts else "gauge" for one in figures.values()}
         found |= {one.describe()[0].name: "histogram" for one in Stages(kind, {"ring": "en"}).collectors}
-    return found
+    return found | {one.name: one.type for one in InsightsCollector("en", {}, dict).collect()}
 
 
 def test_every_metric_is_documented_with_its_type():

@@ -18,7 +18,7 @@ from topology.stream.connection import ended, told
 from topology.stream.failures import Fate, fate_of
 from topology.stream.security import kafka_security
 from topology.stream.sign_on import sign_on_or_wait
-from topology.topics import TopicSpec
+from topology.topics import MIN_INSYNC, TopicSpec
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
     Existing topics are never changed: fewer partitions cannot be, and more would move tenants.
     Raises: Unavailable where the broker cannot be reached within 60 s or refuses.
     """
-    admin = await _connected(settings.broker)
+    admin = await connected(settings.broker)
     try:
         there = set(await admin.list_topics())
         missing = [spec for spec in specs if spec.name not in there]
@@ -54,7 +54,8 @@ async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: b
     return sorted(reports, key=lambda report: report.name)
 
 
-async def _connected(broker: Broker) -> AIOKafkaAdminClient:
+async def connected(broker: Broker) -> AIOKafkaAdminClient:
+    """A client for administration, which its caller closes. Raises: Unavailable, Misconfigured."""
     deadline = asyncio.get_running_loop().time() + PACING.admin_connect_s
     while True:
         admin = AIOKafkaAdminClient(
@@ -75,9 +76,10 @@ async def _connected(broker: Broker) -> AIOKafkaAdminClient:
 
 
 async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], settings: Settings) -> None:
-    configs = {}
-    if settings.topics.min_insync_replicas > 1:
-        configs["min.insync.replicas"] = str(settings.topics.min_insync_replicas)
+    configs, wanted = {}, settings.topics
+    # A cluster's own default may be 2, and would refuse every write to a topic with one replica.
+    if settings.broker.kind != "embedded" and (wanted.min_insync_replicas > 1 or wanted.replication == 1):
+        configs[MIN_INSYNC] = str(wanted.min_insync_replicas)
     topics = [
         NewTopic(s.name, s.partitions, settings.topics.replication, topic_configs={**configs, **s.configs})
         for s in specs
@@ -102,10 +104,12 @@ async def _differences(
         replicas = min((len(p["replicas"]) for p in partitions), default=0)
         if replicas != settings.topics.replication:
             found[spec.name].append(f"replication: {replicas}, wanted {settings.topics.replication}")
+        has = configs.get(spec.name, {})
         for name, value in spec.configs.items():
-            there = configs.get(spec.name, {}).get(name, value)
-            if there != value:
+            if (there := has.get(name, value)) != value:
                 found[spec.name].append(f"{name}: {there}, wanted {value}")
+        if 0 < replicas < int(has.get(MIN_INSYNC, 1)):
+            found[spec.name].append(f"{MIN_INSYNC} {has[MIN_INSYNC]} of {replicas} replicas: every write is refused")
     return found
 
 

@@ -175,9 +175,11 @@ class BoundedReader(Consumer):
             raise RestLost(f"{where} ends at {end} now and was longer: the records from there on are gone")
 
     async def _jumped(self, partition: TopicPartition, offset: int) -> None:
-        """The broker has no record at `offset`: retention took it, or the topic was made anew."""
+        """A broker has no record at `offset`: retention took it, the topic was made anew, or a replica is behind."""
         try:
             start = (await self._consumer.beginning_offsets([partition]))[partition]
+            if start <= offset <= (await self._consumer.end_offsets([partition]))[partition]:
+                return  # the leader has it, and is asked next
             if start > offset:
                 self._consumer.seek(partition, start)
         except (IllegalStateError, KafkaError) as error:

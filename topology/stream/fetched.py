@@ -24,6 +24,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.util import decode_varint
 
 from topology.pacing import PACING
+from topology.stream.records import Record
 
 log = logging.getLogger(__name__)
 
@@ -251,6 +252,17 @@ def _snappy(data: bytes, limit: int) -> bytes:
     if sum(cramjam.snappy.decompress_raw_len(block) for block in blocks) > limit:
         raise ValueError(f"more than {limit} bytes")
     return b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in blocks)
+
+
+def record_of(message: Any) -> Record:
+    """A message of aiokafka as ours; one that cannot be read, or is too large, says so in `unreadable`."""
+    unreadable = str(message.checksum) if isinstance(message.checksum, Unreadable) else ""
+    value = message.value
+    if value is not None and len(value) > PACING.max_record_bytes:
+        unreadable = unreadable or f"a value of {len(value)} bytes; at most {PACING.max_record_bytes} are read"
+        value = value[: PACING.dead_value_bytes]
+    headers, written_ms = tuple(message.headers), -1 if message.timestamp is None else message.timestamp
+    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable, written_ms)
 
 
 def install() -> None:

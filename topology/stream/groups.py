@@ -79,8 +79,11 @@ class GroupState:
         return sum(one.lag for one in self.partitions)
 
 
-async def read_groups(broker: Broker, groups: Mapping[str, str]) -> list[GroupState]:
-    """The state of each group of `groups` (group → its own topic; one that is not there has no partitions).
+Groups = Mapping[str, str] | Sequence[tuple[str, str]]  # groups and topics that they read: one each, or pairs
+
+
+async def read_groups(broker: Broker, groups: Groups) -> list[GroupState]:
+    """The state of each group of `groups` on its topic; a topic that is not there has no partitions.
 
     Raises: Unavailable where the broker does not answer within `pacing.status_s`.
     """
@@ -113,24 +116,29 @@ class GroupReader:
             for client in self._clients:
                 await client.start()
 
-    async def read(self, groups: Mapping[str, str]) -> list[GroupState]:
+    async def read(self, groups: Groups) -> list[GroupState]:
         """The state of each group of `groups`, as `read_groups` tells it."""
         assert self._clients, "not started"
         admin, consumer = self._clients
         there = {t["topic"]: sorted(p["partition"] for p in t["partitions"]) for t in await admin.describe_topics()}
-        places = {name: [TopicPartition(topic, n) for n in there.get(topic, ())] for name, topic in groups.items()}
-        members = await asyncio.gather(*(_patiently(_members, admin, name) for name in groups))
+        pairs = list(groups.items() if isinstance(groups, Mapping) else groups)
+        places = [[TopicPartition(topic, n) for n in there.get(topic, ())] for _, topic in pairs]
+        members = await asyncio.gather(*(_patiently(_members, admin, name) for name, _ in pairs))
         # Commits before ends: in between records come, and a commit never lies beyond an end that was read later.
-        commits = await asyncio.gather(*(_patiently(_commits, admin, name, places[name]) for name in groups))
-        logs = await _logs(consumer, {p: o for some in commits for p, (o, _) in some.items()}, places.values())
-        ids = await asyncio.gather(*(_patiently(topic_id, admin._client, topic) for topic in groups.values()))
+        commits = await asyncio.gather(
+            *(_patiently(_commits, admin, name, some) for (name, _), some in zip(pairs, places, strict=True))
+        )
+        logs = await _logs(consumer, {p: o for some in commits for p, (o, _) in some.items()}, places)
+        ids = await asyncio.gather(*(_patiently(topic_id, admin._client, topic) for _, topic in pairs))
         return [
-            GroupState(name, groups[name], state, count, tuple(
+            GroupState(name, topic, state, count, tuple(
                 PartitionState(
                     p.partition, commit.get(p, (None, ""))[0], *logs[p][:3], None if owned is None else p in owned,
                     logs[p][3], commit.get(p, (None, ""))[1],
-                ) for p in places[name]
-            ), an_id) for name, (state, count, owned), commit, an_id in zip(groups, members, commits, ids, strict=True)
+                ) for p in some
+            ), an_id)
+            for (name, topic), some, (state, count, owned), commit, an_id
+            in zip(pairs, places, members, commits, ids, strict=True)
         ]
 
     async def stop(self) -> None:

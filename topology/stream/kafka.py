@@ -25,9 +25,11 @@ from topology.settings import Broker
 from topology.stream import codes, fetched
 from topology.stream.connection import ended, patiently, told
 from topology.stream.failures import Fate, fate_of
+from topology.stream.groups import position_of
 from topology.stream.producer import Producer
 from topology.stream.records import Record
 from topology.stream.security import kafka_security
+from topology.stream.zones import ZoneBytes
 
 __all__ = [
     "Consumer", "GroupConsumer", "Partition", "Producer", "Rebalances", "TopicReader", "fetch_wait_ms", "rebalance_ms",
@@ -77,8 +79,10 @@ class Consumer:
             fetch_max_wait_ms=fetch_wait_ms(broker),
             max_partition_fetch_bytes=PACING.fetch_bytes,
             metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
+            client_rack=broker.rack or None,
             **more,
         )
+        self.zones = ZoneBytes(self._consumer, broker)
         self._heard_ms, self._looked_s, self._quiet_s = 0, 0.0, 0.0
         self._counts: tuple[int, ...] = ()
         self.records_lost = 0  # deleted by the broker before they were read
@@ -101,7 +105,7 @@ class Consumer:
                 raise told(error, "reading from the broker failed") from error
             log.warning("reading goes on after %s: %s", type(error).__name__, error)
         else:
-            return [_record(message) for messages in found.values() for message in messages]
+            return [fetched.record_of(message) for messages in found.values() for message in messages]
         return []
 
     async def _at_beginning(self, partition: TopicPartition) -> None:
@@ -111,10 +115,11 @@ class Consumer:
             log.info("%s is not at its beginning yet: %s", partition, error)
 
     async def _jumped(self, partition: TopicPartition, offset: int) -> None:
-        """The broker has no record at `offset`: retention took it, or the topic was made anew."""
+        """A broker has no record at `offset`: retention took it, the topic was made anew, or a replica is behind."""
         try:
             start = (await self._consumer.beginning_offsets([partition]))[partition]
-            self._consumer.seek(partition, start)
+            end = (await self._consumer.end_offsets([partition]))[partition]  # both are the leader's
+            self._consumer.seek(partition, position_of(offset, start, end))
         except (IllegalStateError, KafkaError) as error:
             log.info("%s has no position yet: %s", partition, error)
             return
@@ -122,7 +127,7 @@ class Consumer:
         if start > offset:
             self.records_lost += start - offset
             log.warning("%s: records %d to %d were deleted before they were read", where, offset, start - 1)
-        else:
+        elif offset > end:
             log.warning("%s: no offset %d, the topic was made anew; it is read from %d", where, offset, start)
 
     def _listen_for_news(self) -> None:
@@ -283,13 +288,3 @@ def rebalance_ms(broker: Broker) -> int:
 def fetch_wait_ms(broker: Broker) -> int:
     """How long a fetch may wait for the next record. It wakes Apache Kafka's; the embedded broker sleeps through it."""
     return min(broker.fetch_max_wait_ms, 20) if broker.kind == "embedded" else broker.fetch_max_wait_ms
-
-
-def _record(message: Any) -> Record:
-    unreadable = str(message.checksum) if isinstance(message.checksum, fetched.Unreadable) else ""
-    value = message.value
-    if value is not None and len(value) > PACING.max_record_bytes:
-        unreadable = unreadable or f"a value of {len(value)} bytes; at most {PACING.max_record_bytes} are read"
-        value = value[: PACING.dead_value_bytes]
-    headers, written_ms = tuple(message.headers), -1 if message.timestamp is None else message.timestamp
-    return Record(message.topic, message.partition, message.offset, message.key, value, headers, unreadable, written_ms)

@@ -1,17 +1,15 @@
-"""A worker's counts for Prometheus: `http://HOST:PORT/metrics`, read when it is asked. Every metric stands in `FIGURES`
-or in `Stages`, with what it means."""
+"""A worker's counts for Prometheus, read when its page is asked. Every metric stands in `FIGURES` or in `Stages`, with
+what it means."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, start_http_server
+from prometheus_client import Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from topology.errors import Misconfigured, Unavailable
 from topology.release import VERSION
 
 Stats = Callable[[], Mapping[str, float]]
@@ -35,6 +33,8 @@ BOTH = {
     "delivered": Figure("delivered_records", "Records whose outputs and replies are acknowledged"),
     "fetches": Figure("fetches", "Fetches that were taken from Kafka"),
     "requests": Figure("output_requests", "Requests to Kafka that carried outputs"),
+    "fetched_bytes": Figure("fetched_bytes", "Bytes of records that fetches brought, compressed as they came"),
+    "other_zone_bytes": Figure("fetched_other_zone_bytes", "Of these, from brokers of other zones than broker.rack"),
     "records_lost": Figure("lost_records", "Records that the broker deleted before they were read"),
     "letters_lost": Figure("lost_letters", "Dead letters and error results that the broker never took"),
     "replies_refused": Figure("refused_replies", "Replies that Redis never took"),
@@ -129,33 +129,8 @@ class _Stats(Collector):
             yield family
 
 
-PORT_HELP = "serve Prometheus metrics there (default: $HEADRACE_METRICS_PORT, else not)"
-
-
-def port_of_environment() -> int:
-    """$HEADRACE_METRICS_PORT; 0 where there is none, or no number."""
-    told = os.environ.get("HEADRACE_METRICS_PORT", "")
-    return int(told) if told.isdecimal() else 0
-
-
-def serve(port: int, kind: Kind, stats: Stats, labels: Mapping[str, str], stages: Stages | None = None) -> None:
-    """Serve a worker's figures on every interface, from a thread of its own. `port` 0 serves nothing.
-
-    Raises: Misconfigured; Unavailable where another process has the port: it may be the one before this.
-    """
-    serve_collectors(port, [Build(labels), _Stats(kind, stats, labels), *(stages.collectors if stages else ())])
-
-
-def serve_collectors(port: int, collectors: Iterable[Collector]) -> None:
-    """As `serve`, of any collectors."""
-    if not port:
-        return
-    registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
-    try:
-        start_http_server(port, registry=registry)
-    except (OverflowError, PermissionError) as error:
-        raise Misconfigured(f"--metrics-port {port}: {error}") from error
-    except OSError as error:
-        raise Unavailable(f"--metrics-port {port}: {error}; each process needs a port of its own") from error
+def of_worker(
+    kind: Kind, stats: Stats, labels: Mapping[str, str], stages: Stages | None = None
+) -> Iterable[Collector]:
+    """What a worker's page tells: its figures and its stages."""
+    return [Build(labels), _Stats(kind, stats, labels), *(stages.collectors if stages else ())]

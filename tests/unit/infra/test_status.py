@@ -10,9 +10,11 @@ from topology.settings import parse
 from topology.stream.admin import TopicReport
 from topology.stream.groups import GroupState, PartitionState
 from topology.stream.redis_state import RedisState
+from topology.stream.replicas import Replicas
 from topology.stream.work import Work
 
-SETTINGS = parse('[rings.en]\nlanguages = ["en"]\nencoder = "x"\n[rings.en.cells.a]\n')
+RING = '[rings.en]\nlanguages = ["en"]\nencoder = "x"\n[rings.en.cells.a]\n'
+SETTINGS = parse(RING)
 ENCODER, HEAD = (one.name for one in groups_of(SETTINGS) if one.live)
 REDIS = RedisState("7.2", 1_000, 10_000, "noeviction")
 
@@ -36,6 +38,11 @@ def test_nothing_is_said_where_all_is_well():
 
 
 @pytest.mark.parametrize(("what", "words"), [
+    (seen(replicas=Replicas(away=(2,), partitions=9, behind=("t[0]", "t[1]"))), ["broker 2 is away", "2 partitions",
+                                                                               "Nothing is lost", "start it"]),
+    (seen(replicas=Replicas(partitions=9, behind=("t[0]",))), ["all brokers are there", "t[0]", "catches up"]),
+    (seen(replicas=Replicas(away=(2, 3), refusing=("t[0]",))), ["brokers 2, 3 are away", "no write is taken"]),
+    (seen(replicas=Replicas(away=(1,), leaderless=("t[0]",))), ["no leader"]),
     (seen(group(members=0, state="Empty", end=15)), ["headrace.en.utterances", "5 records wait", "encoder_worker"]),
     (seen(group(HEAD, members=0)), ["headrace.en.a.embeddings", "head_worker --ring en --cell a"]),
     (seen(group(owned=False)), ["no member", "partition 0"]),
@@ -95,6 +102,21 @@ def test_a_rebalance_is_a_trouble_only_where_it_lasts():
     assert troubles(SETTINGS, moving) == []
     (sentence,) = troubles(SETTINGS, replace(moving, at_s=103.0), moving)
     assert "rebalancing" in sentence
+
+
+def test_insights_are_told_by_cell_and_nobody_is_said_to_wait_for_them():
+    settings = parse(f"{RING}[rings.en.cells.b]\n[insights]\nenabled = true\n")
+    insights = [one for one in groups_of(settings) if one.name == "headrace.en.insights"]
+    assert [one.topic for one in insights] == ["headrace.en.a.predictions", "headrace.en.b.predictions"]
+
+    def looked(lag, members, at_s):
+        states = [GroupState(one.name, one.topic, "Stable", members, (PartitionState(0, 10, 0, 10 + lag, owned=True),))
+                  for one in insights]
+        return seen(*states[:1], at_s=at_s) if not members else replace(WELL, groups=tuple(states), at_s=at_s)
+
+    assert troubles(settings, looked(900, 1, 103.0), looked(800, 1, 100.0)) == [], "a lag that moves, or stands still"
+    (sentence,) = troubles(settings, looked(900, 0, 103.0))
+    assert "headrace.en.a.predictions" in sentence and "python -m infra.insights --ring en" in sentence
 
 
 def test_a_group_tells_which_release_each_of_its_workers_runs_now():

@@ -5,6 +5,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from infra.cli.config import _kept_embeddings
 from infra.topic_cost import costs, kept_embeddings, reckoned, summed
+from infra.zone_cost import crossings
 from topology import topics
 from topology.errors import Misconfigured
 from topology.settings import parse
@@ -106,3 +107,14 @@ def test_how_long_embeddings_are_kept_is_a_rings_own_and_the_lane_of_replays_kee
 def test_a_time_that_embeddings_cannot_be_kept_for_is_told_with_its_line(wrong):
     with pytest.raises(Misconfigured, match=r"rings\.en\.embeddings_hours"):
         parse(TOML.format(hours=f"embeddings_hours = {wrong}"))
+
+
+def test_what_crosses_zones_is_two_thirds_of_writes_and_fetches_and_both_other_replicas():
+    (en, _) = crossings(SETTINGS, costs(SETTINGS, {}, rate=100))
+    sizes = reckoned(SETTINGS.rings["en"])
+    every = sum(sizes.values())
+    read = sizes["utterances"] + sizes["embeddings"]  # nobody of ours reads predictions
+    assert (en.per_s, en.written, en.replicated) == (100, pytest.approx(2 / 3 * every), pytest.approx(2 * every))
+    assert en.fetched == pytest.approx(2 / 3 * read)
+    saved = en.gb_a_day(100, nearest=False) - en.gb_a_day(100, nearest=True)
+    assert saved == pytest.approx(2 / 3 * read * 100 * 86_400 / 1e9)
