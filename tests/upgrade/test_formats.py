@@ -134,7 +134,8 @@ def test_windows_under_a_later_releases_keys_are_passed_over():
 
 
 def test_a_setting_of_a_later_release_is_refused_with_its_place_and_the_release_that_does_not_know_it():
-    with pytest.raises(Misconfigured, match=rf":1: owner_of_it_all: unknown setting; Headrace {re.escape(VERSION)} knows"):
+    told = rf":1: owner_of_it_all: unknown setting; Headrace {re.escape(VERSION)} knows"
+    with pytest.raises(Misconfigured, match=told):
         parse('owner_of_it_all = "x"\n[rings.en]\nlanguages = ["en"]\nencoder = "x"\n')
 
 
