@@ -22,8 +22,8 @@ from topology.errors import UnknownTenant
 from topology.settings import Settings
 from topology.stream.kafka import TopicReader
 
-TENANTS = ["acme", *(f"tenant-{number}" for number in range(7))]  # on all four partitions of the cell
-PER_S = 80.0  # of each client
+TENANTS = ["acme", "tenant-1", "tenant-2", "tenant-3"]  # each on a partition of its own
+PER_S = 40.0  # of each client
 ROLES = {"heads": "head-", "encoders": "encoder-"}
 
 

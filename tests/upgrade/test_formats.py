@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from pathlib import Path
 
 import msgpack
@@ -17,8 +18,11 @@ from tests import releases
 from tests.formats import COUNTS, FORMATS, JOB, RECORD, UTTERANCE, WINDOW
 from topology import cells, keys, topics, wire
 from topology.encoders import space_of
+from topology.errors import Misconfigured
 from topology.heads import HeadManifest
 from topology.registry import Candidate, parse_record
+from topology.release import VERSION
+from topology.settings import parse
 from topology.stream.records import Record
 from topology.stream.replies import _answer
 from topology.stream.work import Work, newest
@@ -127,6 +131,12 @@ def test_windows_under_a_later_releases_keys_are_passed_over():
     ours = Key(3, 1, "hour", 7_200, "acme").to_bytes()
     table.apply_changelog_batch([Event(ours), Event(msgpack.packb([3, 1, "hour", 7_200, "acme", "phone"]))])
     assert list(table.store) == [ours]
+
+
+def test_a_setting_of_a_later_release_is_refused_with_its_place_and_the_release_that_does_not_know_it():
+    told = rf":1: owner_of_it_all: unknown setting; Headrace {re.escape(VERSION)} knows"
+    with pytest.raises(Misconfigured, match=told):
+        parse('owner_of_it_all = "x"\n[rings.en]\nlanguages = ["en"]\nencoder = "x"\n')
 
 
 def test_of_a_worker_that_began_anew_the_new_process_counts_however_long_the_old_one_ran():

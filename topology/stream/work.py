@@ -50,7 +50,7 @@ class Work:
             up_s, loop_s, engine_s = (float(body[name]) for name in ("up_s", "loop_s", "engine_s"))
             counts = int(body["records"]), int(body.get("tokens", 0))
             version, begun_s = str(body.get("version", ""))[:VERSION_CHARS], int(body.get("begun_s", 0))
-            found = cls(str(body["worker"]), up_s, loop_s, engine_s, *counts, version, begun_s)
+            found = cls(str(body["worker"]), up_s, loop_s, engine_s, *counts, version=version, begun_s=begun_s)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
         figures = (found.up_s, found.loop_s, found.engine_s, found.records, found.tokens, found.begun_s)
@@ -104,5 +104,5 @@ class WorkNotes:
         return Work(
             self._worker[:WORKER_CHARS], time.monotonic() - self._begun_s, time.thread_time() - self._loop_begun_s,
             figures.get("busy_us", 0) / 1e6, int(figures.get("delivered", 0)), int(figures.get("tokens", 0)),
-            VERSION, self._begun_at_s,
+            version=VERSION, begun_s=self._begun_at_s,
         ).to_note()

@@ -121,7 +121,7 @@ def test_insights_are_told_by_cell_and_nobody_is_said_to_wait_for_them():
 
 def test_a_group_tells_which_release_each_of_its_workers_runs_now():
     def partition(number, worker, version, begun_s):
-        note = Work(worker, 5.0, 1.0, 1.0, 9, 0, version, begun_s).to_note()
+        note = Work(worker, 5.0, 1.0, 1.0, 9, version=version, begun_s=begun_s).to_note()
         return PartitionState(number, 1, 0, 1, owned=True, note=note)
 
     partitions = (
