@@ -61,6 +61,7 @@ class Child:
     process: subprocess.Popen[bytes]
     started_s: float = field(default_factory=time.time)
     restarts: int = 0
+    stop_signal: int = signal.SIGTERM
     retired_s: float | None = None  # of the monotonic clock: since then it is to end, and not to be started again
 
 
@@ -190,9 +191,9 @@ class Supervisor:
         return gone
 
     def stop(self) -> None:
-        """SIGTERM to each, last started first, and SIGKILL to what is left after 15 s."""
+        """SIGTERM to each (or its own `stop_signal`), last started first, and SIGKILL to what is left after 15 s."""
         for child in reversed(self.children):
-            child.process.terminate()
+            child.process.send_signal(child.stop_signal)
             try:
                 child.process.wait(STOP_S)
             except subprocess.TimeoutExpired:

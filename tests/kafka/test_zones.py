@@ -88,6 +88,8 @@ async def test_production_names_every_topic_that_a_lost_zone_would_hurt(running)
     doubtful, shut = topics.dead_letters("weak"), topics.shadows("weak")
     await admin.create_topics([NewTopic(doubtful, 1, 3, topic_configs=unclean),
                                NewTopic(shut, 1, 1, topic_configs={"min.insync.replicas": "2"})])
+    while not {doubtful, shut} <= set(await admin.list_topics()):
+        pass
     await admin.close()
     assert {one.name: one.differences for one in await apply_topics(weak, topics.wanted(weak))}[shut] == (
         "min.insync.replicas 2 of 1 replicas: every write is refused",)
