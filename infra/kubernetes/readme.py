@@ -1,0 +1,91 @@
+"""The page that stands beside what is rendered: what to do first, what to apply, in which order to roll."""
+
+from __future__ import annotations
+
+from infra.kubernetes import jobs, pods
+from infra.kubernetes.check import CACHE, variables_of
+from infra.kubernetes.fleet import CLUSTER, REDIS_SERVICE, Fleet, user_name
+from infra.kubernetes.kafka import CLIENT_NAMESPACE
+from infra.kubernetes.network import KEDA, MONITORING
+
+TEXT = """\
+# Headrace {version} in namespace {namespace}
+
+Rendered from headrace.toml ({digest}). Change that file and render anew: files that were changed here are not
+written over. `base` has the workers, `components` what may be added, `overlays` choose. docs/KUBERNETES.md of Headrace
+says why.
+
+## Before
+
+1. Kubernetes 1.33 or later; 1.35 for racks (`HEADRACE_RACK` is the pod's zone label) and autoscalers' `tolerance`.
+2. Operators: {operators}.
+3. Images: `headrace-encoder`, `headrace-encoder-cuda`, `headrace-head`, `headrace-tools`, tag `{tag}`, from
+   `{registry}`; another place: `images` of the overlay.
+4. The namespace and its Secrets, which are not rendered:
+
+{secrets}
+
+5. Encoders on the volume claim `headrace-models` (`{cache}` in pods), prepared once by a pod that may write to it:
+   `HEADRACE_CACHE={cache} headrace encoder fetch NAME`, and `headrace encoder quantize NAME` for rings of int8.
+6. Namespaces of services that call Headrace have the label `{client}`; Prometheus is in the
+   namespace `{monitoring}`, KEDA in `{keda}`.
+{users}
+## Apply
+
+    kubectl apply -k overlays/production        # three zones; or overlays/small
+    kubectl apply -f jobs/operator.yaml
+    kubectl exec -it -n {namespace} headrace-operator -- headrace status
+{topics}
+## Roll, in this order
+
+1. **Heads** (`headrace/roll-order: "1"`): they read records of the new version and of the one before.
+2. **Encoders** (`"2"`): now somebody reads what they write.
+3. **Clients**: services that call Headrace.
+
+Back in the reverse order. `kubectl apply -k` alone changes all at once. So apply by label, and wait after each:
+
+    kubectl apply -k overlays/production -l '!app.kubernetes.io/component'      # settings, rights, policies
+    kubectl apply -k overlays/production -l app.kubernetes.io/component=head
+    kubectl rollout status -n {namespace} -l app.kubernetes.io/component=head statefulset
+    kubectl apply -k overlays/production -l app.kubernetes.io/component=encoder
+    kubectl rollout status -n {namespace} -l app.kubernetes.io/component=encoder deployment
+    kubectl apply -k overlays/production
+
+A pod has {grace} s from SIGTERM; head workers keep their names, so that their partitions wait for them.
+
+## A backfill
+
+    kubectl exec -n {namespace} headrace-operator -- headrace backfill render --id nightly --from 7d --image x
+    sed 's/{example}/nightly/g' jobs/backfill.yaml | kubectl apply -f -
+"""
+
+
+def text(fleet: Fleet, version: str) -> str:
+    """README.md."""
+    operators = [*(["Strimzi 1.2 (its namespace watches this one)"] if fleet.has_kafka else []),
+                 "KEDA 2.20 and the Prometheus operator for `overlays/production`"]
+    roles = f" Services sign on as `{user_name('client')}`: the Secret of that name has the certificate."
+    apply_topics = "    kubectl apply -f jobs/topics.yaml           # Kafka is not rendered here: create the topics\n"
+    return TEXT.format(
+        version=version, namespace=fleet.namespace, digest=fleet.digest, operators=", ".join(operators), tag=fleet.tag,
+        registry=fleet.registry or "(none: give --registry)", secrets="\n".join(_secrets(fleet)), cache=CACHE,
+        client=", ".join(f"{name}: {value}" for name, value in CLIENT_NAMESPACE.items()), monitoring=MONITORING,
+        keda=KEDA, grace=pods.GRACE_S, example=jobs.EXAMPLE, users=f"  {roles}\n" if fleet.has_kafka else "",
+        topics="" if fleet.has_kafka else apply_topics,
+    )
+
+
+def _secrets(fleet: Fleet) -> list[str]:
+    lines = [f"kubectl create namespace {fleet.namespace}"]
+    made = {user_name("operator"), f"{CLUSTER}-cluster-ca-cert"} if fleet.has_kafka else set()  # by Strimzi
+    for folder, secret in pods.secrets(fleet, user_name("operator")).items():
+        if secret == REDIS_SERVICE:
+            lines.append(f'kubectl create secret generic {secret} --from-literal=password="$(openssl rand -hex 32)"')
+        elif secret not in made:
+            lines.append(f"kubectl create secret generic {secret} --from-file={folder}/")
+    if names := variables_of(fleet):
+        given = " ".join(f"--from-literal={name}=…" for name in names)
+        lines.append(f"kubectl create secret generic headrace-env {given}")
+    lines.append("kubectl create secret generic headrace-store --from-env-file=…  # credentials of heads.store")
+    return [f"       {line}{f' -n {fleet.namespace}' * (number > 0 and '#' not in line)}"
+            for number, line in enumerate(lines)]
