@@ -27,6 +27,9 @@ def check(fleet: Fleet) -> None:
 
 def advice(fleet: Fleet) -> Iterator[str]:
     """A line for each thing that can be rendered, and that a person should know of."""
+    if not fleet.survives_a_zone:
+        yield ("topics.replication: overlays/production is left out: three zones want replication = 3 and "
+               "min_insync_replicas = 2")
     for ring in fleet.settings.rings.values():
         if ring.device == "auto":
             yield f'rings.{ring.name}.device: "auto" is rendered for CPUs; set "cuda" for GPUs'

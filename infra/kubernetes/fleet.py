@@ -60,6 +60,12 @@ class Fleet:
         return [(host, int(port)) if port.isdecimal() else (port, 9092) for host, _, port in found]
 
     @property
+    def survives_a_zone(self) -> bool:
+        """Whether topics have a copy in each of three zones, and take writes with two of them."""
+        topics = self.settings.topics
+        return topics.replication >= 3 and topics.min_insync_replicas >= 2
+
+    @property
     def redis_port(self) -> int:
         """Of `redis.url`; where that is a reference, the usual one."""
         return urlsplit(self.settings.redis.url).port or REDIS_PORT

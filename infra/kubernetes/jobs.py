@@ -25,7 +25,7 @@ def operator(fleet: Fleet) -> dict[str, Any]:
     return {
         "apiVersion": "v1", "kind": "Pod", "metadata": _metadata(fleet, "headrace-operator"),
         "spec": {"restartPolicy": "Never", "activeDeadlineSeconds": DAY_S,
-                 **_pod(fleet, ["sleep", str(DAY_S)])},
+                 **_pod(fleet, [], command=["tini", "--", "sleep", str(DAY_S)])},
     }
 
 
@@ -35,7 +35,7 @@ def topics(fleet: Fleet) -> dict[str, Any]:
         "apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(fleet, "headrace-topics"),
         "spec": {"backoffLimit": 6, "ttlSecondsAfterFinished": DAY_S, "template": {
             "metadata": {"labels": pods.labels("operator", "headrace-topics")},
-            "spec": {"restartPolicy": "Never", **_pod(fleet, ["headrace", "topics", "apply"])}}},
+            "spec": {"restartPolicy": "Never", **_pod(fleet, ["topics", "apply"])}}},
     }
 
 
@@ -54,7 +54,7 @@ def _metadata(fleet: Fleet, name: str) -> dict[str, Any]:
     return {**pods.metadata("operator", name), "namespace": fleet.namespace}
 
 
-def _pod(fleet: Fleet, command: list[str]) -> dict[str, Any]:
-    container = pods.container(fleet, "operator", image(fleet, IMAGE), command, sizes.small())
-    plain = {name: what for name, what in container.items() if not name.endswith("Probe") and name != "ports"}
+def _pod(fleet: Fleet, args: list[str], **more: Any) -> dict[str, Any]:
+    container = pods.container(fleet, "operator", image(fleet, IMAGE), args, sizes.small())
+    plain = {name: what for name, what in container.items() if what and "Probe" not in name and name != "ports"} | more
     return pods.pod(fleet, user_name("operator"), plain, "1Gi")

@@ -17,6 +17,7 @@ from topology.topics import TopicSpec, wanted
 
 API = "kafka.strimzi.io/v1"
 VERSION, METADATA = "4.3.1", "4.3-IV0"
+UNCLEAN = "unclean.leader.election.enable"  # a replica that has not all records would lose the rest
 LABELS = {"strimzi.io/cluster": CLUSTER}
 CLIENT_NAMESPACE = {"headrace/client": "true"}  # a label of namespaces whose pods may reach Kafka and Redis
 _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -49,7 +50,7 @@ def _kafka(fleet: Fleet, zones: int) -> dict[str, Any]:
                 "listeners": [_listener()],
                 "authorization": {"type": "simple"},
                 "config": {
-                    "auto.create.topics.enable": False,
+                    "auto.create.topics.enable": False, UNCLEAN: False,
                     "default.replication.factor": copies, "min.insync.replicas": in_sync,
                     "offsets.topic.replication.factor": copies,
                     "transaction.state.log.replication.factor": copies, "transaction.state.log.min.isr": in_sync,
@@ -117,7 +118,7 @@ def topics(fleet: Fleet) -> list[dict[str, Any]]:
 
 def _topic(fleet: Fleet, spec: TopicSpec) -> dict[str, Any]:
     settings, is_name = fleet.settings.topics, _DNS_NAME.fullmatch(spec.name)
-    config = {"min.insync.replicas": settings.min_insync_replicas, **{
+    config = {"min.insync.replicas": settings.min_insync_replicas, UNCLEAN: False, **{
         name: int(value) if value.isdecimal() else value for name, value in spec.configs.items()}}
     return {
         "apiVersion": API, "kind": "KafkaTopic",

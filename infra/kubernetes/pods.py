@@ -23,6 +23,8 @@ NEEDS = {
     "redis": ["encoder", "head", "operator"],
     "store": ["head", "insights", "backfill", "operator"],  # the object store that heads.store names
 }
+# In which workloads take a new release: who reads goes before who writes (docs/UPGRADES.md).
+ROLL_ORDER = ["head", "encoder", "insights", "scaler", "lag"]
 ZONE = "topology.kubernetes.io/zone"
 
 
@@ -41,6 +43,11 @@ def ours(*components: str) -> dict[str, Any]:
 def metadata(component: str, name: str, **more: Any) -> dict[str, Any]:
     """Of an object."""
     return {"name": name, "labels": labels(component, name), **more}
+
+
+def roll_order(component: str) -> dict[str, str]:
+    """Its place in a rollout, as an annotation."""
+    return {"headrace/roll-order": str(ROLL_ORDER.index(component) + 1)}
 
 
 def template(fleet: Fleet, component: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -93,13 +100,14 @@ CONTAINER_SECURITY = {
 
 
 def container(
-    fleet: Fleet, name: str, image: str, command: Sequence[str], resources: dict[str, Any], named: bool = False
+    fleet: Fleet, name: str, image: str, args: Sequence[str], resources: dict[str, Any], named: bool = False
 ) -> dict[str, Any]:
-    """A container of ours with its page at `metrics`. `named`: it keeps its pod's name in its consumer group."""
+    """A container of ours with its page at `metrics`. `args`: to what its image starts, which hands signals on.
+    `named`: it keeps its pod's name in its consumer group."""
     return {
         "name": name,
         "image": image,  # kustomization.yaml says which and from where
-        "command": list(command),
+        "args": list(args),
         "env": environment(fleet, named),
         **(STORE if name in NEEDS["store"] else {}),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],

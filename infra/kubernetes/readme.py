@@ -32,25 +32,24 @@ says why.
 {users}
 ## Apply
 
-    kubectl apply -k overlays/production        # three zones; or overlays/small
+    kubectl apply -k {overlay}
     kubectl apply -f jobs/operator.yaml
     kubectl exec -it -n {namespace} headrace-operator -- headrace status
 {topics}
-## Roll, in this order
+## Roll
 
-1. **Heads** (`headrace/roll-order: "1"`): they read records of the new version and of the one before.
-2. **Encoders** (`"2"`): now somebody reads what they write.
-3. **Clients**: services that call Headrace.
+Who reads goes before who writes: heads, encoders, insights, scaler and lag, then services that call Headrace; the
+annotation `headrace/roll-order` has the numbers, docs/UPGRADES.md of Headrace the reasons. `kubectl apply -k` alone
+changes all at once, so apply by label and wait after each. New names in headrace.toml come after the code.
 
-Back in the reverse order. `kubectl apply -k` alone changes all at once. So apply by label, and wait after each:
+    kubectl apply -k {overlay} -l '!app.kubernetes.io/component'      # topics, rights, policies, headrace.toml
+    kubectl apply -k {overlay} -l app.kubernetes.io/component=head
+    kubectl rollout status statefulset -n {namespace} -l app.kubernetes.io/component=head
+    kubectl apply -k {overlay} -l app.kubernetes.io/component=encoder
+    kubectl rollout status deployment -n {namespace} -l app.kubernetes.io/component=encoder
+    kubectl apply -k {overlay}
 
-    kubectl apply -k overlays/production -l '!app.kubernetes.io/component'      # settings, rights, policies
-    kubectl apply -k overlays/production -l app.kubernetes.io/component=head
-    kubectl rollout status -n {namespace} -l app.kubernetes.io/component=head statefulset
-    kubectl apply -k overlays/production -l app.kubernetes.io/component=encoder
-    kubectl rollout status -n {namespace} -l app.kubernetes.io/component=encoder deployment
-    kubectl apply -k overlays/production
-
+Back: services, then the rest, encoders, and heads when `headrace lag` shows that no embeddings wait.
 A pod has {grace} s from SIGTERM; head workers keep their names, so that their partitions wait for them.
 
 ## A backfill
@@ -66,12 +65,13 @@ def text(fleet: Fleet, version: str) -> str:
                  "KEDA 2.20 and the Prometheus operator for `overlays/production`"]
     roles = f" Services sign on as `{user_name('client')}`: the Secret of that name has the certificate."
     apply_topics = "    kubectl apply -f jobs/topics.yaml           # Kafka is not rendered here: create the topics\n"
+    overlay = "overlays/production" if fleet.survives_a_zone else "overlays/small"
     return TEXT.format(
         version=version, namespace=fleet.namespace, digest=fleet.digest, operators=", ".join(operators), tag=fleet.tag,
         registry=fleet.registry or "(none: give --registry)", secrets="\n".join(_secrets(fleet)), cache=CACHE,
         client=", ".join(f"{name}: {value}" for name, value in CLIENT_NAMESPACE.items()), monitoring=MONITORING,
         keda=KEDA, grace=pods.GRACE_S, example=jobs.EXAMPLE, users=f"  {roles}\n" if fleet.has_kafka else "",
-        topics="" if fleet.has_kafka else apply_topics,
+        overlay=overlay, topics="" if fleet.has_kafka else apply_topics,
     )
 
 

@@ -15,8 +15,8 @@ SCALER, SCALER_PORT = "headrace-scaler", 6_000
 def scaler(fleet: Fleet) -> list[dict[str, Any]]:
     """One process decides for all tiers. It keeps no volume, which would tie it to a zone. A new one that cannot read
     Kafka tells no count, and then KEDA changes none."""
-    command = ["headrace", "scaler", "--port", str(SCALER_PORT)]
-    container = pods.container(fleet, "scaler", IMAGE, command, sizes.small())
+    args = ["scaler", "--port", str(SCALER_PORT)]
+    container = pods.container(fleet, "scaler", IMAGE, args, sizes.small())
     container["ports"] = [*container["ports"], {"name": "grpc", "containerPort": SCALER_PORT}]
     service = {
         "apiVersion": "v1", "kind": "Service", "metadata": pods.metadata("scaler", SCALER),
@@ -28,8 +28,8 @@ def scaler(fleet: Fleet) -> list[dict[str, Any]]:
 
 def lag(fleet: Fleet) -> list[dict[str, Any]]:
     """One exporter for the installation."""
-    command = ["headrace", "lag", "--metrics-port", str(pods.METRICS_PORT)]
-    container = pods.container(fleet, "lag", IMAGE, command, sizes.small())
+    args = ["lag", "--metrics-port", str(pods.METRICS_PORT)]
+    container = pods.container(fleet, "lag", IMAGE, args, sizes.small())
     return [_one(fleet, "lag", "headrace-lag", user_name("scaler"), container)]
 
 
@@ -37,15 +37,16 @@ def insights(fleet: Fleet) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(name, manifests) of the process that counts a ring's predictions, where insights.enabled."""
     for ring in fleet.settings.rings if fleet.settings.insights.enabled else ():
         name = resource_name("insights", ring)
-        command = ["python", "-m", "infra.insights", "--ring", ring, "--metrics-port", str(pods.METRICS_PORT)]
-        container = pods.container(fleet, "insights", IMAGE, command, sizes.small("500m", 512, 1_024))
+        args = ["insights", "--ring", ring, "--metrics-port", str(pods.METRICS_PORT)]
+        container = pods.container(fleet, "insights", IMAGE, args, sizes.small("500m", 512, 1_024))
         yield name, [_one(fleet, "insights", name, user_name("insights", ring), container)]
 
 
 def _one(fleet: Fleet, component: str, name: str, user: str, container: dict[str, Any]) -> dict[str, Any]:
     """One pod: the old one ends before the new one begins."""
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": pods.metadata(component, name),
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": pods.metadata(component, name, annotations=pods.roll_order(component)),
         "spec": {
             "replicas": 1, "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": pods.labels(component, name)},

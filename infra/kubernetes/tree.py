@@ -65,7 +65,8 @@ def _components(fleet: Fleet) -> Files:
 def _kafka(fleet: Fleet) -> Files:
     keda = [kafka.user(user_name("keda"), rights.keda(fleet.settings)), scaling.sign_on()]
     return {
-        **_component("kafka", {"kafka": (kafka.cluster(fleet, 3), "Three zones, for Strimzi 1.2.")}),
+        **(_component("kafka", {"kafka": (kafka.cluster(fleet, 3), "Three zones, for Strimzi 1.2.")})
+           if fleet.survives_a_zone else {}),
         **_component("kafka-one-zone", {"kafka": (kafka.cluster(fleet, 1), "One zone, for Strimzi 1.2.")}),
         **_component("kafka-topics", {
             "topics": (kafka.topics(fleet), "What `headrace topics apply` would create."),
@@ -102,12 +103,11 @@ def _overlays(fleet: Fleet) -> Files:
         "patch": "- {op: replace, path: /spec/template/spec/topologySpreadConstraints/0/whenUnsatisfiable, "
                  "value: DoNotSchedule}",
     }]
-    return {
-        "overlays/small/kustomization.yaml": _overlay(fleet, small, "One zone, counts as in headrace.toml.", {}),
-        "overlays/production/kustomization.yaml": _overlay(
-            fleet, large, "Three zones; KEDA scales. For its fallback write keda-kafka in place of keda.",
-            {"patches": in_zones}),
-    }
+    found = {"small": _overlay(fleet, small, "One zone, counts as in headrace.toml.", {})}
+    if fleet.survives_a_zone:
+        header = "Three zones; KEDA scales. For its fallback write keda-kafka in place of keda."
+        found["production"] = _overlay(fleet, large, header, {"patches": in_zones})
+    return {f"overlays/{name}/kustomization.yaml": text for name, text in found.items()}
 
 
 def _overlay(fleet: Fleet, components: Sequence[str], header: str, more: Mapping[str, Any]) -> str:

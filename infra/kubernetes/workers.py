@@ -10,8 +10,6 @@ from topology.settings import Ring
 
 GPU = "nvidia.com/gpu"
 PRIORITY = {"live": "headrace-live", "backfill": "headrace-replays"}
-ROLL_ORDER = "headrace/roll-order"  # in which workloads take a new version: see README.md
-STEPS = {"head": "1", "encoder": "2"}
 
 
 def manifests(fleet: Fleet, one: Workload) -> list[dict[str, Any]]:
@@ -26,8 +24,8 @@ def _encoders(fleet: Fleet, one: Workload) -> dict[str, Any]:
     ring = fleet.settings.rings[one.ring]
     on_gpu = ring.device == "cuda"
     image = "headrace-encoder-cuda" if on_gpu else "headrace-encoder"
-    command = ["python", "-m", "encoder_worker", "--ring", one.ring, "--lane", one.lane]
-    container = pods.container(fleet, "encoder", image, command, sizes.encoder(ring))
+    args = ["--ring", one.ring, "--lane", one.lane]
+    container = pods.container(fleet, "encoder", image, args, sizes.encoder(ring))
     spec = {**pods.pod(fleet, one.user, container, "1Gi", models=True), **_placed(one, ring, "pod-template-hash")}
     # A GPU more than are in use is often not to be had; a core is.
     rolling = {"maxSurge": 0, "maxUnavailable": 1} if on_gpu else {"maxSurge": 1, "maxUnavailable": 0}
@@ -44,8 +42,8 @@ def _encoders(fleet: Fleet, one: Workload) -> dict[str, Any]:
 
 def _heads(fleet: Fleet, one: Workload) -> dict[str, Any]:
     """Head workers keep their name over a restart, and with it their partitions (static membership): a StatefulSet."""
-    command = ["python", "-m", "head_worker", "--ring", one.ring, "--cell", one.cell, "--lane", one.lane]
-    container = pods.container(fleet, "head", "headrace-head", command, sizes.head(fleet.settings), named=True)
+    args = ["--ring", one.ring, "--cell", one.cell, "--lane", one.lane]
+    container = pods.container(fleet, "head", "headrace-head", args, sizes.head(fleet.settings), named=True)
     state_mi = fleet.settings.heads.disk_mb + 1_024  # copies of heads, and what is beside them
     spec = {**pods.pod(fleet, one.user, container, f"{state_mi}Mi"), **_placed(one, None, "controller-revision-hash")}
     return {
@@ -62,7 +60,7 @@ def _heads(fleet: Fleet, one: Workload) -> dict[str, Any]:
 
 
 def _metadata(one: Workload) -> dict[str, Any]:
-    return pods.metadata(one.role, one.name, annotations={ROLL_ORDER: STEPS[one.role]})
+    return pods.metadata(one.role, one.name, annotations=pods.roll_order(one.role))
 
 
 def _placed(one: Workload, ring: Ring | None, revision: str) -> dict[str, Any]:

@@ -237,5 +237,5 @@ def test_strimzi_makes_every_topic_as_headrace_would():
         one = made.pop(spec.name)
         assert (one["partitions"], one["replicas"]) == (spec.partitions, 3)
         assert {name: str(value) for name, value in one["config"].items()} == {
-            **spec.configs, "min.insync.replicas": "2"}
+            **spec.configs, "min.insync.replicas": "2", "unclean.leader.election.enable": "False"}
     assert not made
