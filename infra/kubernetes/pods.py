@@ -90,6 +90,9 @@ def pod(fleet: Fleet, user: str, container: dict[str, Any], state: str, models: 
     }
 
 
+# A pod is given up on a node that is away for so long. Kubernetes' own 300 s are long for callers who wait.
+LEAVE = [{"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+         for why in ("not-ready", "unreachable")]
 POD_SECURITY = {
     "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
     "seccompProfile": {"type": "RuntimeDefault"},

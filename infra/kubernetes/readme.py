@@ -25,7 +25,8 @@ says why.
 
 {secrets}
 
-5. Encoders on the volume claim `headrace-models` (`{cache}` in pods), prepared once by a pod that may write to it:
+5. Encoders on the volume claim `headrace-models` (`{cache}` in pods; its storage class must give ReadWriteMany, since
+   pods on many nodes read it), prepared once by a pod that may write to it:
    `HEADRACE_CACHE={cache} headrace encoder fetch NAME`, and `headrace encoder quantize NAME` for rings of int8.
 6. Namespaces of services that call Headrace have the label `{client}`; Prometheus is in the
    namespace `{monitoring}`, KEDA in `{keda}`.

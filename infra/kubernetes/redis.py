@@ -151,7 +151,8 @@ def proxy() -> list[dict[str, Any]]:
         "volumeMounts": [{"name": "scripts", "mountPath": SCRIPTS, "readOnly": True}],
     }
     spec = {**_pod([container], PROXY_USER, scripts=True),
-            "topologySpreadConstraints": pods.spread("redis-proxy", name, "pod-template-hash")}
+            "topologySpreadConstraints": pods.spread("redis-proxy", name, "pod-template-hash"),
+            "tolerations": pods.LEAVE}
     spec["volumes"] = [one for one in spec["volumes"] if one["name"] == "scripts"]
     return [
         _service("redis-proxy", REDIS_SERVICE, {"ports": [{"name": "redis", "port": REDIS_PORT}]}, name),

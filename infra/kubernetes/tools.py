@@ -50,6 +50,7 @@ def _one(fleet: Fleet, component: str, name: str, user: str, container: dict[str
         "spec": {
             "replicas": 1, "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": pods.labels(component, name)},
-            "template": pods.template(fleet, component, name, pods.pod(fleet, user, container, "1Gi")),
+            "template": pods.template(fleet, component, name, {
+                **pods.pod(fleet, user, container, "1Gi"), "tolerations": pods.LEAVE}),
         },
     }

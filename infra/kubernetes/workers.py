@@ -64,11 +64,13 @@ def _metadata(one: Workload) -> dict[str, Any]:
 
 
 def _placed(one: Workload, ring: Ring | None, revision: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"priorityClassName": PRIORITY[one.lane],
-                             "topologySpreadConstraints": pods.spread(one.role, one.name, revision)}
+    found: dict[str, Any] = {
+        "priorityClassName": PRIORITY[one.lane],
+        "topologySpreadConstraints": pods.spread(one.role, one.name, revision), "tolerations": list(pods.LEAVE),
+    }
     if ring is not None and ring.device == "cuda":
         found["nodeSelector"] = {f"{GPU}.present": "true"}  # a label of NVIDIA's GPU feature discovery
-        found["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
+        found["tolerations"].append({"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
     return found
 
 

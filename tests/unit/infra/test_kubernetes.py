@@ -195,7 +195,8 @@ def test_a_ring_on_gpus_gets_them_and_one_on_cpus_does_not():
     by_name = {one["metadata"]["name"]: one["spec"] for one in of_kind("Deployment", "base/")}
     cpu, gpu = (by_name[name]["template"]["spec"] for name in ("encoder-en", "encoder-world"))
     assert gpu["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert gpu["containers"][0]["image"] == "headrace-encoder-cuda" and gpu["nodeSelector"] and gpu["tolerations"]
+    assert gpu["containers"][0]["image"] == "headrace-encoder-cuda" and gpu["nodeSelector"]
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in gpu["tolerations"]
     assert by_name["encoder-world"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
     assert cpu["containers"][0]["image"] == "headrace-encoder" and "nodeSelector" not in cpu
     assert "cpu" not in cpu["containers"][0]["resources"]["limits"]  # throttling costs more than it saves
