@@ -43,14 +43,8 @@ def example(number):
     return Example(text, act, (Entity(len(text) - len(room), len(text), "room"),))
 
 
-@contextmanager
-def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=(),
-                connections=None, say=print, limits="", worker_metrics=False, zones=()):
-    """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file,
-    `limits`: of its section `limits`.
-    `connections`: its sections `broker` and `redis`, instead of `kind`. `overflows`: words more, whose vectors are not
-    finite. `zones`: as of `stack`."""
-    encoder = home / "encoder"
+def small_encoder(encoder, overflows=()):
+    """The directory of the encoder, made."""
     torch.manual_seed(0)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *overflows]
     encoder.mkdir()
@@ -62,6 +56,17 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", store="he
     words.weight = torch.nn.Parameter(torch.cat([words.weight, torch.full((len(overflows), 32), 1e38)]))
     model.config.vocab_size = len(vocabulary)
     model.save_pretrained(encoder)
+    return encoder
+
+
+@contextmanager
+def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=(),
+                connections=None, say=print, limits="", worker_metrics=False, zones=()):
+    """(settings, supervisor, head directory) of a running stack with the tenant `acme`. `extra`: more of its file,
+    `limits`: of its section `limits`.
+    `connections`: its sections `broker` and `redis`, instead of `kind`. `overflows`: words more, whose vectors are not
+    finite. `zones`: as of `stack`."""
+    encoder = small_encoder(home / "encoder", overflows)
     config = home / "headrace.toml"
     config.write_text(CONFIG.format(
         encoder=encoder, workers=workers, precision=precision, store=store, extra=extra,

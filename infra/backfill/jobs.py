@@ -51,9 +51,11 @@ class Jobs:
         self._records: dict[str, bytes] = {}
 
     async def start(self) -> None:
-        """Connect, and read the topic to its end. Raises: Unavailable, Misconfigured."""
+        """Connect, and read the topic to its end. Raises: Unavailable, Misconfigured.
+
+        The producer connects at its first write: who only looks at jobs needs no right to write.
+        """
         await self._reader.start()
-        await self._producer.start()
         self._note(await self._reader.read_to_end())
 
     async def refresh(self, wait_ms: int = 0) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
+from infra.kubernetes.text import document
 from topology.errors import Misconfigured
 from topology.stream.process import EXIT_MISCONFIGURED
 
-HOME = "/var/lib/headrace"  # writable: headrace.toml lies there, and `state_dir` is relative to it
+HOME = "/var/lib/headrace"  # writable; `state_dir` of headrace.toml may be relative to it
+MODELS = "/models"
 NAME_CHARS = 40  # of an id in a Job's name: a pod's host name is that name and its index, within 63 characters
 DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 QUANTITY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
@@ -23,7 +25,9 @@ class Pods:
     """What the pods of a job are. `config_map`: has headrace.toml under that key. `secret`: its entries become
     environment variables, which `env:` references of headrace.toml name. `priority_class`: one below that of the live
     workers, so that these go first where room is short. `retries`: pods that may fail (a broker that is away ends them
-    with 75) before the job does."""
+    with 75) before the job does. `config`: where headrace.toml appears. `secrets`: (folder, Secret that appears
+    there as files). `models`: a claim of prepared encoders, which appears at /models. `account`: the service account.
+    `state`: the folder that a pod may write to."""
 
     image: str
     namespace: str = "default"
@@ -37,6 +41,11 @@ class Pods:
     grace_s: int = 30
     kept_s: int = 7 * 86_400
     user: int = 10_001
+    config: str = f"{HOME}/headrace.toml"
+    secrets: tuple[tuple[str, str], ...] = ()
+    models: str = ""
+    account: str = ""
+    state: str = HOME
 
 
 def job_manifest(job_id: str, workers: int, pods: Pods) -> str:
@@ -66,7 +75,7 @@ def job_manifest(job_id: str, workers: int, pods: Pods) -> str:
             "template": {"metadata": {"labels": labels}, "spec": _pod(job_id, workers, pods)},
         },
     }
-    return "\n".join([f"# headrace backfill {json.dumps(job_id)}: kubectl apply -f THIS_FILE", *_yaml(manifest), ""])
+    return document([manifest], f"headrace backfill {json.dumps(job_id)}: kubectl apply -f THIS_FILE")
 
 
 def job_name(job_id: str) -> str:
@@ -84,7 +93,9 @@ def _pod(job_id: str, workers: int, pods: Pods) -> dict[str, Any]:
         "restartPolicy": "Never",  # the job starts failed pods anew; with OnFailure it may have no podFailurePolicy
         **({"priorityClassName": pods.priority_class} if pods.priority_class else {}),
         "terminationGracePeriodSeconds": pods.grace_s,
+        **({"serviceAccountName": pods.account} if pods.account else {}),
         "automountServiceAccountToken": False,
+        "enableServiceLinks": False,  # else a service named headrace-… sets variables that begin as ours do
         "securityContext": {
             "runAsNonRoot": True, "runAsUser": pods.user, "runAsGroup": pods.user, "fsGroup": pods.user,
             "seccompProfile": {"type": "RuntimeDefault"},
@@ -92,7 +103,12 @@ def _pod(job_id: str, workers: int, pods: Pods) -> dict[str, Any]:
         "containers": [_container(job_id, workers, pods)],
         "volumes": [
             {"name": "home", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
             {"name": "config", "configMap": {"name": pods.config_map}},
+            *({"name": PurePosixPath(folder).name, "secret": {"secretName": secret, "defaultMode": 0o440}}
+              for folder, secret in pods.secrets),
+            *([{"name": "models", "persistentVolumeClaim": {"claimName": pods.models, "readOnly": True}}]
+              if pods.models else []),
         ],
     }
 
@@ -101,19 +117,25 @@ def _container(job_id: str, workers: int, pods: Pods) -> dict[str, Any]:
     size: dict[str, Any] = {"cpu": pods.cpu, "memory": pods.memory}
     gpus = {"nvidia.com/gpu": pods.gpus} if pods.gpus else {}
     mine = job_id.replace("$", "$$")  # $(NAME) in an argument is a variable
-    config = f"{HOME}/headrace.toml"
     return {
         "name": "worker",
         "image": pods.image,
         "command": ["headrace"],
         "args": ["backfill", "work", mine, "--worker", "$(JOB_COMPLETION_INDEX)", "--of", str(workers)],
-        "env": [{"name": "HEADRACE_CONFIG", "value": config}, {"name": "HOME", "value": HOME}],
+        "env": [{"name": "HEADRACE_CONFIG", "value": pods.config}, {"name": "HOME", "value": pods.state},
+                *([{"name": "HEADRACE_CACHE", "value": MODELS}] if pods.models else [])],
         **({"envFrom": [{"secretRef": {"name": pods.secret}}]} if pods.secret else {}),
         "resources": {"requests": size, "limits": {**size, **gpus}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        },
         "volumeMounts": [
-            {"name": "home", "mountPath": HOME},
-            {"name": "config", "mountPath": config, "subPath": "headrace.toml", "readOnly": True},
+            {"name": "home", "mountPath": pods.state},
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "config", "mountPath": pods.config, "subPath": "headrace.toml", "readOnly": True},
+            *({"name": PurePosixPath(folder).name, "mountPath": folder, "readOnly": True}
+              for folder, _ in pods.secrets),
+            *([{"name": "models", "mountPath": MODELS, "readOnly": True}] if pods.models else []),
         ],
     }
 
@@ -134,19 +156,3 @@ def _check(job_id: str, workers: int, pods: Pods) -> None:
         wrong.append(f"job {job_id!r}: an id is wanted")
     if wrong:
         raise Misconfigured("; ".join(wrong))
-
-
-def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Lines of a map or list as YAML. Scalars are JSON, which YAML reads as it is; all text is printable."""
-    entries = value.items() if isinstance(value, dict) else (("-", one) for one in value)
-    for name, one in entries:
-        begin = f"{indent}-" if name == "-" else f"{indent}{name}:"
-        if isinstance(one, dict | list) and one:
-            inner = list(_yaml(one, f"{indent}  "))
-            if name == "-":  # the first line of it stands behind the dash
-                yield f"{indent}- {inner.pop(0).lstrip()}"
-            else:
-                yield begin
-            yield from inner
-        else:
-            yield f"{begin} {json.dumps(one, ensure_ascii=False)}"

@@ -38,7 +38,8 @@ def test_each_pod_runs_its_share_and_a_misconfigured_one_fails_the_job():
     assert pod["restartPolicy"] == "Never"  # the schema does not say so: a podFailurePolicy asks for it
     assert pod["priorityClassName"] == "replays" and pod["securityContext"]["runAsNonRoot"] is True
     mounts = {one["mountPath"]: one["name"] for one in worker["volumeMounts"]}
-    assert mounts == {"/var/lib/headrace": "home", "/var/lib/headrace/headrace.toml": "config"}
+    assert mounts == {"/var/lib/headrace": "home", "/tmp": "tmp", "/var/lib/headrace/headrace.toml": "config"}
+    assert worker["securityContext"]["readOnlyRootFilesystem"] is True
     assert {"name": "HEADRACE_CONFIG", "value": "/var/lib/headrace/headrace.toml"} in worker["env"]
 
 
