@@ -46,12 +46,14 @@ async def announced(settings: Settings, ring: str, tenant: str) -> HeadRecord | 
     """What the registry says of a tenant now; records that are none are skipped, as workers skip them."""
     reader = TopicReader(settings.broker, topics.heads(settings.prefix))
     await reader.start()
-    found: HeadRecord | None = None
+    key, found = registry_key(ring, tenant), None
     try:
-        for record in await reader.read_to_end():
-            if record.key == registry_key(ring, tenant):
-                with contextlib.suppress(MalformedRecord):
-                    found = parse_record(record.key, record.value) if record.value is not None else None
+        async with contextlib.aclosing(reader.batches_to_end()) as batches:  # a million are not held at once
+            async for records in batches:
+                for record in records:
+                    if record.key == key:
+                        with contextlib.suppress(MalformedRecord):
+                            found = parse_record(key, record.value) if record.value is not None else None
     finally:
         await reader.stop()
     return found
