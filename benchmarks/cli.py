@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks import cli_fleet
 from infra.cli.command import Run, add_command, add_group
 
 PIPELINE = """\
@@ -64,6 +65,7 @@ def add_commands(commands: Any) -> None:
     scaled.add_argument("--part", type=float, default=120.0, help="seconds of each of the three parts (default: 120)")
     scaled.add_argument("--knee", type=float, default=0.0, help="utterances a second, if known (default: found first)")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
+    cli_fleet.add(bench, _add)
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
 
