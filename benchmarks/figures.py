@@ -27,7 +27,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "pipeline": tables.pipeline, "costs": tables.costs, "repeated": tables_heads.repeated, "heads": tables_heads.heads,
     "memory": tables_heads.memory, "accuracy": tables_heads.accuracy, "gpu": tables_heads.gpu,
     "rates": tables_heads.rates, "replays": tables_replays.replays,
-    "steps": tables_plan.steps, "fleet": tables_plan.measured,
+    "steps": tables_plan.steps, "fleet": tables_plan.measured, "changed": tables_plan.changed,
 }
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- figures end -->)", re.DOTALL)
 
