@@ -60,7 +60,7 @@ def _readers(settings: Settings, count: int, code: Path) -> dict[str, float]:
         "start_s": own["seconds"],
         "us_a_record": own["cpu_s"] / count * 1e6, "bytes_a_record": own["kept_bytes"] / count,
         "peak_bytes_a_record": own["peak_bytes"] / count, "other_ring_us_a_record": other["cpu_s"] / count * 1e6,
-        "lookup_s": lookup["seconds"], "lookup_peak_mb": lookup["peak_bytes"] / 1e6,
+        "lookup_s": lookup["cpu_s"], "lookup_peak_mb": lookup["peak_bytes"] / 1e6,
     }
     print(f"{count:,} heads: {json.dumps(found)}", file=sys.stderr)
     return found
