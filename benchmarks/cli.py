@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks import cli_fleet
 from infra.cli.command import Run, add_command, add_group
 
 PIPELINE = """\
@@ -71,6 +72,7 @@ def add_commands(commands: Any) -> None:
     zones = _add(bench, "zones", _zones, ZONES)
     zones.add_argument("--rate", type=float, default=15.0, help="utterances a second (default: 15)")
     _add(bench, "wakes", _wakes, "what a waking of Python costs on a core that encodes (20 s, two cores)")
+    cli_fleet.add(bench, _add)
     _add(bench, "monolith", _monolith, "one whole model for each tenant, as it was before, side by side")
 
 

@@ -14,12 +14,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import goals, tables, tables_heads, tables_replays, tables_zones
+from benchmarks import goals, tables, tables_heads, tables_plan, tables_replays, tables_zones
 from benchmarks.results import Results
+from infra.plan import rates
 
 ROOT = Path(__file__).parents[1]
 PAGES = tuple(ROOT / name for name in (
-    "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/ZONES.md", "docs/benchmarks/README.md",
+    "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/ZONES.md", "docs/PLAN.md", "docs/benchmarks/README.md",
 ))
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "summary": tables.summary, "runs": tables.runs, "goals": goals.goals, "engines": tables.engines,
@@ -27,6 +28,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "memory": tables_heads.memory, "accuracy": tables_heads.accuracy, "gpu": tables_heads.gpu,
     "rates": tables_heads.rates, "replays": tables_replays.replays,
     "zones": tables_zones.zones, "zone_fetches": tables_zones.fetches, "zone_costs": tables_zones.zone_costs,
+    "steps": tables_plan.steps, "fleet": tables_plan.measured, "changed": tables_plan.changed,
 }
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- figures end -->)", re.DOTALL)
 
@@ -42,9 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="fill the pages")
     args = parser.parse_args(argv)
     results, differing = Results(), 0
-    for place in PAGES:
+    built_in = rates.written(tables_plan.rates_of(results))  # what `headrace plan` reckons with
+    for place in (rates.BUILT_IN, *PAGES):
         page = place.read_text(encoding="utf-8")
-        if (wanted := filled(page, results)) == page:
+        if (wanted := built_in if place == rates.BUILT_IN else filled(page, results)) == page:
             continue
         if args.write:
             place.write_text(wanted, encoding="utf-8")

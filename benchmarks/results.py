@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ USUAL: dict[str, tuple[object, ...]] = {
     "seconds": (10.0,), "repeated": (0.0,), "head_workers": (1,), "encoders": (1,), "p90_ms": (35.0,), "seeds": (3,),
     "device": ("cpu",), "size": ("standard",), "encoder": ("mpnet-6",), "epochs": (16,), "dropout": (0.35,),
     "precision": ("int8", "float16"), "heads": (1_000,), "room": (1_000,), "tenants": (10_000,), "cold_rate": (10.0,),
-    "workers": (3,), "utterances": (1_000_000,), "part": (120.0,), "knee": (0.0,),
+    "workers": (3,), "utterances": (1_000_000,), "part": (120.0,), "knee": (0.0,), "replies": (100_000,),
 }
+USUAL_SIZES = {"registry": [10_000, 100_000, 1_000_000], "store": [1_000, 10_000, 100_000]}
 USUAL_RATE = {"cliff": 60.0, "fairness": 30.0, "lifecycle": 60.0, "accuracy": 5e-4, "zones": 15.0}
+OF_KIND: dict[str, Mapping[str, object]] = {"rate": USUAL_RATE, "sizes": USUAL_SIZES}
 
 
 class Results:
@@ -54,7 +56,7 @@ class Results:
         file = self.files[name]
         kind, words = file["benchmark"], []
         for key, value in file.get("settings", {}).items():
-            usual = (USUAL_RATE.get(kind),) if key == "rate" else USUAL.get(key, ())
+            usual = (OF_KIND[key].get(kind),) if key in OF_KIND else USUAL.get(key, ())
             if value in (None, False) or value in usual:
                 continue
             if isinstance(value, list):

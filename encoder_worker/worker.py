@@ -9,7 +9,8 @@ from encoder_worker.compute import Compute
 from encoder_worker.embedding import embeddings_of
 from encoder_worker.engine import Encoded
 from encoder_worker.tokens import Row, Tokenizer
-from topology import cells, keys, topics, wire
+from topology import keys, topics, wire
+from topology.cells import Cells
 from topology.errors import BadRecord, DeadlineExceeded, MalformedRecord, TextTooLong
 from topology.quotas import Meter
 from topology.settings import Ring, Settings
@@ -43,6 +44,7 @@ class EncoderWorker:
         self._settings, self._ring, self._lane = settings, ring, lane
         self._compute, self._tokenizer, self.space, self._cache = compute, tokenizer, space, cache
         self._meter = Meter(settings.quotas, ring.workers)
+        self._cells = Cells(ring.weights, ring.pins)
         self._refusals = Refusals(settings, ring.name, lane)
         self.stages = metrics.Stages("encoder", {"ring": ring.name})
 
@@ -117,6 +119,7 @@ class EncoderWorker:
             ring=ring.name, space=self.space, dtype="int8", tokens=vectors.tokens, hidden=vectors.hidden,
             data=vectors.data, scales=vectors.scales, offsets=vectors.offsets, truncated=vectors.truncated,
             stages={"submitted": utterance.submitted_us, "received": received_us, "encoded": encoded_us},
+            one_reader=utterance.one_reader,
         )
         topic = topics.embeddings(self._settings.prefix, ring.name, self._cell(utterance.tenant), self._lane)
         return Output(topic, utterance.tenant.encode(), wire.encode(embedding), cause=asked.record)
@@ -128,7 +131,7 @@ class EncoderWorker:
         return self._refusals.outcome(record, asker, error, results)
 
     def _cell(self, tenant: str) -> str:
-        return cells.cell_of(tenant, self._ring.weights, self._ring.pins)
+        return self._cells.of(tenant)
 
     def takes_more(self) -> bool:
         """As `Worker.takes_more`."""

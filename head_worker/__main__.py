@@ -57,7 +57,7 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     _check(settings, args.ring, args.cell)
     store = open_store(settings.heads, Path(settings.state_dir) / "heads-cache")
     heads = HeadCache(args.ring, store, settings.heads.memory_mb << 20, settings.heads.pinned)
-    registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), heads.apply)
+    registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), heads.apply, args.ring)
     log.info("registry read: %d records", await registry.start())
     read()
     replies = ReplyWriter(settings.redis, settings.prefix)

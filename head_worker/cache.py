@@ -19,6 +19,7 @@ from head_worker.engine import Head
 from head_worker.entities import left_out
 from head_worker.load import load_head
 from head_worker.loaders import Loaders
+from head_worker.registered import Registered
 from head_worker.store import HeadStore
 from topology.errors import BadHead, BadRecord, HeadUnavailable, Unavailable, UnknownTenant
 from topology.pacing import PACING, Pacing
@@ -38,9 +39,8 @@ class HeadCache:
     ) -> None:
         self._ring, self._store, self._budget, self._pinned = ring, store, budget_bytes, frozenset(pinned)
         self._pacing = pacing
-        self._announced: dict[str, HeadRecord] = {}
-        self._serving: dict[str, HeadRecord] = {}
-        self._former: dict[str, HeadRecord] = {}
+        self._announced, self._former = Registered(ring), Registered(ring)
+        self._held: dict[str, HeadRecord] = {}  # what answers still, while its successor is loaded
         self._loaded: OrderedDict[Key, Head] = OrderedDict()
         self._guests: OrderedDict[Key, Head] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[Head]] = {}
@@ -56,33 +56,39 @@ class HeadCache:
         if ring != self._ring:
             return
         if record is None:
-            for records in (self._announced, self._serving, self._former):
-                records.pop(tenant, None)
+            for records in (self._announced, self._former):
+                records.pop(tenant)
+            self._held.pop(tenant, None)
             for key in [key for key in (*self._loaded, *self._guests) if key[0] == tenant]:
                 self._drop(key)
                 self._guests.pop(key, None)
             return
-        self._announced[tenant] = record
-        served = self._serving.get(tenant)
+        served = self._served(tenant)
+        self._announced.put(record)
         if served is None or served.version == record.version or (tenant, served.version) not in self._loaded:
-            self._serve(tenant, record)
+            self._serve(record, served)
         else:
+            self._held[tenant] = served
             self._begin(tenant, record.version, record.sha256)
 
-    def _serve(self, tenant: str, record: HeadRecord) -> None:
-        served = self._serving.get(tenant)
+    def _served(self, tenant: str) -> HeadRecord | None:
+        return self._held.get(tenant) or self._announced.get(tenant)
+
+    def _serve(self, record: HeadRecord, served: HeadRecord | None) -> None:
+        """From now on with what is announced, instead of `served`."""
         if served is not None and served.space != record.space:
-            self._former[tenant] = served  # not before: until now it may be what answers its space
-        self._serving[tenant] = record
+            self._former.put(served)  # not before: until now it may be what answers its space
+        self._held.pop(record.tenant, None)
 
     def record(self, tenant: str) -> HeadRecord:
         """What answers for a tenant now. Raises: UnknownTenant where none is registered."""
-        if tenant not in self._serving:
+        record = self._served(tenant)
+        if record is None:
             raise UnknownTenant(
                 f"no head of tenant {tenant!r} is registered in ring {self._ring!r}: train one with `headrace head "
                 "train` and announce it with `headrace head publish`, or check the name"
             )
-        return self._serving[tenant]
+        return record
 
     def record_for(self, tenant: str, space: str) -> HeadRecord:
         """What answers an embedding of `space`: the version before, where the present one is of another space and that
@@ -124,7 +130,7 @@ class HeadCache:
 
     def _try_successor(self, tenant: str) -> None:
         """A successor that could not be loaded is tried again: its store may be back."""
-        announced, served = self._announced.get(tenant), self._serving.get(tenant)
+        announced, served = self._announced.get(tenant), self._held.get(tenant)
         if announced is None or served is None or announced.version == served.version:
             return
         if self._refused((tenant, announced.version)) is None:
@@ -164,14 +170,13 @@ class HeadCache:
         tenant, version = key
         head = await self._read(key, sha256)
         self.counts["loads"] += 1
-        if tenant not in self._announced:
+        announced, served = self._announced.get(tenant), self._held.get(tenant)
+        if announced is None:
             return head
-        announced = self._announced[tenant]
-        if version == announced.version and self._serving[tenant].version != version:
-            former = (tenant, self._serving[tenant].version)
-            self._serve(tenant, announced)
+        if served is not None and version == announced.version != served.version:
+            self._serve(announced, served)
             self._keep(key, head)
-            self._drop(former)
+            self._drop((tenant, served.version))
         elif self._admits(head, tenant):
             self._keep(key, head)
         else:

@@ -262,7 +262,8 @@ class HeadWorker:
 
 def _reply(embedding: wire.Embedding, value: bytes) -> OutgoingReply:
     digest = keys.request_digest(embedding.text, embedding.lang)
-    return OutgoingReply(embedding.reply_to, embedding.tenant, embedding.id, value, ok=True, digest=digest)
+    until_us = embedding.deadline_us if embedding.one_reader else 0
+    return OutgoingReply(embedding.reply_to, embedding.tenant, embedding.id, value, True, digest, until_us)
 
 
 def _heard(loading: asyncio.Future[Head]) -> None:

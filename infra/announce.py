@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +28,14 @@ def store_of(settings: Settings) -> HeadStore:
 
 async def announce(settings: Settings, manifest: HeadManifest) -> None:
     """Put a stored version on the registry topic: from now on workers score with it, and a trial is over."""
-    record = HeadRecord(manifest.tenant, manifest.ring, manifest.version, manifest.space, manifest.sha256)
-    await _send(settings, record.key, record.to_bytes())
+    await announce_all(settings, [manifest])
+
+
+async def announce_all(settings: Settings, manifests: Iterable[HeadManifest]) -> None:
+    """As `announce`, of several stored versions over one connection."""
+    records = [HeadRecord(one.tenant, one.ring, one.version, one.space, one.sha256) for one in manifests]
+    if records:
+        await _send(settings, {one.key: one.to_bytes() for one in records})
 
 
 async def announce_candidate(settings: Settings, manifest: HeadManifest, mode: str, share: float) -> HeadRecord:
@@ -40,7 +47,7 @@ async def announce_candidate(settings: Settings, manifest: HeadManifest, mode: s
         )
     candidate = Candidate(manifest.version, manifest.space, manifest.sha256, mode, share)
     record = replace(current, candidate=candidate)
-    await _send(settings, record.key, record.to_bytes())
+    await _send(settings, {record.key: record.to_bytes()})
     return record
 
 
@@ -48,12 +55,14 @@ async def announced(settings: Settings, ring: str, tenant: str) -> HeadRecord | 
     """What the registry says of a tenant now; records that are none are skipped, as workers skip them."""
     reader = TopicReader(settings.broker, topics.heads(settings.prefix))
     await reader.start()
-    found: HeadRecord | None = None
+    key, found = registry_key(ring, tenant), None
     try:
-        for record in await reader.read_to_end():
-            if record.key == registry_key(ring, tenant):
-                with contextlib.suppress(MalformedRecord):
-                    found = parse_record(record.key, record.value) if record.value is not None else None
+        async with contextlib.aclosing(reader.batches_to_end()) as batches:  # a million are not held at once
+            async for records in batches:
+                for record in records:
+                    if record.key == key:
+                        with contextlib.suppress(MalformedRecord):
+                            found = parse_record(key, record.value) if record.value is not None else None
     finally:
         await reader.stop()
     return found
@@ -61,7 +70,7 @@ async def announced(settings: Settings, ring: str, tenant: str) -> HeadRecord | 
 
 async def retract(settings: Settings, ring: str, tenant: str) -> None:
     """Tombstone a tenant's head: utterances to it are refused from now on."""
-    await _send(settings, registry_key(ring, tenant), None)
+    await _send(settings, {registry_key(ring, tenant): None})
 
 
 async def publish(settings: Settings, directory: Path) -> HeadManifest:
@@ -96,11 +105,12 @@ def stored(settings: Settings, directory: Path) -> HeadManifest:
     return store_of(settings).put(directory)
 
 
-async def _send(settings: Settings, key: bytes, value: bytes | None) -> None:
+async def _send(settings: Settings, records: Mapping[bytes, bytes | None]) -> None:
     producer = Producer(settings.broker)
     await producer.start()
     try:
-        if refused := await producer.send([Output(topics.heads(settings.prefix), key, value)]):
+        outputs = [Output(topics.heads(settings.prefix), key, value) for key, value in records.items()]
+        if refused := await producer.send(outputs):
             raise refused[0].error
     finally:
         await producer.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from infra.stack.supervise import processes_of
@@ -70,10 +70,10 @@ async def _broker(
 
 async def _heads(settings: Settings) -> tuple[dict[str, int], tuple[int, str]]:
     """Ring → how many tenants have a head; and how many records are none, and why the newest."""
-    known: set[tuple[str, str]] = set()
+    known: dict[str, set[str]] = defaultdict(set)
 
     def apply(ring: str, tenant: str, record: HeadRecord | None) -> None:
-        (known.discard if record is None else known.add)((ring, tenant))
+        (known[ring].discard if record is None else known[ring].add)(tenant)
 
     follower = RegistryFollower(settings.broker, topics.heads(settings.prefix), apply)
     async with asking(settings.broker):
@@ -81,7 +81,8 @@ async def _heads(settings: Settings) -> tuple[dict[str, int], tuple[int, str]]:
             await follower.start()
         finally:
             await close(follower.stop())
-    return dict(Counter(ring for ring, _ in known)), (follower.ignored, follower.newest_ignored)
+    heads = {ring: len(tenants) for ring, tenants in known.items() if tenants}
+    return heads, (follower.ignored, follower.newest_ignored)
 
 
 async def _dead_letters(settings: Settings) -> DeadLetters:

@@ -83,7 +83,7 @@ class Headrace:
         self, tenant: str, text: str, *, lang: str | None = None, deadline: float | None = None,
         id: str | None = None, key: str | None = None,
     ) -> Reply:
-        """The tenant's prediction for `text`.
+        """The tenant's prediction for `text`. Without an `id` of yours, it is forgotten 5 minutes after the deadline.
 
         `lang`: a BCP 47 tag; identified from the text where left out. `deadline`: seconds from now. `id`: your own
         idempotency key: the same id again gives the same reply and computes nothing; it is the tenant's own, and stands
@@ -91,7 +91,7 @@ class Headrace:
 
         Raises: InvalidUtterance, IdReused, TextTooLong, UnknownLanguage, UnknownTenant, DeadlineExceeded, Unavailable.
         """
-        request, ends_s = self._build(tenant, text, lang, deadline, id, key)
+        request, ends_s = self._build(tenant, text, lang, deadline, id, key, one_reader=id is None)
         call = await self._submit(request, ends_s)
         return await self._reply(call, ends_s)
 
@@ -164,11 +164,12 @@ class Headrace:
         return self._outbox
 
     def _build(
-        self, tenant: str, text: str, lang: str | None, deadline: float | None, id: str | None, key: str | None
+        self, tenant: str, text: str, lang: str | None, deadline: float | None, id: str | None, key: str | None,
+        one_reader: bool = False,
     ) -> tuple[Request, float]:
         """The request, and when its time is over on the event loop's clock."""
         self._opened()
-        request = self._requests.build(tenant, text, lang, deadline, id, key)
+        request = self._requests.build(tenant, text, lang, deadline, id, key, one_reader)
         return request, asyncio.get_running_loop().time() + request.seconds
 
     async def _submit(self, request: Request, ends_s: float) -> Call:

@@ -79,6 +79,7 @@ class Pacing:
     reply_retry_s: float = 30.0  # that a worker tries to write a reply before it exits: longer hides an outage
     reply_block_s: float = 2.0  # that one read of the reply stream waits: fewer reads; a dead connection is seen later
     reply_stream_length: int = 20_000  # replies kept for a client that does not read: memory against lost replies
+    reply_once_s: float = 300.0  # that a reply with one reader outlives its deadline: memory against repeats
     error_kept_s: float = 60.0  # that an error stays at a reply key: the same id may be tried again after it
     lookup_s: float = 0.25  # that a head worker waits to hear which replies are there: latency against a repeat
     replies_remembered: int = 1_024  # by a head worker, of those that may not be in Redis yet: memory against a repeat
@@ -141,6 +142,10 @@ class Pacing:
     entity_start_s: float = 4.0  # that a head being loaded waits for their process; then it answers without
     entity_restart_s: float = 5.0  # between two starts of their process
     entity_log_s: float = 10.0  # between two log lines about texts that were left out
+
+    # Heads: the registry
+    registry_records: int = 500  # applied in one go: live utterances wait 10 ms for them, against a longer start
+    cells_remembered: int = 65_536  # tenants whose cell is known without a look at all cells; 0.2 KB each
 
     # Replays
     backfill_batch_ms: float = 150.0  # longest batch on a CPU: fewer calls against a live record that waits for a core

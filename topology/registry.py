@@ -16,7 +16,7 @@ MAX_RECORD_BYTES = 64 << 10  # of one registry record; a real one has some 300
 MAX_FIELD_CHARS = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A version on trial. `canary`: it answers a `share` (0..1) of the tenant's utterances; `shadow`: it scores that
     share beside the current one, which answers, and the two are compared."""
@@ -33,7 +33,7 @@ class Candidate:
         return int.from_bytes(digest, "big") / 2**64 < self.share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HeadRecord:
     """One tenant's current head. `version` names its folder in the head store. `more`: what a later release has
     written beside: who changes a record keeps it."""

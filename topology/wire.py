@@ -38,6 +38,7 @@ class Utterance:
     submitted_us: int
     deadline_us: int
     reply_to: str = ""  # name of the caller's reply stream in Redis; empty: result topic only
+    one_reader: bool = False  # nobody but its caller reads the reply, by its deadline: then it is soon forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Embedding:
     offsets: bytes
     truncated: bool = False
     stages: dict[str, int] = field(default_factory=dict)
+    one_reader: bool = False  # as of the utterance
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,14 +75,15 @@ async def chosen_heads(settings: Settings, asked: Asked) -> list[HeadRecord]:
     Raises: Misconfigured where a tenant or version is not known.
     """
     announced: dict[str, HeadRecord] = {}
+    wanted_ones = {*asked.tenants, *asked.heads}
 
     def apply(ring: str, tenant: str, record: HeadRecord | None) -> None:
-        if ring == asked.ring and record is not None:
-            announced[tenant] = record
-        elif ring == asked.ring:
+        if record is None:
             announced.pop(tenant, None)
+        elif not asked.tenants or tenant in wanted_ones:  # of a million tenants only those that are asked for are kept
+            announced[tenant] = record
 
-    follower = RegistryFollower(settings.broker, topics.heads(settings.prefix), apply)
+    follower = RegistryFollower(settings.broker, topics.heads(settings.prefix), apply, asked.ring)
     try:
         await follower.start()
     finally:

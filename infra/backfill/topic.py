@@ -12,7 +12,8 @@ import msgpack
 from infra.backfill.job import Asked, Part, Row, Span
 from infra.backfill.source import Replaced, Taken
 from infra.backfill.when import parse_when
-from topology import cells, topics
+from topology import topics
+from topology.cells import Cells
 from topology.pacing import PACING
 from topology.settings import Ring, Settings
 from topology.stream.bounded import BoundedReader
@@ -87,7 +88,7 @@ class TopicTarget:
     """
 
     def __init__(self, settings: Settings, ring: Ring, job: str) -> None:
-        self._prefix, self._ring = settings.prefix, ring
+        self._prefix, self._ring, self._cells = settings.prefix, ring, Cells(ring.weights, ring.pins)
         self._headers = ((JOB_HEADER, job.encode()),)
         self._producer = Producer(settings.broker)
 
@@ -106,8 +107,7 @@ class TopicTarget:
                       one.error)
 
     def _output(self, row: Row) -> Output:
-        cell = cells.cell_of(row["tenant"], self._ring.weights, self._ring.pins)
-        topic = topics.predictions(self._prefix, self._ring.name, cell, "backfill")
+        topic = topics.predictions(self._prefix, self._ring.name, self._cells.of(row["tenant"]), "backfill")
         value = msgpack.packb({name: value for name, value in row.items() if name != "raw"})
         return Output(topic, row["tenant"].encode(), value, self._headers)
 

@@ -17,6 +17,7 @@ from infra.cli import (
     head,
     insights,
     lag,
+    plan,
     predict,
     render,
     scale,
@@ -73,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"headrace {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (config, encoder, stack, status, lag, scale, scaler, predict, head, backfill, insights, render,
-                  dead_letters):
+                  plan, dead_letters):
         group.add_commands(commands)
     for point in entry_points(group=INSTALLED):
         if point.name not in commands.choices:

@@ -66,6 +66,22 @@ def test_the_synchronous_client_answers_and_raises_the_same(settings):
             client.predict("nobody", "turn on", lang="en")
 
 
+async def test_only_a_reply_that_nobody_can_ask_for_later_is_forgotten_within_minutes(settings):
+    async with Headrace(settings) as client:
+        once = await client.predict("acme", example(1).text, lang="en", deadline=20)
+        own = await client.predict("acme", example(1).text, lang="en", deadline=20, id="of-my-own")
+        later = await client.submit("acme", example(2).text, lang="en", deadline=20)
+        await client.result("acme", later)
+    foreign = ask(settings, "foreign", example(3).text) or "foreign"
+    with redis.Redis.from_url(settings.redis.url) as store:
+        end = time.monotonic() + 20
+        while store.pttl(keys.reply(settings.prefix, "acme", foreign)) < 0:
+            assert time.monotonic() < end
+        left_s = [store.pttl(keys.reply(settings.prefix, "acme", id)) / 1e3 for id in (once.id, own.id, later, foreign)]
+    assert 200 < left_s[0] <= 320
+    assert all(3_500 < left <= 3_600 for left in left_s[1:])
+
+
 def ask(settings, id, text, reply_to="", tenant="acme", seconds=30):
     """Publish as docs/asyncapi.yaml has it, knowing nothing else."""
     now = time.time_ns() // 1_000

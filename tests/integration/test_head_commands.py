@@ -176,6 +176,28 @@ def test_a_damaged_head_is_refused_by_the_command_and_the_old_one_scores_on(runn
         assert set(versions_of(client, 8)) == {first}
 
 
+def test_several_heads_are_published_at_once_and_a_bad_one_costs_only_itself(running, tmp_path):
+    settings, _, out = running
+    config, body = Path(settings.state_dir).parent / "headrace.toml", json.loads((out / "head.json").read_text())
+    for tenant in ("one", "two", "three"):
+        (tmp_path / tenant).mkdir()
+        (tmp_path / tenant / "head.json").write_text(json.dumps({**body, "tenant": tenant}))
+        weights = (out / "head.safetensors").read_bytes()
+        (tmp_path / tenant / "head.safetensors").write_bytes(weights if tenant != "two" else weights[:-9])
+    done = headrace(config, "head", "publish", *(str(tmp_path / tenant) for tenant in ("one", "two", "three", "none")))
+    assert (done.returncode, done.stderr.count("bad_head")) == (1, 2)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["en/one", "en/three"]
+    with SyncHeadrace(settings) as client:
+        end = time.monotonic() + 30
+        for tenant in ("one", "three"):
+            while True:
+                try:
+                    assert client.predict(tenant, example(0).text, lang="en", deadline=30).tenant == tenant
+                    break
+                except UnknownTenant:
+                    assert time.monotonic() < end
+
+
 def test_a_head_of_another_space_is_refused_by_the_command_and_replaces_nothing_in_the_workers(running, tmp_path):
     settings, _, out = running
     config = Path(settings.state_dir).parent / "headrace.toml"

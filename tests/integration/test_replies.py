@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -523,3 +524,14 @@ async def test_a_call_whose_time_is_over_ends_then_however_many_wait_for_a_conne
         for task in waiting:
             task.cancel()
         assert not waiting
+
+
+async def test_a_reply_with_one_reader_goes_soon_after_its_deadline_and_others_are_kept_for_the_hour(place):
+    writer, now_us = place.writer(), time.time_ns() // 1_000
+    within = {"soon": 10, "late": 1_000, "past": -100, "much later": 86_400}
+    replies = [replace(good(id), until_us=now_us + seconds * 1_000_000) for id, seconds in within.items()]
+    assert await writer.write([*replies, good("kept"), replace(error("failed"), until_us=now_us)]) == []
+    left_s = {id: await place.redis.pttl(keys.reply("p", "acme", id)) / 1e3 for id in (*within, "kept", "failed")}
+    assert left_s == pytest.approx(
+        {"soon": 310, "late": 1_300, "past": 300, "much later": 3_600, "kept": 3_600, "failed": 60}, abs=SHARED / 3
+    )

@@ -38,7 +38,7 @@ DOORS = {
 MAX_LINES, MAX_FUNCTION_LINES = 300, 40
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-COMMANDS = ("infra/cli/", "benchmarks/cli.py")  # a command imports what it needs when it runs: see infra/cli/__init__
+COMMANDS = ("infra/cli/", "benchmarks/cli")  # a command imports what it needs when it runs: see infra/cli/__init__
 PACED = ("topology/stream", "producers", "encoder_worker", "head_worker")
 NOT_PACING = {
     "producers/request.py": {"MAX_DEADLINE_S"},  # a bound of what a request may say

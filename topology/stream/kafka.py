@@ -275,9 +275,9 @@ class TopicReader(Consumer):
     def _recounted(self, before: int, count: int) -> None:
         raise Unavailable(f"topic {self._topic!r} has {count} partitions now, it had {before}: it is read from anew")
 
-    async def take(self, wait_ms: int) -> list[Record]:
+    async def take(self, wait_ms: int, most: int | None = None) -> list[Record]:
         """What came meanwhile; after `wait_ms` perhaps nothing. Raises: Unavailable, Misconfigured."""
-        return await self._taken(wait_ms)
+        return await self._taken(wait_ms, most)
 
 
 def rebalance_ms(broker: Broker) -> int:

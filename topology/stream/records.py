@@ -61,7 +61,7 @@ class OutgoingReply:
     """One reply on its way to a caller.
 
     `stream`: the caller's reply stream, empty where none waits. `digest`: `keys.request_digest` of what was asked,
-    empty where a record did not tell.
+    empty where a record did not tell. `until_us`: a deadline after which nobody asks for it, 0 where somebody may.
     """
 
     stream: str
@@ -70,6 +70,7 @@ class OutgoingReply:
     value: bytes
     ok: bool
     digest: str = ""
+    until_us: int = 0
 
 
 def dead_letter(topic: str, record: Record, error: Exception) -> Output:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -118,9 +119,11 @@ class ReplyWriter:
         names: list[str] = []
         error_ms = int(self._pacing.error_kept_s * 1e3)
         args: list[str | bytes | int] = [self._ttl_ms, error_ms, self._pacing.reply_stream_length]
+        now_ms = time.time() * 1e3
         for r in replies:
             names += _names(self._prefix, (r.tenant, r.request_id))
-            args += [(b"+" if r.ok else b"-") + r.value, r.stream, r.tenant, r.request_id, r.digest]
+            value = (b"+" if r.ok else b"-") + r.value
+            args += [value, r.stream, r.tenant, r.request_id, r.digest, self._kept_ms(r, now_ms)]
         said = await ask(lambda: self._script(keys=names, args=args), self._pacing.redis_attempt_s)
         results: list[HeadraceError | None] = []
         for reply, one in zip(replies, said, strict=True):
@@ -129,6 +132,12 @@ class ReplyWriter:
             else:
                 results.append(told_as(one, unknown=BadRecord) if isinstance(one, Exception) else None)
         return results
+
+    def _kept_ms(self, reply: OutgoingReply, now_ms: float) -> int:
+        """How long a good reply is kept: where its caller alone reads it, until its deadline, and as long after it as
+        its record may come again."""
+        left_ms = max(0.0, reply.until_us / 1e3 - now_ms) + self._pacing.reply_once_s * 1e3
+        return min(self._ttl_ms, int(left_ms)) if reply.until_us else self._ttl_ms
 
     async def _tell_reused(self, reply: OutgoingReply) -> IdReused:
         """The error, to the stream of who used an id again for another text while the first was in flight."""

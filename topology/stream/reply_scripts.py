@@ -26,7 +26,7 @@ end
 # The first good reply wins; an error never replaces it, and a good reply may replace an error. Who asks the same again
 # is sent the reply that is there. A good reply to another text is REUSED, and nothing of it is written.
 # KEYS: reply, waiters, claim of each reply. ARGV: how long replies and errors are kept (ms), the length of a stream,
-# then value, stream, tenant, id and digest of each reply.
+# then value, stream, tenant, id and digest of each reply, and how long it is kept if it is good.
 WRITE = _COMMON + f"local WRITTEN, REUSED = {WRITTEN}, {REUSED}" + """
 local told, failure = {}, nil
 local function try(...)
@@ -48,7 +48,7 @@ local function tell(streams, tenant, id, value)
   end
 end
 
-local function write(reply, waiters, claim, value, stream, tenant, id, digest)
+local function write(reply, waiters, claim, value, stream, tenant, id, digest, kept)
   local good = string.sub(value, 1, 1) == '+'
   local old = try('GET', reply)
   local found = prediction(old)
@@ -60,7 +60,7 @@ local function write(reply, waiters, claim, value, stream, tenant, id, digest)
   if found then
     value = old
   elseif old ~= nil then  -- nil: what is there is no reply, and is not overwritten
-    if not try('SET', reply, value, 'PX', good and ARGV[1] or ARGV[2]) then return end
+    if not try('SET', reply, value, 'PX', good and kept or ARGV[2]) then return end
     if not good then try('DEL', claim) end
   end
   local streams = try('SMEMBERS', waiters) or {}
@@ -74,8 +74,8 @@ end
 local results = {}
 for i = 0, #KEYS / 3 - 1 do
   failure = nil
-  local k, a = 3 * i, 3 + 5 * i
-  local result = write(KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], unpack(ARGV, a + 1, a + 5))
+  local k, a = 3 * i, 3 + 6 * i
+  local result = write(KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], unpack(ARGV, a + 1, a + 6))
   results[i + 1] = failure or result
 end
 for stream in pairs(told) do redis.pcall('PEXPIRE', stream, ARGV[1]) end

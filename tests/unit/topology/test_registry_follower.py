@@ -54,3 +54,14 @@ async def test_a_record_that_cannot_be_applied_ends_nothing(caplog):
 
     note(RegistryFollower(Broker(bootstrap="127.0.0.1:1"), "heads", fails), GOOD.key, GOOD.to_bytes())
     assert "en/acme" in caplog.text
+
+
+async def test_a_worker_decodes_no_record_of_another_ring_and_skips_none_of_its_own(caplog):
+    seen = []
+    follower = RegistryFollower(Broker(bootstrap="127.0.0.1:1"), "heads", lambda *change: seen.append(change), "en")
+    keys = (b"fr/acme", b"english/acme", b"en/acme", None)
+    with caplog.at_level(logging.ERROR):
+        await follower._note_all([Record("heads", 0, n, key, b"[") for n, key in enumerate(keys)])
+        await follower._note_all([Record("heads", 0, 9, GOOD.key, GOOD.to_bytes())])
+    assert seen == [("en", "acme", GOOD)]
+    assert follower.ignored == 2  # the broken one of its own, and the one that names nobody
