@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 
 TRAIN = """\
 Train a head. DATA holds {"text", "intent", "entities": [{"start", "end", "label"}]} lines, or is a .csv with the
-columns text, intent and entities (a JSON list). Examples of the intent out_of_scope set the threshold for it and are no
-intent. `headrace head train DIRECTORY` trains every TENANT.jsonl and TENANT.csv in it."""
+columns text, intent and entities (a JSON list), or of any format that `headrace data convert --help` shows. A row that
+cannot be used is left out and named. A file's own dev part tunes. Examples of the intent out_of_scope set the threshold
+for it and are no intent. `headrace head train DIRECTORY` trains every TENANT.jsonl, TENANT.csv, TENANT.yml, … in it."""
 
 
 def add_commands(head: Any) -> None:
     """Put `train` among the commands of `head`."""
     train = add_command(head, "train", _train, TRAIN)
     train.add_argument("tenant", help="whose head; or the directory of many tenants' data")
-    train.add_argument("data", type=Path, nargs="?", help="examples, .jsonl or .csv")
+    train.add_argument("data", type=Path, nargs="?", help="examples: a file, a directory of one tenant, or a .zip")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
-    train.add_argument("--tune", type=Path, help="held-out examples (default: every tenth line of data)")
+    train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else every "
+                       "tenth line of data)")
     train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
     train.add_argument(
         "--size", default="compact",
@@ -71,15 +73,17 @@ def print_manifest(manifest: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from infra.training.reading import SUFFIXES
+
     folder = Path(args.tenant)
     if args.data is not None or args.from_topic:
         _train_one(args, args.tenant, args.data, args.out or Path(f"{args.tenant}-head"))
         return 0
     if not folder.is_dir():
         raise Misconfigured(f"no data: give a file after {args.tenant!r}, --from-topic, or a directory of many tenants")
-    files = sorted(place for place in folder.iterdir() if place.suffix.lower() in (".jsonl", ".csv"))
+    files = sorted(place for place in folder.iterdir() if place.suffix.lower() in SUFFIXES)
     if not files:
-        raise Misconfigured(f"{folder}: no TENANT.jsonl or TENANT.csv is in it")
+        raise Misconfigured(f"{folder}: no TENANT{' or TENANT'.join(SUFFIXES[:4])} is in it")
     failed = 0
     for place in files:  # one tenant's bad data costs only its own head
         try:
@@ -94,14 +98,23 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from rich.progress import Progress
 
     from infra import heads
-    from infra.training.examples import read_examples, read_topic
+    from infra.training.checks import told
+    from infra.training.examples import read_topic
+    from infra.training.limit import token_limit
+    from infra.training.reading import TrainingData, read_examples, read_training
     from infra.training.report import write_report
 
     settings = (load_running if data is None else load_placed)(args.config)
     ring = ring_of(settings, args.ring)
-    examples = read_examples(data) if data is not None else asyncio.run(read_topic(settings, tenant))
-    tune = read_examples(args.tune) if args.tune else None
-    recipe, about = _recipe(args), _about(args)
+    if data is not None:
+        given = read_training(data, ring.languages, token_limit(settings, ring))
+    else:
+        given = TrainingData(asyncio.run(read_topic(settings, tenant)))
+    for line in (*given.notes, *told(given.findings)):
+        print(line)
+    examples = given.train
+    tune = read_examples(args.tune, "dev", ring.languages) if args.tune else given.dev
+    recipe, about = _recipe(args), _about(args, given.synonyms)
     with Progress() as bar:
         task = bar.add_task(f"{tenant}: encoding {len(examples)} examples", total=recipe.epochs)
 
@@ -112,7 +125,7 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
         manifest = heads.train(settings, ring, tenant, examples, tune, out, recipe, about, note)
     print_manifest(manifest)
     if args.test:
-        scores = heads.score(settings, ring, out, read_examples(args.test))
+        scores = heads.score(settings, ring, out, read_examples(args.test, "test", ring.languages))
         print(f"{args.test}: intent accuracy {scores.intent_accuracy:.2%}, span F1 {scores.span_f1:.2%}, "
               f"sentence accuracy {scores.sentence_accuracy:.2%}")
     page = write_report(manifest, out / "report.html")
@@ -142,13 +155,12 @@ def _size(name: str) -> Any:
     return Size(**body)
 
 
-def _about(args: argparse.Namespace) -> Target:
+def _about(args: argparse.Namespace, synonyms: dict[str, dict[str, list[str]]]) -> Target:
     from infra.training.fit import Target
 
     kinds = tuple(kind.strip() for kind in args.system_entities.split(",") if kind.strip())
     if unknown := [kind for kind in kinds if kind not in SYSTEM_ENTITIES]:
         raise Misconfigured(f"--system-entities {', '.join(unknown)}: known are {', '.join(SYSTEM_ENTITIES)}")
-    synonyms = None
     if args.synonyms:
         try:
             synonyms = json.loads(args.synonyms.read_text())

@@ -15,9 +15,10 @@ from head_worker.engine import TokenVectors
 from head_worker.load import load_head
 from infra.training.calibrate import OUT_OF_SCOPE, expected_calibration_error
 from infra.training.evaluate import Labelled
-from infra.training.examples import Entity, Example, read_examples
+from infra.training.examples import Entity, Example
 from infra.training.fit import Recipe, Target, _weights, fit
 from infra.training.model import Size
+from infra.training.reading import read_examples
 from infra.training.report import write_report
 from topology.errors import Misconfigured
 
@@ -104,7 +105,7 @@ def test_json_lines_and_csv_give_the_same_examples(tmp_path):
 
 
 @pytest.mark.parametrize("body,told", [
-    ("text,label\na,b\n", "intent"), ("text,intent,entities\na,b,[\n", "csv:2"), ("text,intent\n,b\nx,y\n", "csv:2"),
+    ("text,colour,size\na,b,c\n", "intent"), ("text,intent,entities\na,b,[\n", "csv:2"), ("text,intent\n,b\nx,y\n", "csv:2"),
 ])
 def test_a_crooked_csv_is_refused_with_its_line(tmp_path, body, told):
     place = tmp_path / "a.csv"

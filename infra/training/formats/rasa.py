@@ -1,0 +1,177 @@
+"""Rasa: nlu.yml, with entities marked in the text, synonyms, lookups and regular expressions; and its older JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from infra.training.formats.format import Format
+from infra.training.formats.found import Found, Span
+from infra.training.formats.placed_json import line_of
+from infra.training.formats.segments import joined
+from infra.training.formats.source import Source
+from topology.errors import Misconfigured
+
+MARK = re.compile(r"\[([^\]\n]+?)\](?=[({\[])")  # the text of an entity, before (label) or {"entity": ...}
+SHORT = re.compile(r"\(([^:()]+?)(?::([^()]*))?\)")  # (label), or (label:value) as Rasa 1 has it
+TOP = re.compile(r"^(nlu|rasa_nlu_data)\s*:", re.MULTILINE)
+
+
+def knows(source: Source) -> bool:
+    """YAML with `nlu:` at its top, or JSON with `rasa_nlu_data`."""
+    if source.document is not None:
+        return isinstance(source.document, dict) and "rasa_nlu_data" in source.document
+    return TOP.search(source.text) is not None
+
+
+def read(sources: Sequence[Source], found: Found) -> None:
+    """Values of entities, synonyms and lookups become synonyms. Regular expressions are counted and not used."""
+    ways: list[tuple[str, str]] = []  # (value, way) of no label
+    for source in sources:
+        if source.document is not None:
+            _read_json(source, found, ways)
+        else:
+            for kind, name, line, example in _items(source):
+                place = source.at(line)
+                with found.row(place):
+                    _take(place, kind, name, example, found, ways, source)
+    _spread(ways, found)
+
+
+def _take(
+    place: str, kind: str, name: str, example: str, found: Found, ways: list[tuple[str, str]], source: Source
+) -> None:
+    if kind == "intent":
+        text, spans, values = marked(example)
+        found.add(place, text, name, spans, source.split, source.language)
+        for label, value, way in values:
+            found.mean(label, value, way)
+    elif kind == "synonym":
+        ways.append((name, example))
+    elif kind == "lookup":
+        found.mean(name, example)
+    else:
+        found.notes[f"expressions of {kind} sections are not used here: {name}"] += 1
+
+
+def marked(example: str) -> tuple[str, list[Span], list[tuple[str, str, str]]]:
+    """(text, spans, (label, value, what is said) where a value is given) of `lamp in [NYC]{"entity": "city"}`.
+
+    Raises: ValueError where a mark is not complete.
+    """
+    pieces: list[tuple[str, str]] = []
+    values: list[tuple[str, str, str]] = []
+    at = 0
+    while match := MARK.search(example, at):
+        label, value, end = _mark(example, match.end())
+        pieces += [(example[at : match.start()], ""), (match[1], label)]
+        if value and value != match[1]:
+            values.append((label, value, match[1]))
+        at = end
+    pieces.append((example[at:], ""))
+    return *joined(pieces), values
+
+
+def _mark(example: str, at: int) -> tuple[str, str, int]:
+    """(label, value, where the mark ends) of the mark that begins at `at`."""
+    if example[at] == "(":
+        short = SHORT.match(example, at)
+        if short is None:
+            raise ValueError(f"{example[at : at + 30]!r} is no (label)")
+        return short[1].strip(), (short[2] or "").strip(), short.end()
+    try:
+        body, end = json.JSONDecoder().raw_decode(example, at)
+    except ValueError as error:
+        raise ValueError(f"{example[at : at + 40]!r} is no JSON map of an entity: {error}") from error
+    if isinstance(body, list) and body:  # several labels of one span: the first is kept
+        body = body[0]
+    if not isinstance(body, dict) or not isinstance(body.get("entity"), str):
+        raise ValueError(f'{example[at:end]!r} has no "entity"')
+    return _label(body), str(body.get("value") or ""), end
+
+
+def _label(body: Mapping[str, Any]) -> str:
+    """The entity, and its role, without which `from` and `to` of two cities would be one."""
+    return ".".join(str(part).strip() for part in (body["entity"], body.get("role")) if part)
+
+
+def _items(source: Source) -> Iterator[tuple[str, str, int, str]]:
+    """(kind, name, line, example) of every example of every section. Raises: Misconfigured where it is no YAML."""
+    # Here, not above: PyYAML is of the extra `train`, and other formats do without.
+    import yaml
+
+    try:
+        root = yaml.compose(source.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise Misconfigured(f"{source.name}: not YAML: {error}") from error
+    for key, sections in root.value if isinstance(root, yaml.MappingNode) else []:
+        if key.value != "nlu" or not isinstance(sections, yaml.SequenceNode):
+            continue
+        for section in sections.value:
+            fields = {k.value: v for k, v in section.value} if isinstance(section, yaml.MappingNode) else {}
+            kind = next((one for one in ("intent", "synonym", "lookup", "regex") if one in fields), "")
+            if kind and "examples" in fields:
+                for line, example in _examples(fields["examples"]):
+                    yield kind, str(fields[kind].value), line, example
+
+
+def _examples(node: Any) -> Iterator[tuple[int, str]]:
+    """(line, example) of a block of `- ` lines, or of a list of maps with `text`."""
+    if isinstance(node.value, str):
+        first = node.start_mark.line + (2 if node.style in ("|", ">") else 1)
+        for number, line in enumerate(node.value.split("\n")):
+            if (bare := line.strip()).startswith("-"):
+                yield first + number, bare[1:].strip()
+            elif bare and not bare.startswith("#"):
+                yield first + number, bare
+        return
+    for one in node.value:
+        texts = [v for k, v in one.value if k.value == "text"] if isinstance(one.value, list) else [one]
+        for text in texts:
+            line = text.start_mark.line + (2 if text.style in ("|", ">") else 1)
+            yield line, str(text.value).strip().removeprefix("- ").strip()
+
+
+def _spread(ways: Sequence[tuple[str, str]], found: Found) -> None:
+    """Rasa's synonyms are of no label: each goes to the labels that say or mean one of its words, else to all."""
+    said: dict[str, set[str]] = {}
+    for row in found.rows:
+        for entity in row.example.entities:
+            said.setdefault(row.example.text[entity.start : entity.end].casefold(), set()).add(entity.label)
+    for label, values in found.synonyms.items():
+        for value in values:
+            said.setdefault(value.casefold(), set()).add(label)
+    groups: dict[str, list[str]] = {}
+    for value, way in ways:
+        groups.setdefault(value, []).append(way)
+    everywhere = sorted({label for labels in said.values() for label in labels})
+    for value, others in groups.items():
+        labels = set().union(*(said.get(word.casefold(), set()) for word in (value, *others)))
+        for label in sorted(labels) or everywhere:
+            for way in others:
+                found.mean(label, value, way)
+
+
+def _read_json(source: Source, found: Found, ways: list[tuple[str, str]]) -> None:
+    body = source.document["rasa_nlu_data"]
+    for number, one in enumerate(body.get("common_examples", []), 1):
+        place = source.at(line_of(one), f"common_examples {number}")
+        with found.row(place):
+            text, entities = one["text"], one.get("entities", [])
+            spans = [(e["start"], e["end"], _label(e)) for e in entities]
+            found.add(place, text, one.get("intent"), spans, source.split, source.language)
+            for e, (start, end, label) in zip(entities, spans, strict=True):
+                if isinstance(value := e.get("value"), str) and value.casefold() != text[start:end].casefold():
+                    found.mean(label, value, text[start:end])
+    for one in body.get("entity_synonyms", []):
+        ways += [(str(one["value"]), str(way)) for way in one.get("synonyms", [])]
+    for one in body.get("lookup_tables", []):
+        for value in one["elements"] if isinstance(one.get("elements"), list) else []:
+            found.mean(str(one["name"]), str(value))
+    if regexes := body.get("regex_features", []):
+        found.notes["regular expressions are not used here"] += len(regexes)
+
+
+RASA = Format("rasa", knows, read)

@@ -1,0 +1,73 @@
+"""Every format, and what a file is by its content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.training.formats.clinc import CLINC
+from infra.training.formats.conll import CONLL
+from infra.training.formats.dialogflow import DIALOGFLOW
+from infra.training.formats.format import Format
+from infra.training.formats.found import Found, Options
+from infra.training.formats.huggingface import HUGGINGFACE
+from infra.training.formats.lines import LINES
+from infra.training.formats.luis import LUIS
+from infra.training.formats.massive import MASSIVE
+from infra.training.formats.rasa import RASA
+from infra.training.formats.snips import SNIPS
+from infra.training.formats.source import Source, sources_of
+from infra.training.formats.table import TABLE
+from topology.errors import Misconfigured
+
+# The first that knows a file reads it: what is told by more of the content stands before what is told by less.
+FORMATS = (LUIS, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
+
+
+def read(places: Sequence[Path], options: Options | None = None, name: str = "") -> Found:
+    """Everything that files, directories or archives hold. `name`: of a format, where content is not to tell.
+
+    Raises: Misconfigured where nothing can be read, or no file is of a format that is known.
+    """
+    found = Found(options)
+    groups: dict[str, list[Source]] = {}
+    for place in places:
+        sources = sources_of(place, found.options.encoding)
+        for source in sources:
+            if (format_ := _named(name) if name else recognized(source)) is not None:
+                groups.setdefault(format_.name, []).append(source)
+            elif len(sources) > 1:
+                found.notes["files that are of no known format were left out"] += 1
+            else:
+                raise Misconfigured(_unknown(source))
+    for format_ in FORMATS:
+        if of_it := groups.get(format_.name):
+            found.formats.append(format_.name)
+            format_.read(of_it, found)
+            for source in of_it:
+                if source.note:
+                    found.notes[f"of a file's encoding: {source.note}"] += 1
+    if not groups:
+        raise Misconfigured(f"{', '.join(map(str, places))}: no file of a known format is in it")
+    return found
+
+
+def recognized(source: Source) -> Format | None:
+    """The format of a file, by its content."""
+    return next((one for one in FORMATS if source.text.strip() and one.knows(source)), None)
+
+
+def _named(name: str) -> Format:
+    for one in FORMATS:
+        if one.name == name:
+            return one
+    raise Misconfigured(f"--format {name}: one of {', '.join(one.name for one in FORMATS)} is wanted")
+
+
+def _unknown(source: Source) -> str:
+    if not source.text.strip():
+        return f"{source.name}: the file is empty"
+    _, fault = source.parsed
+    hint = f" (as JSON: {fault})" if source.text.lstrip()[:1] in ("{", "[") and not source.document else ""
+    return (f"{source.name}: of no format that is known{hint}; `headrace data convert --help` shows them, "
+            f"--format takes {', '.join(one.name for one in FORMATS)}")
