@@ -160,12 +160,12 @@ def _report(
     yield from _table(parts)
     if found.synonyms:
         values = sum(map(len, found.synonyms.values()))
-        yield f"{values:,} values with their synonyms, of {len(found.synonyms):,} labels"
+        yield f"values that come along with their synonyms: {values:,}, of labels: {len(found.synonyms):,}"
     if found.trimmed:
-        yield f"{len(found.trimmed):,} rows have spans with blanks around, which are cut off"
-    yield from (f"{count:,} {text}" for text, count in sorted(found.notes.items()))
+        yield f"rows whose spans had blanks around, which are cut off: {len(found.trimmed):,}"
+    yield from (f"{text}: {count:,}" for text, count in sorted(found.notes.items()))
     if found.refused:
-        yield f"{len(found.refused):,} rows are left out:"
+        yield f"rows left out: {len(found.refused):,}"
         yield from (f"  {one.place}: {one.reason}" for one in found.refused[:shown])
         if len(found.refused) > shown:
             yield f"  … and {len(found.refused) - shown:,} more: --all shows them"
@@ -217,7 +217,7 @@ def _check(args: argparse.Namespace) -> int:
     from infra.training.formats.write import parts_of
 
     print("\n".join([f"read as {', '.join(found.formats)}", *_table(parts_of([*train, *held_out]))]))
-    for line in (*(f"{count:,} {text}" for text, count in sorted(found.notes.items())), *([why] if why else [])):
+    for line in (*(f"{text}: {count:,}" for text, count in sorted(found.notes.items())), *([why] if why else [])):
         print(line)
     for line in told(findings, None if args.all else 10):
         print(line)

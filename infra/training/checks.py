@@ -11,26 +11,27 @@ import numpy as np
 from head_worker.decode import words_of
 from infra.training.examples import OUT_OF_SCOPE, Entity
 from infra.training.formats.found import OUTSIDE, Found, Row
+from infra.training.offsets import UNITS, in_characters
 
 FEW = 10  # examples of an intent, spans of a label: what README asks for
 COSTS = {  # kind: (what it is, what it costs); in the order in which they are told
-    "row": ("rows cannot be read", "they are left out"),
+    "row": ("rows that cannot be used", "they are left out"),
     "offsets": ("rows whose offsets do not give the value", "they are left out; --offsets utf-16 or bytes reads such"),
     "overlap": ("rows whose spans overlap", "they are left out: a character has one label"),
-    "two-intents": ("texts stand under two intents", "a head can be right on one of them only"),
-    "part-of-word": ("spans are not whole words", "heads return whole words: none of these can be found as labelled"),
-    "shared-word": ("spans share a word with another", "a word has one label: the later span is lost"),
-    "too-long": ("texts are beyond the token limit", "what is beyond is not read, and entities in it are lost"),
-    "across-splits": ("texts stand in training and in held-out data", "scores count what was learnt by heart"),
-    "few-examples": (f"intents have fewer than {FEW} examples", "they are often mistaken, and a score tells little"),
-    "few-spans": (f"labels have fewer than {FEW} spans", "they are often missed, and a score tells little"),
-    "one-intent": ("there is one intent alone", "there is nothing to tell apart"),
-    "named-outside": ("intents are named as if they were out of scope", "they are learnt as intents; the name "
+    "two-intents": ("texts under two intents", "a head can be right on one of them only"),
+    "part-of-word": ("spans that are not whole words", "heads return whole words: none of these can be found"),
+    "shared-word": ("spans that share a word with another", "a word has one label: the later span is lost"),
+    "too-long": ("texts beyond the token limit", "what is beyond is not read, and entities in it are lost"),
+    "across-splits": ("texts both in training and in held-out data", "scores count what was learnt by heart"),
+    "few-examples": (f"intents with fewer than {FEW} examples", "they are often mistaken, and a score tells little"),
+    "few-spans": (f"labels with fewer than {FEW} spans", "they are often missed, and a score tells little"),
+    "one-intent": ("only one intent","there is nothing to tell apart"),
+    "named-outside": ("intents named as if they were out of scope", "they are learnt as intents; the name "
                       f"{OUT_OF_SCOPE} teaches what to refuse"),
 }
 NOTES = {  # that cost nothing
-    "blanks": ("rows have spans with blanks around", "which are cut off"),
-    "repeated": ("texts stand there more than once", "they weigh more"),
+    "blanks": ("rows whose spans have blanks around", "the blanks are cut off"),
+    "repeated": ("texts that stand there again", "they weigh more"),
 }
 Tokens = Callable[[Sequence[str]], list[int | None]]  # how many characters of each text are read; None: all
 
@@ -73,8 +74,8 @@ def told(findings: Sequence[Finding], shown: int | None = 3) -> Iterator[str]:
     for one in findings:
         by_kind[one.kind].append(one)
     for kind, ones in by_kind.items():
-        what, cost = (COSTS.get(kind) or NOTES[kind])
-        yield f"{len(ones):,} {what}: {cost}"
+        what, cost = COSTS.get(kind) or NOTES[kind]
+        yield f"{what}: {len(ones):,} ({cost})"
         yield from (f"  {one.place}: {one.what}" for one in ones[:shown])
         if shown is not None and len(ones) > shown:
             yield f"  … and {len(ones) - shown:,} more"
@@ -102,7 +103,21 @@ def _spans(row: Row) -> Iterator[Finding]:
     for one in entities:
         cut = [word for word in words if word[0] < one.start < word[1] or word[0] < one.end < word[1]]
         if cut and one not in shared:
-            yield Finding("part-of-word", row.place, f"{_said(text, one)} cuts {text[slice(*cut[0])]!r}")
+            hint = _as_other_units(text, one, words)
+            yield Finding("part-of-word", row.place, f"{_said(text, one)} cuts {text[slice(*cut[0])]!r}{hint}")
+
+
+def _as_other_units(text: str, one: Entity, words: Sequence[tuple[int, int]]) -> str:
+    """What the span would be if its places counted something else and gave whole words then."""
+    begins, ends = {start for start, _ in words}, {end for _, end in words}
+    for unit, name in UNITS.items():
+        end = one.end
+        while end <= len(text) and (end == one.end or text[end - 1].isspace()):  # blanks may have been cut off
+            found = in_characters(text, one.start, end, unit)
+            if found and found != (one.start, one.end) and found[0] in begins and found[1] in ends:
+                return f"; {name} would fit: {text[slice(*found)]!r}"
+            end += 1
+    return ""
 
 
 def _said(text: str, one: Entity) -> str:

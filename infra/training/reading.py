@@ -36,7 +36,7 @@ def read_training(place: Path, languages: Sequence[str] = (), read: Tokens | Non
     train = rows_of(found, place, "train", languages)
     dev = found.of("dev", languages) if train[0].split != "dev" else []
     findings = check(found, train, dev, read)
-    notes = [f"{count:,} {text}" for text, count in sorted(found.notes.items())]
+    notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
     return TrainingData(_examples(train), _examples(dev) or None, found.synonyms, findings, notes)
 
 

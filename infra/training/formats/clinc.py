@@ -24,7 +24,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
     for source in sources:
         for name, rows in source.document.items():
             if not _split(name) or not isinstance(rows, list):
-                found.notes[f"parts that are no split were left out: {name}"] += 1
+                found.notes[f"parts left out that are no split ({name})"] += 1
                 continue
             for number, pair in enumerate(rows, 1):
                 place = source.at(line_of(pair), f"{name} {number}")

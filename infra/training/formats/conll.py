@@ -62,11 +62,11 @@ def _take(source: Source, one: Sentence, found: Found, split: str) -> None:
         if places is None:
             text, places = spoken(one.tokens)
             told = "whose tokens are not those of `# text`" if one.text else "without `# text`"
-            found.notes[f"rows {told}: one blank was put between two tokens"] += 1
+            found.notes[f"rows {told}, with one blank put between two tokens"] += 1
         intent = one.intent
         if not intent and not found.options.intent:
             intent = UNNAMED
-            found.notes[f"rows have no intent: they were given {UNNAMED!r} (--intent names another)"] += 1
+            found.notes[f"rows without an intent, which have {UNNAMED!r} now (--intent names another)"] += 1
         found.add(place, text, intent, tagged(one.tags, places), split, source.language)
 
 

@@ -12,7 +12,7 @@ from infra.training.formats.format import Format
 from infra.training.formats.found import Found
 from infra.training.formats.placed_json import line_of
 from infra.training.formats.segments import joined
-from infra.training.formats.source import Source
+from infra.training.formats.source import Source, source_of
 
 PARTS = re.compile(r"^(?P<name>.+?)_(?P<kind>usersays|entries)_(?P<lang>[A-Za-z-]+)$")
 OTHERS = {"supportedLanguages", "isOverridable", "fallbackIntent", "isRegexp"}  # of agent, entity and intent files
@@ -36,6 +36,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
     """`alias` is the label. A fallback intent's sentences are out of scope. Entries become synonyms of the labels whose
     `meta` names their entity."""
     about = {source.inner: source.document for source in sources if isinstance(source.document, dict)}
+    for source in sources:
+        about.update(_beside(source, about))
     labels: dict[str, set[str]] = {}
     for source in sources:
         for intent, rows, language in _said(source, about):
@@ -56,6 +58,17 @@ def _parts(source: Source) -> tuple[str, str, str]:
     """(name, kind, language) that the file's name tells."""
     match = PARTS.match(source.inner.stem)
     return (match["name"], match["kind"], match["lang"]) if match else (source.inner.stem, "", "")
+
+
+def _beside(source: Source, about: Mapping[PurePosixPath, Any]) -> dict[PurePosixPath, Any]:
+    """The file that names a single one's intent or entity, where it stands beside it and was not given."""
+    name, kind, _ = _parts(source)
+    inner = source.inner.with_name(f"{name}.json")
+    place = source.place.with_name(inner.name) if source.place else None
+    if not kind or inner in about or place is None or not place.is_file():
+        return {}
+    body = source_of(place.read_bytes(), str(place), inner).document
+    return {inner: body} if isinstance(body, dict) else {}
 
 
 def _said(source: Source, about: Mapping[PurePosixPath, Any]) -> Iterator[tuple[str, list[Any], str]]:
@@ -92,7 +105,7 @@ def _entries(
     rows: Sequence[Any], name: str, inside: Mapping[str, Any], found: Found, labels: Mapping[str, set[str]]
 ) -> None:
     if inside.get("isRegexp"):
-        found.notes[f"expressions of the entity {name} are not used here"] += len(rows)
+        found.notes[f"regular expressions that are not used here ({name})"] += len(rows)
         return
     for one in rows:
         for label in sorted(labels.get(name, {name})):

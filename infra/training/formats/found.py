@@ -91,9 +91,14 @@ class Found:
         """The intent, or `out_of_scope` for its names in other tools; what `--intent` says where there is none."""
         if intent is None or (isinstance(intent, str) and not intent.strip()):
             if self.options.intent:
-                self.notes[f"rows have no intent: they were given {self.options.intent!r}"] += 1
+                self.notes[f"rows without an intent, which have {self.options.intent!r} now"] += 1
             return self.options.intent or None
         return OUT_OF_SCOPE if isinstance(intent, str) and intent.strip().casefold() in self._outside else intent
+
+    def unnamed(self, intent: str | None) -> str | None:
+        """The intent, `out_of_scope` where `--out-of-scope` names it."""
+        names = {name.casefold() for name in self.options.outside}
+        return OUT_OF_SCOPE if isinstance(intent, str) and intent.strip().casefold() in names else intent
 
     def mean(self, label: str, value: str, way: str = "") -> None:
         """Keep that `way` is said for `value` of this label; without one, that the label has such a value."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.training.formats import massive
+from infra.training.formats.conll import UNNAMED
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found
 from infra.training.formats.placed_json import line_of
@@ -32,7 +33,7 @@ def knows(source: Source) -> bool:
     if source.inner.name == CARD:
         return "class_label" in source.text
     return any(
-        set(TOKENS) & set(line.body) or (set(TEXTS) & set(line.body) and set(INTENTS) - {"intent"} & set(line.body))
+        set(TOKENS) & set(line.body) or (set(TEXTS) & set(line.body) and set(INTENTS) & set(line.body))
         for line in source.lines
     )
 
@@ -84,10 +85,10 @@ def _take(place: str, row: Mapping[str, Any], names: Names, split: str, found: F
     tags = next((one for one in TAGS if isinstance(row.get(one), list)), "")
     marks = [_named(tag, tags, names) for tag in row[tags]] if tags else ["O"] * len(row[tokens])
     said, places = spoken(row[tokens])
-    found.notes["rows of tokens: one blank was put between two, the true spacing is lost"] += 1
+    found.notes["rows of tokens, with one blank put between two: their true spacing is lost"] += 1
     if intent is None and not found.options.intent:
-        found.notes["rows have no intent: they were given 'unlabelled' (--intent names another)"] += 1
-        intent = "unlabelled"
+        found.notes[f"rows without an intent, which have {UNNAMED!r} now (--intent names another)"] += 1
+        intent = UNNAMED
     found.add(place, said, intent, tagged(marks, places), split, language)
 
 
@@ -104,8 +105,8 @@ def _named(value: Any, column: str, names: Names) -> str:
     known = names.get(column) or (names.get("") if column in INTENTS else None)
     if not known:
         raise Misconfigured(
-            f"{column} is a number, and nothing says what it means: put the set's {INFO} beside the file, or give "
-            f"--names FILE, a JSON map of columns to lists of names, or a name a line"
+            f"{column} is a number, and nothing says what it means: put the set's {INFO} beside the file, or convert "
+            "it by headrace data convert --names FILE (a JSON map of columns to lists of names, or a name a line)"
         )
     if not 0 <= value < len(known):
         raise ValueError(f"{column} is {value}, but there are {len(known)} names, counted from 0")

@@ -12,7 +12,7 @@ from infra.training.formats.source import SPLITS, Source
 
 def knows(source: Source) -> bool:
     """Rows with a text and an intent."""
-    return any("text" in line.body and "intent" in line.body for line in source.lines)
+    return any("text" in line.body and isinstance(line.body.get("intent"), str) for line in source.lines)
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -23,7 +23,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
             with found.row(place):
                 if line.fault:
                     raise ValueError(line.fault)
-                one = record_of(line.body, found.options.offsets or "characters")
+                body = {**line.body, "intent": found.unnamed(line.body.get("intent"))}
+                one = record_of(body, found.options.offsets or "characters")
                 split = SPLITS.get(str(line.body.get("split", "")).lower(), source.split)
                 language = str(line.body.get("language") or line.body.get("lang") or source.language)
                 found.take(Row(place, one.example, split, language), one.trimmed)

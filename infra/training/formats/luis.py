@@ -46,7 +46,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
                     found.mean(str(entity.get("name")), str(one.get("canonicalForm")), str(way))
         for kind in ("patterns", "regex_entities", "regex_features", "phraselists"):
             if app.get(kind):
-                found.notes[f"{kind} are not used here"] += len(app[kind])
+                found.notes[f"{kind} that are not used here"] += len(app[kind])
 
 
 def _utterances(source: Source, app: Mapping[str, Any]) -> Iterator[tuple[int, str, Any]]:
@@ -66,7 +66,7 @@ def _spans(text: str, one: Mapping[str, Any], found: Found) -> list[Span]:
         flat.append((*_placed(text, start, end, found.options.offsets), label))
     kept = without_covers(flat)
     if len(kept) < len(flat):
-        found.notes["entities that hold others were left out"] += len(flat) - len(kept)
+        found.notes["entities left out that hold others"] += len(flat) - len(kept)
     return kept
 
 

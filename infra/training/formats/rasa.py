@@ -43,6 +43,9 @@ def read(sources: Sequence[Source], found: Found) -> None:
 def _take(
     place: str, kind: str, name: str, example: str, found: Found, ways: list[tuple[str, str]], source: Source
 ) -> None:
+    if not example.startswith("-"):
+        raise ValueError("an example begins with `- `, on a line of its own")
+    example = example[1:].strip()
     if kind == "intent":
         text, spans, values = marked(example)
         found.add(place, text, name, spans, source.split, source.language)
@@ -53,7 +56,7 @@ def _take(
     elif kind == "lookup":
         found.mean(name, example)
     else:
-        found.notes[f"expressions of {kind} sections are not used here: {name}"] += 1
+        found.notes[f"regular expressions that are not used here ({name})"] += 1
 
 
 def marked(example: str) -> tuple[str, list[Span], list[tuple[str, str, str]]]:
@@ -118,20 +121,18 @@ def _items(source: Source) -> Iterator[tuple[str, str, int, str]]:
 
 
 def _examples(node: Any) -> Iterator[tuple[int, str]]:
-    """(line, example) of a block of `- ` lines, or of a list of maps with `text`."""
+    """(line, `- example`) of a block of lines, or of a list of maps with `text`."""
     if isinstance(node.value, str):
         first = node.start_mark.line + (2 if node.style in ("|", ">") else 1)
         for number, line in enumerate(node.value.split("\n")):
-            if (bare := line.strip()).startswith("-"):
-                yield first + number, bare[1:].strip()
-            elif bare and not bare.startswith("#"):
+            if bare := line.strip():
                 yield first + number, bare
         return
     for one in node.value:
         texts = [v for k, v in one.value if k.value == "text"] if isinstance(one.value, list) else [one]
         for text in texts:
             line = text.start_mark.line + (2 if text.style in ("|", ">") else 1)
-            yield line, str(text.value).strip().removeprefix("- ").strip()
+            yield line, "- " + str(text.value).strip().removeprefix("- ")
 
 
 def _spread(ways: Sequence[tuple[str, str]], found: Found) -> None:
@@ -171,7 +172,7 @@ def _read_json(source: Source, found: Found, ways: list[tuple[str, str]]) -> Non
         for value in one["elements"] if isinstance(one.get("elements"), list) else []:
             found.mean(str(one["name"]), str(value))
     if regexes := body.get("regex_features", []):
-        found.notes["regular expressions are not used here"] += len(regexes)
+        found.notes["regular expressions that are not used here"] += len(regexes)
 
 
 RASA = Format("rasa", knows, read)

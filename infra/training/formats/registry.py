@@ -20,6 +20,7 @@ from infra.training.formats.source import Source, sources_of
 from infra.training.formats.table import TABLE
 from topology.errors import Misconfigured
 
+SHOWN = 5  # names of files that are left out
 # The first that knows a file reads it: what is told by more of the content stands before what is told by less.
 FORMATS = (LUIS, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
 
@@ -31,15 +32,19 @@ def read(places: Sequence[Path], options: Options | None = None, name: str = "")
     """
     found = Found(options)
     groups: dict[str, list[Source]] = {}
+    others: list[str] = []
     for place in places:
         sources = sources_of(place, found.options.encoding)
         for source in sources:
             if (format_ := _named(name) if name else recognized(source)) is not None:
                 groups.setdefault(format_.name, []).append(source)
             elif len(sources) > 1:
-                found.notes["files that are of no known format were left out"] += 1
+                others.append(str(source.inner))
             else:
                 raise Misconfigured(_unknown(source))
+    if others:
+        names = ", ".join(others[:SHOWN]) + (", …" if len(others) > SHOWN else "")
+        found.notes[f"files left out, of no known format ({names})"] += len(others)
     for format_ in FORMATS:
         if of_it := groups.get(format_.name):
             found.formats.append(format_.name)

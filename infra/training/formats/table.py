@@ -21,8 +21,11 @@ LOOKED_AT = 50  # rows that tell the delimiter
 
 
 def knows(source: Source) -> bool:
-    """Rows of two columns or more, with one of the delimiters, and no JSON."""
-    return source.text.lstrip()[:1] not in ("{", "[") and bool(_delimiter(source))
+    """Rows of two columns or more, with one of the delimiters, and no JSON; and a name or a header that says so."""
+    if source.text.lstrip()[:1] in ("{", "[") or not (delimiter := _delimiter(source)):
+        return False
+    first = next(_rows(source, delimiter), (1, []))[1]
+    return source.inner.suffix.lower() in (".csv", ".tsv", ".txt") or bool(_columns(first))
 
 
 def read(sources: Sequence[Source], found: Found) -> None:

@@ -105,7 +105,8 @@ def test_json_lines_and_csv_give_the_same_examples(tmp_path):
 
 
 @pytest.mark.parametrize("body,told", [
-    ("text,colour,size\na,b,c\n", "intent"), ("text,intent,entities\na,b,[\n", "csv:2"), ("text,intent\n,b\nx,y\n", "csv:2"),
+    ("text,colour,size\na,b,c\n", "intent"), ("text,intent,entities\na,b,[\n", "csv:2"),
+    ("text,intent\n,b\nx,y\n", "csv:2"),
 ])
 def test_a_crooked_csv_is_refused_with_its_line(tmp_path, body, told):
     place = tmp_path / "a.csv"
