@@ -101,19 +101,16 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from infra.training.checks import told
     from infra.training.examples import read_topic
     from infra.training.limit import token_limit
-    from infra.training.reading import TrainingData, read_examples, read_training
+    from infra.training.reading import read_training
     from infra.training.report import write_report
 
     settings = (load_running if data is None else load_placed)(args.config)
     ring = ring_of(settings, args.ring)
-    if data is not None:
-        given = read_training(data, ring.languages, token_limit(settings, ring))
-    else:
-        given = TrainingData(asyncio.run(read_topic(settings, tenant)))
+    own = data or asyncio.run(read_topic(settings, tenant))
+    given = read_training(own, ring.languages, token_limit(settings, ring), args.tune, args.test)
     for line in (*given.notes, *told(given.findings)):
         print(line)
-    examples = given.train
-    tune = read_examples(args.tune, "dev", ring.languages) if args.tune else given.dev
+    examples, tune = given.train, given.dev
     recipe, about = _recipe(args), _about(args, given.synonyms)
     with Progress() as bar:
         task = bar.add_task(f"{tenant}: encoding {len(examples)} examples", total=recipe.epochs)
@@ -124,8 +121,8 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
 
         manifest = heads.train(settings, ring, tenant, examples, tune, out, recipe, about, note)
     print_manifest(manifest)
-    if args.test:
-        scores = heads.score(settings, ring, out, read_examples(args.test, "test", ring.languages))
+    if given.test:
+        scores = heads.score(settings, ring, out, given.test)
         print(f"{args.test}: intent accuracy {scores.intent_accuracy:.2%}, span F1 {scores.span_f1:.2%}, "
               f"sentence accuracy {scores.sentence_accuracy:.2%}")
     page = write_report(manifest, out / "report.html")

@@ -18,34 +18,41 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`dev`: the file's own held-out part, if it has one. `synonyms`: label → value → ways to say it."""
+    """`dev` tunes: of a file of its own, or the data's own part. `synonyms`: label → value → ways to say it."""
 
     train: list[Example]
     dev: list[Example] | None = None
+    test: list[Example] | None = None
     synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def read_training(place: Path, languages: Sequence[str] = (), read: Tokens | None = None) -> TrainingData:
-    """What a head of a ring of these languages can be trained on. `read`: as of `check`.
+def read_training(
+    data: Path | Sequence[Example], languages: Sequence[str] = (), limit: Tokens | None = None,
+    tune: Path | None = None, test: Path | None = None,
+) -> TrainingData:
+    """What a head of a ring of these languages can be trained, tuned and tested on, and what was wrong with the rest.
 
-    Raises: Misconfigured, naming the bad rows, where more are bad than good or two or fewer are left.
+    Raises: Misconfigured, naming the bad rows, where more are bad than good or fewer than two are left.
     """
-    found = found_in(place)
-    train = rows_of(found, place, "train", languages)
-    dev = found.of("dev", languages) if train[0].split != "dev" else []
-    findings = check(found, train, dev, read)
+    if isinstance(data, Path):
+        found = found_in(data)
+        train = rows_of(found, data, "train", languages)
+    else:
+        found = Found()
+        train = [Row(f"labelled {number}", example) for number, example in enumerate(data, 1)]
+    parts = {"dev": found.of("dev", languages) if train[0].split == "train" else [], "test": list[Row]()}
+    for split, place in (("dev", tune), ("test", test)):
+        if place is not None:
+            other = found if place == data else found_in(place)
+            parts[split] = rows_of(other, place, split, languages, 1)
+            if other is not found:
+                found.refused += other.refused
+    findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
-    return TrainingData(_examples(train), _examples(dev) or None, found.synonyms, findings, notes)
-
-
-def read_examples(place: Path, split: str = "train", languages: Sequence[str] = ()) -> list[Example]:
-    """The examples of a file that hold for `split`: all of a file that has one split, whatever it is called.
-
-    Raises: as `read_training`.
-    """
-    return _examples(rows_of(found_in(place), place, split, languages))
+    dev, tested = (_examples(rows) or None for rows in parts.values())
+    return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
 
 
 def found_in(place: Path, options: Options | None = None, name: str = "") -> Found:
@@ -58,8 +65,8 @@ def found_in(place: Path, options: Options | None = None, name: str = "") -> Fou
     return found
 
 
-def rows_of(found: Found, place: Path, split: str, languages: Sequence[str] = ()) -> list[Row]:
-    """The rows for a split. Raises: Misconfigured where there is none, or fewer than two."""
+def rows_of(found: Found, place: Path, split: str, languages: Sequence[str] = (), least: int = 2) -> list[Row]:
+    """The rows for a split. Raises: Misconfigured where there are fewer than `least`."""
     there = found.splits
     chosen = there[0] if len(there) == 1 else next((one for one in INSTEAD[split] if one in there), "")
     rows = found.of(chosen, languages)
@@ -68,10 +75,10 @@ def rows_of(found: Found, place: Path, split: str, languages: Sequence[str] = ()
                             f"{', '.join(languages)}")
     if not rows and there:
         raise Misconfigured(f"{place}: no {split} in it, only {', '.join(there)}")
-    if len(rows) < 2:
+    if len(rows) < least:
         faults = [f"{one.place}: {one.reason}" for one in found.refused]
         raise Misconfigured("\n".join([*([listed(faults)] if faults else []),
-                                       f"{place}: {len(rows)} examples are too few to train a head"]))
+                                       f"{place}: {len(rows)} examples are too few"]))
     return rows
 
 
