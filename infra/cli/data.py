@@ -210,6 +210,9 @@ def _check(args: argparse.Namespace) -> int:
         held_out += [row for split in test.splits for row in test.of(split, languages)]
         found.refused += test.refused
     limit, why = _limit(args)
+    if not train:
+        raise Misconfigured("; ".join([f"there are no rows {args.lang and f'in {args.lang}'}".strip(),
+                                       *(f"{one.place}: {one.reason}" for one in found.refused[:3])]))
     findings = check(found, train, held_out, limit)
     if args.json:
         print(json.dumps(_as_json(args, found, findings, why), ensure_ascii=False))

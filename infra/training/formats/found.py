@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from infra.training.examples import OUT_OF_SCOPE, Entity, Example, RowFault, checked
 
@@ -13,6 +14,7 @@ OUTSIDE = {  # how other tools name the intent of what belongs to none; compared
     "oos", "ood", "out_of_scope", "out-of-scope", "outofscope", "out_of_domain", "nlu_fallback", "fallbackintent",
     "amazon.fallbackintent", "default fallback intent",
 }
+CODE = re.compile(r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$")  # of a language
 SPLITS = ("train", "dev", "test")
 Span = tuple[int, int, str]  # start, end (exclusive), label
 
@@ -79,11 +81,11 @@ class Found:
     ) -> None:
         """Take a row. Raises: ValueError where it cannot be an example."""
         example, trimmed = checked(text, self.scoped(intent), [Entity(*span) for span in spans])
-        self.take(Row(place, example, split, language.replace("_", "-")), trimmed)
+        self.take(Row(place, example, split, language), trimmed)
 
     def take(self, row: Row, trimmed: int = 0) -> None:
-        """Take a row that is checked already."""
-        self.rows.append(row)
+        """Take a row that is checked already. A language that is no code, such as `English`, is not heeded."""
+        self.rows.append(replace(row, language=row.language.replace("_", "-") if CODE.match(row.language) else ""))
         if trimmed:
             self.trimmed.append(row.place)
 
@@ -93,7 +95,9 @@ class Found:
             if self.options.intent:
                 self.notes[f"rows without an intent, which have {self.options.intent!r} now"] += 1
             return self.options.intent or None
-        return OUT_OF_SCOPE if isinstance(intent, str) and intent.strip().casefold() in self._outside else intent
+        # Rasa's out_of_scope/other is a kind of out_of_scope.
+        is_outside = isinstance(intent, str) and intent.partition("/")[0].strip().casefold() in self._outside
+        return OUT_OF_SCOPE if is_outside else intent
 
     def unnamed(self, intent: str | None) -> str | None:
         """The intent, `out_of_scope` where `--out-of-scope` names it."""

@@ -13,13 +13,14 @@ from infra.training.formats.segments import without_covers
 from infra.training.formats.source import Source
 from infra.training.offsets import in_characters
 
+TEST_SET = "LabeledTestSetUtterances"
 NONE = "none"  # the intent of what belongs to no other, in every LUIS app
 
 
 def knows(source: Source) -> bool:
-    """An app, or utterances with startPos."""
+    """An app, a labelled test set, or utterances with startPos."""
     body = source.document
-    if isinstance(body, dict) and "luis_schema_version" in body:
+    if isinstance(body, dict) and ({"luis_schema_version", TEST_SET} & set(body)):
         return True
     return any("startPos" in entity for line in source.lines for entity in _maps(line.body.get("entities")))
 
@@ -27,7 +28,8 @@ def knows(source: Source) -> bool:
 def read(sources: Sequence[Source], found: Found) -> None:
     """`None` becomes `out_of_scope`; list entities become synonyms; of nested entities the innermost are kept."""
     for source in sources:
-        app = source.document if isinstance(source.document, dict) and "utterances" in source.document else {}
+        app = source.document if isinstance(source.document, dict) else {}
+        app = {**app, "utterances": app[TEST_SET]} if TEST_SET in app else app if "utterances" in app else {}
         culture = str(app.get("culture") or "")
         for line, item, one in _utterances(source, app):
             place = source.at(line, item)

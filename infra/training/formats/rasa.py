@@ -14,7 +14,8 @@ from infra.training.formats.segments import joined
 from infra.training.formats.source import Source
 from topology.errors import Misconfigured
 
-MARK = re.compile(r"\[([^\]\n]+?)\](?=[({\[])")  # the text of an entity, before (label) or {"entity": ...}
+MARK = re.compile(r"\[([^\]\n]+?)\](?=[({]|\[\s*\{)")  # the text of an entity, before (label) or {"entity": ...}
+APART = re.compile(r"\[[^\]]*\]\s+(\([^()\s]+\)|\{\s*\")")  # the same with a blank between: a slip of the hand
 SHORT = re.compile(r"\(([^:()]+?)(?::([^()]*))?\)")  # (label), or (label:value) as Rasa 1 has it
 TOP = re.compile(r"^(nlu|rasa_nlu_data)\s*:", re.MULTILINE)
 
@@ -74,6 +75,8 @@ def marked(example: str) -> tuple[str, list[Span], list[tuple[str, str, str]]]:
             values.append((label, value, match[1]))
         at = end
     pieces.append((example[at:], ""))
+    if slip := next((found[0] for piece, label in pieces if not label and (found := APART.search(piece))), ""):
+        raise ValueError(f"a blank stands in the mark {slip!r}")
     return *joined(pieces), values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from infra.training.formats.clinc import CLINC
@@ -33,8 +34,7 @@ def read(places: Sequence[Path], options: Options | None = None, name: str = "")
     found = Found(options)
     groups: dict[str, list[Source]] = {}
     others: list[str] = []
-    for place in places:
-        sources = sources_of(place, found.options.encoding)
+    for sources in _named_apart([sources_of(place, found.options.encoding) for place in places]):
         for source in sources:
             if (format_ := _named(name) if name else recognized(source)) is not None:
                 groups.setdefault(format_.name, []).append(source)
@@ -55,6 +55,14 @@ def read(places: Sequence[Path], options: Options | None = None, name: str = "")
     if not groups:
         raise Misconfigured(f"{', '.join(map(str, places))}: no file of a known format is in it")
     return found
+
+
+def _named_apart(given: list[list[Source]]) -> list[list[Source]]:
+    """The sources, whose names tell languages only where they tell several: one `hr.test.csv` is of a department."""
+    languages = {source.language for sources in given for source in sources} - {""}
+    if len(languages) > 1:
+        return given
+    return [[replace(source, named=False) for source in sources] for sources in given]
 
 
 def recognized(source: Source) -> Format | None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from infra.training.formats.parquet import PARQUET, as_viewer
 from infra.training.formats.placed_json import PlacedList, PlacedMap, line_of, parse
 from topology.errors import Misconfigured
 
@@ -18,9 +19,10 @@ MAX_FILES = 20_000  # of one directory or archive
 MAX_BYTES = 1 << 30  # of all files together: more is no training data of a tenant, or an archive that unpacks for ever
 SPLITS = {
     "train": "train", "training": "train", "dev": "dev", "val": "dev", "valid": "dev", "validate": "dev",
-    "validation": "dev", "tune": "dev", "test": "test", "testing": "test",
+    "validation": "dev", "tune": "dev", "eval": "dev", "test": "test", "testing": "test",
+    "trainset": "train", "testset": "test",
 }
-LANGUAGE = re.compile(r"^([a-z]{2,3})(?:[-_][A-Za-z]{2,4})?$")
+LANGUAGE = re.compile(r"^[a-z]{2}(?:[-_][A-Za-z]{2,4})?$")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that such files begin with
 ROW_KEYS = {"text", "utt", "utterance", "tokens", "words", "sentence"}  # a map with one of them is a row, no document
 
@@ -37,13 +39,14 @@ class Line:
 @dataclass(frozen=True)
 class Source:
     """One file. `name`: what messages call it; `inner`: its path below what was named; `place`: where it stands, if it
-    is no archive's; `note`: what was odd about its encoding."""
+    is no archive's; `note`: what was odd about its encoding; `named`: whether its name may tell a language."""
 
     name: str
     inner: PurePosixPath
     text: str
     place: Path | None = None
     note: str = ""
+    named: bool = True
 
     @cached_property
     def parsed(self) -> tuple[Any, str]:
@@ -93,7 +96,7 @@ class Source:
         parts = self.inner.name.split(".")[:-1] or [self.inner.name]
         words = parts if len(parts) > 1 else re.split(r"[_.]", parts[0])
         others = [word for word in words if word.lower() not in SPLITS]
-        is_named = len(others) == 1 and len(words) == 2 and LANGUAGE.match(others[0])
+        is_named = self.named and len(others) == 1 and len(words) == 2 and LANGUAGE.match(others[0])
         return others[0] if is_named else ""
 
     def at(self, line: int, item: str = "") -> str:
@@ -156,12 +159,15 @@ def _unpacked(place: Path, encoding: str) -> Iterator[Source]:
 
 
 def source_of(body: bytes, name: str, inner: PurePosixPath, place: Path | None = None, encoding: str = "") -> Source:
-    """The file as text: UTF-8 (with surrogate pairs too, as Java writes them), UTF-16 with its mark, or `encoding`.
+    """The file as text: UTF-8 (with surrogate pairs too, as Java writes them), UTF-16 with its mark, or `encoding`;
+    Parquet as the JSON of its rows.
 
     A byte that is none of these stands in the text as half a surrogate pair, so that it costs its own row alone.
 
     Raises: Misconfigured where `encoding` is unknown or does not fit.
     """
+    if body[:4] == PARQUET:
+        return Source(name, inner, as_viewer(body, name), place)
     if body[:2] in UTF16:
         return Source(name, inner, body.decode("utf-16", "replace").removeprefix("\ufeff"), place)
     try:
@@ -183,7 +189,7 @@ def source_of(body: bytes, name: str, inner: PurePosixPath, place: Path | None =
 
 
 def _is_text(body: bytes) -> bool:
-    return b"\0" not in body[:4096] or body[:2] in UTF16
+    return b"\0" not in body[:4096] or body[:2] in UTF16 or body[:4] == PARQUET
 
 
 def _ended(text: str) -> str:

@@ -26,6 +26,8 @@ nlu:
     - from [Oslo]{"entity": "city", "role": "from"} to [a {b}]{"entity": "city", "role": "to", "value": "x } y"}
     - broken [LA]{"entity: }
     no dash before it
+    - apart [kitchen] (room)
+    - see [1][2] (or ask)
 - intent: yes
   examples:
   - text: |
@@ -148,9 +150,10 @@ def test_rasas_marks_values_roles_synonyms_and_lookups_come_along(tmp_path):
         ("turn on the kitchen lamp", "light_on", [("kitchen", "room")], "train", ""),
         ("lamp in NYC", "light_on", [("NYC", "city")], "train", ""),
         ("from Oslo to a {b}", "light_on", [("Oslo", "city.from"), ("a {b}", "city.to")], "train", ""),
+        ("see [1][2] (or ask)", "light_on", [], "train", ""),
         ("yes", "yes", [], "train", ""), ("no hall", "yes", [("hall", "room")], "train", ""),
     ]
-    assert lines_refused(found) == [8, 9]
+    assert lines_refused(found) == [8, 9, 10]
     assert found.synonyms["city"]["New York"] == ["NYC", "big apple"]
     assert found.synonyms["room"] == {"corridor": ["hall"], "attic": [], "hall": [], "nobody says it": ["never said"]}
     assert any("zip" in note for note in found.notes)
@@ -222,6 +225,8 @@ def test_luis_ends_are_inclusive_and_count_utf_16_where_that_gives_whole_words(t
 
 def test_luis_utterances_may_stand_in_lines_or_a_list(tmp_path):
     rows = LUIS["utterances"][:2]
+    tests = read([put(tmp_path / "c.json", {"LabeledTestSetUtterances": rows})])
+    assert tests.formats == ["luis"] and len(tests.rows) == 2
     lines = read([put(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))])
     batch = read([put(tmp_path / "b.json", rows)])
     assert lines.formats == batch.formats == ["luis"] and taken(lines) == taken(batch)
@@ -267,11 +272,13 @@ def test_a_single_dialogflow_file_is_named_by_the_one_beside_it(tmp_path):
 
 
 def test_conll_takes_places_from_its_text_and_says_where_spacing_is_lost(tmp_path):
-    found = read([put(tmp_path / "de.test.conll", CONLL)])
+    found = read([put(tmp_path / "de.test.conll", CONLL), put(tmp_path / "en.valid.conll", "# text = a\na O\n")])
     assert taken(found) == [
         ("Regnet's heute?", "weather/find", [("Regnet", "attribute"), ("heute?", "datetime")], "test", "de"),
-        ("these ones", "weather/find", [("ones", "x")], "test", "de"),
+        ("these ones", "weather/find", [("ones", "x")], "test", "de"), ("a", "unlabelled", [], "dev", "en"),
     ]
+    department = read([put(tmp_path / "hr.test.conll", CONLL)])
+    assert {row.language for row in department.rows} == {""}
     plain = read([put(tmp_path / "bio.txt", "kitchen B-room\nlamp O\n\n今 B-t\n日 I-t\n")], Options(intent="order"))
     assert taken(plain) == [("kitchen lamp", "order", [("kitchen", "room")], "train", ""),
                             ("今日", "order", [("今日", "t")], "train", "")]
@@ -345,6 +352,24 @@ def test_numbers_of_hugging_face_rows_are_named_by_what_stands_beside_or_is_give
                                                  ("lamp", "off", [], "train", "")]
 
 
+def test_parquet_is_read_with_the_names_that_it_carries(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.Table.from_pylist([json.loads(line) for line in ROWS.splitlines()])
+    about = {"huggingface": json.dumps({"info": INFO})}
+    parquet.write_table(table.replace_schema_metadata(about), tmp_path / "test-00000-of-00001.parquet")
+    assert taken(read([tmp_path])) == [
+        ("lamp in hall", "on", [("hall", "room")], "test", ""), ("lamp", "off", [], "test", "")]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(Misconfigured, match="no Parquet"):
+        read([tmp_path / "bad.parquet"])
+
+
+def test_a_language_that_is_no_code_is_not_heeded(tmp_path):
+    row = {"text": "hi", "intent": "out_of_scope/other", "language": "English"}
+    assert read([put(tmp_path / "a.jsonl", json.dumps(row))]).languages == ()
+
+
 def test_numbers_without_names_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(Misconfigured, match="--names"):
         read([put(tmp_path / "train.jsonl", ROWS)])
@@ -356,6 +381,13 @@ def test_a_csv_keeps_newlines_and_commas_in_quotes_and_names_crooked_rows_by_lin
     assert [row[:2] for row in taken(found)] == [
         ("My card, the blue one,\nis gone", "lost"), ("fine", "other"), ("last", "lost")]
     assert lines_refused(found) == [5, 6]
+
+
+def test_a_quote_that_is_not_closed_costs_its_own_line(tmp_path):
+    rows = "".join(f"line {i},on\n" for i in range(300))
+    found = read([put(tmp_path / "a.csv", f'text,intent\n"open,on\n"hi" there,off\n"""quoted""",off\n{rows}')])
+    assert len(found.rows) == 302 and lines_refused(found) == [2]
+    assert [row[0] for row in taken(found)[:2]] == ['"hi" there', '"quoted"']
 
 
 def test_a_csv_without_a_header_is_text_then_intent(tmp_path):
@@ -447,4 +479,4 @@ def test_directories_leave_out_what_is_of_no_format_and_say_so(tmp_path):
     put(tmp_path / "picture.png", b"\x89PNG\0\0")
     put(tmp_path / ".git/config", "[core]")
     found = read([tmp_path])
-    assert len(found.rows) == 5 and any("domain.yml" in note for note in found.notes)
+    assert len(found.rows) == 6 and any("domain.yml" in note for note in found.notes)
