@@ -36,6 +36,10 @@ Formats, known by content (a directory or .zip is read whole):
                ES: an export (.zip or unpacked) with its entities, or NAME_usersays_LANG.json. alias is the label.
   luis         {"text": "hall off", "intent": "off", "entities": [{"entity": "room", "startPos": 0, "endPos": 3}]}
                An app's JSON, or utterances. endPos is inclusive. None becomes out_of_scope. Lists are synonyms.
+  clu          {"assets": {"utterances": [{"text": "hall off", "intent": "off", "entities": []}]}}
+               A project of LUIS's successor: spans are offset and length, dataset is the split.
+  watson       {"intents": [{"intent": "off", "examples": [{"text": "hall off"}]}]}
+               A skill's JSON: mentions are spans, counterexamples are out of scope, values come along.
   conll        kitchen B-room
                A token and its tag a line (`# text`, `# intent` are heeded), ATIS's lines, seq.in/seq.out/label.
   huggingface  {"tokens": ["lamp", "in", "hall"], "ner_tags": [0, 0, 1], "label": 4}

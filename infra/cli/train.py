@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -73,7 +72,7 @@ def print_manifest(manifest: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from infra.training.reading import SUFFIXES
+    from infra.training.reading import tenants_in
 
     folder = Path(args.tenant)
     if args.data is not None or args.from_topic:
@@ -81,9 +80,9 @@ def _train(args: argparse.Namespace) -> int:
         return 0
     if not folder.is_dir():
         raise Misconfigured(f"no data: give a file after {args.tenant!r}, --from-topic, or a directory of many tenants")
-    files = sorted(place for place in folder.iterdir() if place.suffix.lower() in SUFFIXES)
+    files = tenants_in(folder)
     if not files:
-        raise Misconfigured(f"{folder}: no TENANT{' or TENANT'.join(SUFFIXES[:4])} is in it")
+        raise Misconfigured(f"{folder}: no TENANT.jsonl, TENANT.csv, TENANT.yml or the like is in it")
     failed = 0
     for place in files:  # one tenant's bad data costs only its own head
         try:
@@ -154,13 +153,11 @@ def _size(name: str) -> Any:
 
 def _about(args: argparse.Namespace, synonyms: dict[str, dict[str, list[str]]]) -> Target:
     from infra.training.fit import Target
+    from infra.training.reading import read_synonyms
 
     kinds = tuple(kind.strip() for kind in args.system_entities.split(",") if kind.strip())
     if unknown := [kind for kind in kinds if kind not in SYSTEM_ENTITIES]:
         raise Misconfigured(f"--system-entities {', '.join(unknown)}: known are {', '.join(SYSTEM_ENTITIES)}")
     if args.synonyms:
-        try:
-            synonyms = json.loads(args.synonyms.read_text())
-        except (OSError, ValueError) as error:
-            raise Misconfigured(f"{args.synonyms}: {error}") from error
+        synonyms = read_synonyms(args.synonyms)
     return Target("", "", "", kinds, synonyms)

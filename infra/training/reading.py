@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,10 @@ from infra.training.examples import Example, listed
 from infra.training.formats.found import Found, Options, Row
 from infra.training.formats.registry import read
 from topology.errors import Misconfigured
+from topology.heads import are_synonyms
 
 INSTEAD = {"train": ("train", "dev"), "dev": ("dev",), "test": ("test",)}  # of several splits, the first that is there
+SYNONYMS = "synonyms.json"
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip", ".conll", ".bio", ".iob")
 
 
@@ -50,9 +53,28 @@ def read_training(
             if other is not found:
                 found.refused += other.refused
     findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
+    if isinstance(data, Path) and (beside := data.with_suffix(f".{SYNONYMS}")).is_file():
+        found.synonyms.update(read_synonyms(beside))  # acme.synonyms.json, as `data convert -o acme.jsonl` writes it
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
     dev, tested = (_examples(rows) or None for rows in parts.values())
     return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
+
+
+def tenants_in(folder: Path) -> list[Path]:
+    """The files of a directory that holds one for each tenant."""
+    files = (place for place in folder.iterdir() if place.suffix.lower() in SUFFIXES)
+    return sorted(place for place in files if place.name != SYNONYMS and not place.name.endswith(f".{SYNONYMS}"))
+
+
+def read_synonyms(place: Path) -> dict[str, dict[str, list[str]]]:
+    """Label → value → ways to say it. Raises: Misconfigured, naming the file."""
+    try:
+        body = json.loads(place.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise Misconfigured(f"{place}: {error}") from error
+    if not are_synonyms(body):
+        raise Misconfigured(f"{place}: a map of labels to maps of values to lists of ways to say them is wanted")
+    return dict(body)
 
 
 def found_in(place: Path, options: Options | None = None, name: str = "") -> Found:

@@ -22,7 +22,7 @@ def knows(source: Source) -> bool:
     body = source.document
     if isinstance(body, dict) and ({"luis_schema_version", TEST_SET} & set(body)):
         return True
-    return any("startPos" in entity for line in source.lines for entity in _maps(line.body.get("entities")))
+    return any("startPos" in entity for line in source.lines for entity in maps(line.body.get("entities")))
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -42,8 +42,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
                 if isinstance(intent, str) and intent.casefold() == NONE:
                     intent = OUT_OF_SCOPE
                 found.add(place, text, intent, _spans(text, one, found), source.split, culture)
-        for entity in _maps(app.get("closedLists")):
-            for one in _maps(entity.get("subLists")):
+        for entity in maps(app.get("closedLists")):
+            for one in maps(entity.get("subLists")):
                 for way in ["", *one.get("list", [])]:
                     found.mean(str(entity.get("name")), str(one.get("canonicalForm")), str(way))
         for kind in ("patterns", "regex_entities", "regex_features", "phraselists"):
@@ -65,16 +65,16 @@ def _spans(text: str, one: Mapping[str, Any], found: Found) -> list[Span]:
         start, end = entity["startPos"], entity["endPos"] + 1
         role = entity.get("role")
         label = f"{entity['entity']}.{role}" if role else str(entity["entity"])
-        flat.append((*_placed(text, start, end, found.options.offsets), label))
+        flat.append((*placed(text, start, end, found.options.offsets), label))
     kept = without_covers(flat)
     if len(kept) < len(flat):
         found.notes["entities left out that hold others"] += len(flat) - len(kept)
     return kept
 
 
-def _placed(text: str, start: int, end: int, unit: str) -> tuple[int, int]:
-    """The span in characters. LUIS counts UTF-16 units; some tools that write its files count characters. Where only
-    one of the two gives whole words, it is that one."""
+def placed(text: str, start: int, end: int, unit: str) -> tuple[int, int]:
+    """The span in characters. LUIS counts UTF-16 units, and some tools that write its files count characters: without
+    `unit` it is the one of the two that gives whole words. Raises: ValueError."""
     if unit:
         found = in_characters(text, start, end, unit)
     else:
@@ -94,12 +94,13 @@ def _is_whole(text: str, start: int, end: int) -> bool:
 
 
 def _nested(entities: Any) -> Iterator[dict[str, Any]]:
-    for entity in _maps(entities):
+    for entity in maps(entities):
         yield entity
         yield from _nested(entity.get("children"))
 
 
-def _maps(value: Any) -> list[dict[str, Any]]:
+def maps(value: Any) -> list[dict[str, Any]]:
+    """The maps of a list; none where it is no list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra.training.formats.clinc import CLINC
+from infra.training.formats.clu import CLU
 from infra.training.formats.conll import CONLL
 from infra.training.formats.dialogflow import DIALOGFLOW
 from infra.training.formats.format import Format
@@ -19,11 +20,12 @@ from infra.training.formats.rasa import RASA
 from infra.training.formats.snips import SNIPS
 from infra.training.formats.source import Source, sources_of
 from infra.training.formats.table import TABLE
+from infra.training.formats.watson import WATSON
 from topology.errors import Misconfigured
 
 SHOWN = 5  # names of files that are left out
 # The first that knows a file reads it: what is told by more of the content stands before what is told by less.
-FORMATS = (LUIS, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
+FORMATS = (LUIS, CLU, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
 
 
 def read(places: Sequence[Path], options: Options | None = None, name: str = "") -> Found:

@@ -179,6 +179,28 @@ def test_a_file_with_more_bad_rows_than_good_is_not_trained_on(home, capsys):
     assert "shop.jsonl:2" in capsys.readouterr().err
 
 
+def test_a_directory_of_tenants_takes_files_of_any_format_each_with_its_synonyms(home, capsys):
+    (home / "all").mkdir()
+    (home / "all/bot.yml").write_text(nlu(marked()[:12]))
+    assert main(["data", "convert", "all/bot.yml", "-o", "all/shop.jsonl"]) == 0
+    (home / "all/shop.synonyms.json").write_text('{"room": {"hall": ["corridor"]}}')
+    (home / "all/bad.csv").write_text("no\n")
+    assert main(["head", "train", "all", "--epochs", "2"]) == 1
+    told = capsys.readouterr().out
+    assert "bad was not trained" in told and "synonyms was" not in told
+    heads = {name: json.loads((home / f"{name}-head/head.json").read_text()) for name in ("bot", "shop")}
+    assert heads["bot"]["synonyms"] == {} and heads["shop"]["synonyms"] == {"room": {"hall": ["corridor"]}}
+    assert heads["bot"]["sha256"] == heads["shop"]["sha256"]
+
+
+@pytest.mark.parametrize("body", ["[]", "{", '{"room": ["hall"]}', '{"room": {"hall": "corridor"}}'])
+def test_synonyms_of_another_shape_are_refused_by_their_files_name(home, capsys, body):
+    write(home / "shop.jsonl", *plenty("on"), *plenty("off"))
+    (home / "words.json").write_text(body)
+    assert main(["head", "train", "shop", "shop.jsonl", "--synonyms", "words.json"]) == 2
+    assert "words.json" in capsys.readouterr().err
+
+
 def test_a_rings_languages_choose_the_rows_of_a_file_in_several(home, capsys):
     rows = [{"locale": locale, "intent": "on", "utt": f"{locale} {i}", "annot_utt": f"{locale} {i}"}
             for i in range(12) for locale in ("en-US", "de-DE")]

@@ -233,6 +233,33 @@ def test_luis_utterances_may_stand_in_lines_or_a_list(tmp_path):
     assert len(lines.rows) == 2
 
 
+def test_a_clu_project_gives_offsets_lengths_lists_and_splits(tmp_path):
+    body = {"stringIndexType": "Utf16CodeUnit", "metadata": {"language": "en-us"}, "assets": {
+        "entities": [{"category": "room", "list": {"sublists": [
+            {"listKey": "hall", "synonyms": [{"language": "en-us", "values": ["corridor"]}]}]}}],
+        "utterances": [
+            {"text": "😀 hall on", "intent": "on", "dataset": "Train",
+             "entities": [{"category": "room", "offset": 3, "length": 4}]},
+            {"text": "who", "intent": "None", "dataset": "Test", "language": "de"}, {"intent": "on"}]}}
+    found = read([put(tmp_path / "project.json", body)])
+    assert taken(found) == [("😀 hall on", "on", [("hall", "room")], "train", "en-us"),
+                            ("who", "out_of_scope", [], "test", "de")]
+    assert found.synonyms == {"room": {"hall": ["corridor"]}} and len(found.refused) == 1
+
+
+def test_a_watson_skill_gives_mentions_counterexamples_and_values(tmp_path):
+    body = {"language": "en", "intents": [{"intent": "buy", "examples": [
+        {"text": "a mac please", "mentions": [{"entity": "brand", "location": [2, 5]}]}, {"text": "one of @brand"},
+        {"text": "mail me@brand.example"}]}],
+        "entities": [{"entity": "brand", "values": [{"type": "synonyms", "value": "Apple", "synonyms": ["mac"]}]}],
+        "counterexamples": [{"text": "who are you"}]}
+    found = read([put(tmp_path / "skill.json", body)])
+    assert taken(found) == [("a mac please", "buy", [("mac", "brand")], "train", "en"),
+                            ("mail me@brand.example", "buy", [], "train", "en"),
+                            ("who are you", "out_of_scope", [], "train", "en")]
+    assert found.synonyms == {"brand": {"Apple": ["mac"]}} and len(found.refused) == 1
+
+
 def export(folder):
     put(folder / "agent.json", {"language": "en", "supportedLanguages": ["de"]})
     put(folder / "package.json", {"version": "1.0.0"})
