@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,18 @@ class HeadManifest:
     precision: str = "float32"
     system_entities: tuple[str, ...] = ()  # kinds that every tenant understands: number, date, …
     synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # label → value → ways to say it
+
+    @functools.cached_property
+    def meanings(self) -> dict[str, dict[str, str]]:
+        """Label → what is said, without case → its value: the synonyms as they are looked up, of which a head may have
+        a hundred thousand."""
+        found: dict[str, dict[str, str]] = {}
+        for label, values in self.synonyms.items():
+            words = found.setdefault(label, {})
+            for value, ways in values.items():
+                for said in (value, *ways):
+                    words.setdefault(said.casefold(), value)
+        return found
 
     def to_json(self) -> str:
         """The text of `head.json`."""

@@ -56,6 +56,8 @@ def read_training(
     if isinstance(data, Path) and (beside := data.with_suffix(f".{SYNONYMS}")).is_file():
         found.synonyms.update(read_synonyms(beside))  # acme.synonyms.json, as `data convert -o acme.jsonl` writes it
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
+    if len(found.splits) > 1:
+        notes.insert(0, f"{data}: trains on {train[0].split} ({len(train):,}), tunes on dev ({len(parts['dev']):,})")
     dev, tested = (_examples(rows) or None for rows in parts.values())
     return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
 

@@ -29,6 +29,7 @@ class Sentence:
     text: str = ""
     intent: str = ""
     numbered: bool = False
+    fault: str = ""
 
 
 def knows(source: Source) -> bool:
@@ -58,6 +59,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
 def _take(source: Source, one: Sentence, found: Found, split: str) -> None:
     place = source.at(one.line)
     with found.row(place):
+        if one.fault:
+            raise ValueError(one.fault)
         text, places = one.text, found_in(one.text, one.tokens) if one.text else None
         if places is None:
             text, places = spoken(one.tokens)
@@ -101,8 +104,10 @@ def _line(line: str, one: Sentence) -> None:
     one.numbered = one.numbered or (not one.tokens and len(cells) > 2 and cells[0] == "1")
     if one.numbered and not cells[0].isdigit():
         return  # 2-3: two tokens that CoNLL-U writes as one more
-    one.tokens.append(cells[1] if one.numbered else cells[0])
-    one.tags.append(cells[-1].strip() if len(cells) > 1 else "O")
+    if len(cells) < (3 if one.numbered else 2):
+        one.fault = one.fault or f"a line of it has no tag: {line[:40]!r}"
+    one.tokens.append(cells[1] if one.numbered and len(cells) > 1 else cells[0])
+    one.tags.append(cells[-1].strip())
     if one.numbered and len(cells) == 4 and not one.intent:
         one.intent = cells[2]
 

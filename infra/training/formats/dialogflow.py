@@ -10,7 +10,7 @@ from typing import Any
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found
-from infra.training.formats.placed_json import line_of
+from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import joined
 from infra.training.formats.source import Source, source_of
 
@@ -47,11 +47,11 @@ def read(sources: Sequence[Source], found: Found) -> None:
                     _take(place, one, intent, language, source, found, labels)
     for source in sources:
         name, kind, _ = _parts(source)
-        inside = about.get(source.inner.with_name(f"{name}.json"), {})
-        if isinstance(source.document, dict) and isinstance(source.document.get("entries"), list):
-            _entries(source.document["entries"], str(source.document.get("name", name)), source.document, found, labels)
-        elif isinstance(source.document, list) and kind != "usersays" and "synonyms" in source.document[0]:
-            _entries(source.document, str(inside.get("name", name)), inside, found, labels)
+        body, inside = source.document, about.get(source.inner.with_name(f"{name}.json"), {})
+        if isinstance(body, dict):
+            _entries(source, items(body.get("entries")), body, found, labels)
+        elif kind != "usersays" and "synonyms" in body[0]:
+            _entries(source, body, inside, found, labels)
 
 
 def _parts(source: Source) -> tuple[str, str, str]:
@@ -76,7 +76,7 @@ def _said(source: Source, about: Mapping[PurePosixPath, Any]) -> Iterator[tuple[
     body = source.document
     name, _, language = _parts(source)
     inside = body if isinstance(body, dict) else about.get(source.inner.with_name(f"{name}.json"), {})
-    rows = body.get("userSays", []) if isinstance(body, dict) else [one for one in body if "data" in one]
+    rows = items(body.get("userSays")) if isinstance(body, dict) else [one for one in body if "data" in one]
     if rows:
         intent = OUT_OF_SCOPE if inside.get("fallbackIntent") else str(inside.get("name", name))
         yield intent, rows, language
@@ -102,15 +102,15 @@ def _take(
 
 
 def _entries(
-    rows: Sequence[Any], name: str, inside: Mapping[str, Any], found: Found, labels: Mapping[str, set[str]]
+    source: Source, rows: Sequence[Any], inside: Mapping[str, Any], found: Found, labels: Mapping[str, set[str]]
 ) -> None:
+    name = str(inside.get("name") or _parts(source)[0])
     if inside.get("isRegexp"):
         found.notes[f"regular expressions that are not used here ({name})"] += len(rows)
         return
-    for one in rows:
-        for label in sorted(labels.get(name, {name})):
-            for way in ["", *one.get("synonyms", [])]:
-                found.mean(label, str(one["value"]), str(way))
+    for one in maps(rows):
+        place = source.at(line_of(one))
+        found.keep(place, sorted(labels.get(name, {name})), one.get("value"), one.get("synonyms", ()))
 
 
 DIALOGFLOW = Format("dialogflow", knows, read)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from infra.training.examples import OUT_OF_SCOPE, Entity, Example, RowFault, checked
 
@@ -71,7 +72,7 @@ class Found:
             yield
         except KeyError as error:
             self.refused.append(Refused(place, f"{error} is missing"))
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
             kind = error.kind if isinstance(error, RowFault) else "row"
             self.refused.append(Refused(place, str(error) or type(error).__name__, kind))
 
@@ -109,6 +110,15 @@ class Found:
         ways = self.synonyms.setdefault(label, {}).setdefault(value, [])
         if way and way.casefold() != value.casefold() and way not in ways:
             ways.append(way)
+
+    def keep(self, place: str, labels: Iterable[str], value: Any, ways: Any = ()) -> None:
+        """Keep a value of these labels and the ways to say it. What is no string is refused, by its place."""
+        with self.row(place):
+            if not isinstance(value, str | int | float) or not all(isinstance(way, str) for way in ways):
+                raise ValueError("a value and a list of ways to say it are wanted")
+            for label in labels:
+                for way in ("", *ways):
+                    self.mean(label, str(value), way)
 
     def of(self, split: str, languages: Iterable[str] = ()) -> list[Row]:
         """The rows of a split, in these languages (`de` is also `de-AT`); rows that tell no language are in each."""

@@ -11,7 +11,7 @@ from infra.training.formats import massive
 from infra.training.formats.conll import UNNAMED
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found
-from infra.training.formats.placed_json import line_of
+from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import spoken, tagged
 from infra.training.formats.source import SPLITS, Source
 from topology.errors import Misconfigured
@@ -62,9 +62,9 @@ def _rows(source: Source) -> Iterator[tuple[int, str, Mapping[str, Any], str]]:
     body = source.document
     if isinstance(body, dict) and isinstance(body.get("rows"), list):
         for i, one in enumerate(body["rows"]):
-            cut = one.get("truncated_cells") if isinstance(one, dict) else None
-            row = one.get("row", one) if isinstance(one, dict) else {}
-            yield line_of(one), f"row {i}", row, f"the viewer cut {', '.join(cut)} short" if cut else ""
+            cut = items(one.get("truncated_cells")) if isinstance(one, dict) else []
+            row = one.get("row", one) if isinstance(one, dict) else one
+            yield line_of(one), f"row {i}", row, f"the viewer cut {', '.join(map(str, cut))} short" if cut else ""
     else:
         for line in source.lines:
             yield line.number, "", line.body, line.fault
@@ -169,7 +169,7 @@ def _names_in(kind: Any) -> list[str]:
         return []
     names = kind.get("names")
     if isinstance(names, dict):  # a card's: {"0": "greet"}
-        names = [names[key] for key in sorted(names, key=int)]
+        names = [names[key] for key in sorted(names, key=lambda key: int(key) if str(key).isdigit() else 0)]
     if isinstance(names, list):
         return [str(name) for name in names]
     return next((found for key in ("feature", "class_label", "sequence", "list", "dtype")
@@ -186,9 +186,9 @@ def _of_card(text: str) -> Names:
         return {}
     infos = head.get("dataset_info") if isinstance(head, dict) else None
     found: Names = {}
-    for info in infos if isinstance(infos, list) else [infos]:
-        for one in info.get("features", []) if isinstance(info, dict) else []:
-            if names := _names_in({**one, "sequence": one.get("sequence"), "dtype": one.get("dtype")}):
+    for info in maps(infos if isinstance(infos, list) else [infos]):
+        for one in maps(info.get("features")):
+            if names := _names_in(one):
                 found[str(one.get("name"))] = names
     return found
 

@@ -8,11 +8,12 @@ from typing import Any
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Span
-from infra.training.formats.placed_json import line_of
+from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import without_covers
 from infra.training.formats.source import Source
 from infra.training.offsets import in_characters
 
+UNUSED = ("patterns", "regex_entities", "regex_features", "phraselists")
 TEST_SET = "LabeledTestSetUtterances"
 NONE = "none"  # the intent of what belongs to no other, in every LUIS app
 
@@ -44,17 +45,17 @@ def read(sources: Sequence[Source], found: Found) -> None:
                 found.add(place, text, intent, _spans(text, one, found), source.split, culture)
         for entity in maps(app.get("closedLists")):
             for one in maps(entity.get("subLists")):
-                for way in ["", *one.get("list", [])]:
-                    found.mean(str(entity.get("name")), str(one.get("canonicalForm")), str(way))
-        for kind in ("patterns", "regex_entities", "regex_features", "phraselists"):
-            if app.get(kind):
-                found.notes[f"{kind} that are not used here"] += len(app[kind])
+                place = source.at(line_of(one))
+                found.keep(place, [str(entity.get("name"))], one.get("canonicalForm"), one.get("list", ()))
+        for kind in UNUSED:
+            if unused := items(app.get(kind)):
+                found.notes[f"{kind} that are not used here"] += len(unused)
 
 
 def _utterances(source: Source, app: Mapping[str, Any]) -> Iterator[tuple[int, str, Any]]:
     """(line, what it is called, the utterance, or what is wrong with its line)."""
     if app:
-        yield from ((line_of(one), f"utterances {i}", one) for i, one in enumerate(app["utterances"], 1))
+        yield from ((line_of(one), f"utterances {i}", one) for i, one in enumerate(items(app["utterances"]), 1))
     else:
         yield from ((line.number, "", line.fault or line.body) for line in source.lines)
 
@@ -97,11 +98,6 @@ def _nested(entities: Any) -> Iterator[dict[str, Any]]:
     for entity in maps(entities):
         yield entity
         yield from _nested(entity.get("children"))
-
-
-def maps(value: Any) -> list[dict[str, Any]]:
-    """The maps of a list; none where it is no list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 LUIS = Format("luis", knows, read)

@@ -33,6 +33,16 @@ def line_of(value: Any) -> int:
     return value.line if isinstance(value, PlacedMap | PlacedList) else 0
 
 
+def items(value: Any) -> list[Any]:
+    """The members of a list; none where it is no list."""
+    return value if isinstance(value, list) else []
+
+
+def maps(value: Any) -> list[dict[str, Any]]:
+    """The maps of a list; none where it is no list."""
+    return [one for one in items(value) if isinstance(one, dict)]
+
+
 class _Decoder(json.JSONDecoder):
     """The library's own decoder in Python, 4 MB/s: that in C tells no places."""
 

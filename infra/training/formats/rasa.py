@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Span
-from infra.training.formats.placed_json import line_of
+from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import joined
 from infra.training.formats.source import Source
 from topology.errors import Misconfigured
@@ -17,6 +17,9 @@ from topology.errors import Misconfigured
 MARK = re.compile(r"\[([^\]\n]+?)\](?=[({]|\[\s*\{)")  # the text of an entity, before (label) or {"entity": ...}
 APART = re.compile(r"\[[^\]]*\]\s+(\([^()\s]+\)|\{\s*\")")  # the same with a blank between: a slip of the hand
 SHORT = re.compile(r"\(([^:()]+?)(?::([^()]*))?\)")  # (label), or (label:value) as Rasa 1 has it
+# YAML's reader takes no half surrogate pairs, as which bytes that are no UTF-8 stand in a text.
+ASIDE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
+BACK = {there: here for here, there in ASIDE.items()}
 TOP = re.compile(r"^(nlu|rasa_nlu_data)\s*:", re.MULTILINE)
 
 
@@ -109,18 +112,29 @@ def _items(source: Source) -> Iterator[tuple[str, str, int, str]]:
     import yaml
 
     try:
-        root = yaml.compose(source.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = yaml.compose(source.text.translate(ASIDE), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError) as error:
         raise Misconfigured(f"{source.name}: not YAML: {error}") from error
-    for key, sections in root.value if isinstance(root, yaml.MappingNode) else []:
-        if key.value != "nlu" or not isinstance(sections, yaml.SequenceNode):
+    for key, sections in _fields(root):
+        if key != "nlu" or not isinstance(sections, yaml.SequenceNode):
             continue
         for section in sections.value:
-            fields = {k.value: v for k, v in section.value} if isinstance(section, yaml.MappingNode) else {}
+            fields = dict(_fields(section))
             kind = next((one for one in ("intent", "synonym", "lookup", "regex") if one in fields), "")
             if kind and "examples" in fields:
                 for line, example in _examples(fields["examples"]):
-                    yield kind, str(fields[kind].value), line, example
+                    yield kind, _back(str(fields[kind].value), source), line, _back(example, source)
+
+
+def _fields(node: Any) -> Iterator[tuple[str, Any]]:
+    """The keys of a YAML map that are plain words, with their nodes; none where it is no map."""
+    for pair in node.value if isinstance(node.value, list) else []:
+        if isinstance(pair, tuple) and isinstance(pair[0].value, str):
+            yield pair[0].value, pair[1]
+
+
+def _back(text: str, source: Source) -> str:
+    return text.translate(BACK) if source.note else text
 
 
 def _examples(node: Any) -> Iterator[tuple[int, str]]:
@@ -132,7 +146,9 @@ def _examples(node: Any) -> Iterator[tuple[int, str]]:
                 yield first + number, bare
         return
     for one in node.value:
-        texts = [v for k, v in one.value if k.value == "text"] if isinstance(one.value, list) else [one]
+        if isinstance(one, tuple):
+            continue  # of a map, which examples are not
+        texts = [one] if isinstance(one.value, str) else [value for key, value in _fields(one) if key == "text"]
         for text in texts:
             line = text.start_mark.line + (2 if text.style in ("|", ">") else 1)
             yield line, "- " + str(text.value).strip().removeprefix("- ")
@@ -160,7 +176,8 @@ def _spread(ways: Sequence[tuple[str, str]], found: Found) -> None:
 
 def _read_json(source: Source, found: Found, ways: list[tuple[str, str]]) -> None:
     body = source.document["rasa_nlu_data"]
-    for number, one in enumerate(body.get("common_examples", []), 1):
+    body = body if isinstance(body, dict) else {}
+    for number, one in enumerate(items(body.get("common_examples")), 1):
         place = source.at(line_of(one), f"common_examples {number}")
         with found.row(place):
             text, entities = one["text"], one.get("entities", [])
@@ -169,12 +186,13 @@ def _read_json(source: Source, found: Found, ways: list[tuple[str, str]]) -> Non
             for e, (start, end, label) in zip(entities, spans, strict=True):
                 if isinstance(value := e.get("value"), str) and value.casefold() != text[start:end].casefold():
                     found.mean(label, value, text[start:end])
-    for one in body.get("entity_synonyms", []):
-        ways += [(str(one["value"]), str(way)) for way in one.get("synonyms", [])]
-    for one in body.get("lookup_tables", []):
-        for value in one["elements"] if isinstance(one.get("elements"), list) else []:
-            found.mean(str(one["name"]), str(value))
-    if regexes := body.get("regex_features", []):
+    for one in items(body.get("entity_synonyms")):
+        with found.row(source.at(line_of(one), "entity_synonyms")):
+            ways += [(str(one["value"]), str(way)) for way in one["synonyms"]]
+    for one in maps(body.get("lookup_tables")):
+        for value in items(one.get("elements")):
+            found.keep(source.at(line_of(one)), [str(one.get("name"))], value)
+    if regexes := items(body.get("regex_features")):
         found.notes["regular expressions that are not used here"] += len(regexes)
 
 

@@ -50,13 +50,22 @@ def read(places: Sequence[Path], options: Options | None = None, name: str = "")
     for format_ in FORMATS:
         if of_it := groups.get(format_.name):
             found.formats.append(format_.name)
-            format_.read(of_it, found)
+            _read(format_, of_it, found)
             for source in of_it:
                 if source.note:
                     found.notes[f"of a file's encoding: {source.note}"] += 1
     if not groups:
         raise Misconfigured(f"{', '.join(map(str, places))}: no file of a known format is in it")
     return found
+
+
+def _read(format_: Format, sources: list[Source], found: Found) -> None:
+    """Formats refuse rows one by one; a file that is beyond that is refused whole, and not by a traceback."""
+    try:
+        format_.read(sources, found)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        names = ", ".join(source.name for source in sources[:SHOWN])
+        raise Misconfigured(f"{names}: cannot be read as {format_.name}: {type(error).__name__}: {error}") from error
 
 
 def _named_apart(given: list[list[Source]]) -> list[list[Source]]:

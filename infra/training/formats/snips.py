@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found
-from infra.training.formats.placed_json import line_of
+from infra.training.formats.placed_json import line_of, maps
 from infra.training.formats.segments import joined
 from infra.training.formats.source import Source
 
@@ -30,7 +30,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
                 pieces = [(piece["text"], _label(piece)) for piece in one["data"]]
                 text, spans = joined(pieces)
                 found.add(place, text, intent, spans, split, language if isinstance(language, str) else "")
-        _values(source.document, found)
+        _values(source, found)
 
 
 def _label(piece: Mapping[str, Any]) -> str:
@@ -46,21 +46,20 @@ def _utterances(body: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
             yield from ((intent, number, one) for number, one in enumerate(rows, 1))
 
 
-def _values(body: Mapping[str, Any], found: Found) -> None:
+def _values(source: Source, found: Found) -> None:
     """The values of a dataset's entities, for each slot that is of the entity."""
-    entities = body.get("entities")
+    entities = source.document.get("entities")
     if not isinstance(entities, dict):
         return
     slots: dict[str, set[str]] = {}
-    for _, _, one in _utterances(body):
-        for piece in one.get("data", []) if isinstance(one, dict) else []:
-            if isinstance(piece, dict) and piece.get("entity"):
+    for _, _, one in _utterances(source.document):
+        for piece in maps(one.get("data") if isinstance(one, dict) else None):
+            if piece.get("entity"):
                 slots.setdefault(str(piece["entity"]), set()).add(_label(piece))
     for name, entity in entities.items():
-        for one in entity.get("data", []) if isinstance(entity, dict) else []:
-            for label in sorted(slots.get(name, {name})):
-                for way in ["", *one.get("synonyms", [])]:
-                    found.mean(label, str(one["value"]), way)
+        for one in maps(entity.get("data") if isinstance(entity, dict) else None):
+            labels = sorted(slots.get(name, {name}))
+            found.keep(source.at(line_of(one)), labels, one.get("value"), one.get("synonyms", ()))
 
 
 SNIPS = Format("snips", knows, read)

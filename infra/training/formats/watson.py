@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found
-from infra.training.formats.luis import maps
-from infra.training.formats.placed_json import line_of
+from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.source import Source
 
 
@@ -25,8 +24,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
         body = source.document
         language = str(body.get("language") or "")
         entities = {str(one.get("entity")): maps(one.get("values")) for one in maps(body.get("entities"))}
-        rows = [(str(one["intent"]), example) for one in maps(body["intents"]) for example in maps(one.get("examples"))]
-        rows += [(OUT_OF_SCOPE, example) for example in maps(body.get("counterexamples"))]
+        rows = [(str(one.get("intent")), row) for one in maps(body["intents"]) for row in items(one.get("examples"))]
+        rows += [(OUT_OF_SCOPE, row) for row in items(body.get("counterexamples"))]
         for intent, example in rows:
             place = source.at(line_of(example), intent)
             with found.row(place):
@@ -37,8 +36,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
                 found.add(place, text, intent, spans, source.split, language)
         for name, values in entities.items():
             for one in values:
-                for way in ["", *(one.get("synonyms") or [])]:
-                    found.mean(name, str(one.get("value")), str(way))
+                found.keep(source.at(line_of(one)), [name], one.get("value"), one.get("synonyms") or ())
 
 
 WATSON = Format("watson", knows, read)
