@@ -7,10 +7,12 @@ other formats are written for these tests in the shapes that the tools export.
 import json
 import zipfile
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from infra.cli import data
+from infra.training.checks import check
 from infra.training.formats.found import Options
 from infra.training.formats.registry import FORMATS, read, recognized
 from infra.training.formats.source import sources_of
@@ -125,6 +127,28 @@ VIEWER = {
     "num_rows_total": 4,
 }
 
+OLD_RASA = {"rasa_nlu_data": {
+    "common_examples": [{"text": "in NYC", "intent": "go", "entities": [
+        {"start": 3, "end": 6, "value": "New York", "entity": "city"}]},
+        {"text": "bad", "entities": [{"start": 0}]}],
+    "entity_synonyms": [{"value": "New York", "synonyms": ["big apple"]}],
+    "lookup_tables": [{"name": "city", "elements": ["Oslo"]}], "regex_features": [{"name": "a", "pattern": "b"}]}}
+ASSISTANT = {"language": "fr", "intents": {"on": {"utterances": [
+    {"data": [{"text": "dans la "}, {"text": "chambre", "entity": "room", "slot_name": "where"}]}]}},
+    "entities": {"room": {"data": [{"value": "chambre", "synonyms": ["piaule"]}]}}}
+CLU = {"stringIndexType": "Utf16CodeUnit", "metadata": {"language": "en-us"}, "assets": {
+    "entities": [{"category": "room", "list": {"sublists": [
+        {"listKey": "hall", "synonyms": [{"language": "en-us", "values": ["corridor"]}]}]}}],
+    "utterances": [
+        {"text": "😀 hall on", "intent": "on", "dataset": "Train",
+         "entities": [{"category": "room", "offset": 3, "length": 4}]},
+        {"text": "who", "intent": "None", "dataset": "Test", "language": "de"}, {"intent": "on"}]}}
+WATSON = {"language": "en", "intents": [{"intent": "buy", "examples": [
+    {"text": "a mac please", "mentions": [{"entity": "brand", "location": [2, 5]}]}, {"text": "one of @brand"},
+    {"text": "mail me@brand.example"}]}],
+    "entities": [{"entity": "brand", "values": [{"type": "synonyms", "value": "Apple", "synonyms": ["mac"]}]}],
+    "counterexamples": [{"text": "who are you"}]}
+
 
 def put(place: Path, body: object) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -160,13 +184,7 @@ def test_rasas_marks_values_roles_synonyms_and_lookups_come_along(tmp_path):
 
 
 def test_rasas_older_json_is_read_too(tmp_path):
-    body = {"rasa_nlu_data": {
-        "common_examples": [{"text": "in NYC", "intent": "go", "entities": [
-            {"start": 3, "end": 6, "value": "New York", "entity": "city"}]},
-            {"text": "bad", "entities": [{"start": 0}]}],
-        "entity_synonyms": [{"value": "New York", "synonyms": ["big apple"]}],
-        "lookup_tables": [{"name": "city", "elements": ["Oslo"]}], "regex_features": [{"name": "a", "pattern": "b"}]}}
-    found = read([put(tmp_path / "nlu.json", body)])
+    found = read([put(tmp_path / "nlu.json", OLD_RASA)])
     assert taken(found) == [("in NYC", "go", [("NYC", "city")], "train", "")] and len(found.refused) == 1
     assert found.synonyms == {"city": {"New York": ["NYC", "big apple"], "Oslo": []}}
 
@@ -184,10 +202,7 @@ def test_segments_of_snips_are_joined_as_they_stand_and_java_surrogate_pairs_are
 
 
 def test_a_snips_assistants_values_become_synonyms_of_its_slots(tmp_path):
-    body = {"language": "fr", "intents": {"on": {"utterances": [
-        {"data": [{"text": "dans la "}, {"text": "chambre", "entity": "room", "slot_name": "where"}]}]}},
-        "entities": {"room": {"data": [{"value": "chambre", "synonyms": ["piaule"]}]}}}
-    found = read([put(tmp_path / "dataset.json", body)])
+    found = read([put(tmp_path / "dataset.json", ASSISTANT)])
     assert taken(found) == [("dans la chambre", "on", [("chambre", "where")], "train", "fr")]
     assert found.synonyms == {"where": {"chambre": ["piaule"]}}
 
@@ -234,26 +249,14 @@ def test_luis_utterances_may_stand_in_lines_or_a_list(tmp_path):
 
 
 def test_a_clu_project_gives_offsets_lengths_lists_and_splits(tmp_path):
-    body = {"stringIndexType": "Utf16CodeUnit", "metadata": {"language": "en-us"}, "assets": {
-        "entities": [{"category": "room", "list": {"sublists": [
-            {"listKey": "hall", "synonyms": [{"language": "en-us", "values": ["corridor"]}]}]}}],
-        "utterances": [
-            {"text": "😀 hall on", "intent": "on", "dataset": "Train",
-             "entities": [{"category": "room", "offset": 3, "length": 4}]},
-            {"text": "who", "intent": "None", "dataset": "Test", "language": "de"}, {"intent": "on"}]}}
-    found = read([put(tmp_path / "project.json", body)])
+    found = read([put(tmp_path / "project.json", CLU)])
     assert taken(found) == [("😀 hall on", "on", [("hall", "room")], "train", "en-us"),
                             ("who", "out_of_scope", [], "test", "de")]
     assert found.synonyms == {"room": {"hall": ["corridor"]}} and len(found.refused) == 1
 
 
 def test_a_watson_skill_gives_mentions_counterexamples_and_values(tmp_path):
-    body = {"language": "en", "intents": [{"intent": "buy", "examples": [
-        {"text": "a mac please", "mentions": [{"entity": "brand", "location": [2, 5]}]}, {"text": "one of @brand"},
-        {"text": "mail me@brand.example"}]}],
-        "entities": [{"entity": "brand", "values": [{"type": "synonyms", "value": "Apple", "synonyms": ["mac"]}]}],
-        "counterexamples": [{"text": "who are you"}]}
-    found = read([put(tmp_path / "skill.json", body)])
+    found = read([put(tmp_path / "skill.json", WATSON)])
     assert taken(found) == [("a mac please", "buy", [("mac", "brand")], "train", "en"),
                             ("mail me@brand.example", "buy", [], "train", "en"),
                             ("who are you", "out_of_scope", [], "train", "en")]
@@ -507,3 +510,44 @@ def test_directories_leave_out_what_is_of_no_format_and_say_so(tmp_path):
     put(tmp_path / ".git/config", "[core]")
     found = read([tmp_path])
     assert len(found.rows) == 6 and any("domain.yml" in note for note in found.notes)
+
+
+def broken(random, body):
+    """The file with one to four members of its JSON replaced by others, or some bytes changed, cut or repeated."""
+    if isinstance(body, dict | list) and random.random() < 0.7:
+        found = json.loads(json.dumps(body))
+        for _ in range(random.randint(1, 4)):
+            inside, key = found, None
+            while isinstance(inside, dict | list) and inside and (key is None or random.random() < 0.8):
+                before, key = inside, random.choice(list(inside) if isinstance(inside, dict) else range(len(inside)))
+                inside = inside[key]
+            if key is not None:
+                before[key] = random.choice([None, 1, -1, True, "x", "", [], {}, [[]], [None], {"a": 1}, "\ud83d"])
+        return json.dumps(found).encode()
+    text = body if isinstance(body, str | bytes) else json.dumps(body)
+    raw = bytearray(text.encode() if isinstance(text, str) else text)
+    for _ in range(random.randint(1, 6)):
+        at = random.randrange(len(raw) + 1)
+        put_in = random.choice([b"", b"[", b'{"', b"\n- ", b"\t", b"\xff", bytes(raw[:30])])
+        raw[at : at + random.randint(0, 12)] = put_in
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("name,body", [
+    ("nlu.yml", RASA), ("s.json", SNIPS), ("c.json", CLINC), ("m.jsonl", MASSIVE), ("l.json", LUIS), ("r.jsonl", ROWS),
+    ("a_usersays_en.json", USERSAYS), ("de.conll", CONLL), ("v.json", VIEWER), ("README.md", CARD), ("CLU.json", CLU),
+    ("skill.json", WATSON), ("old.json", OLD_RASA), ("assistant.json", ASSISTANT), ("a.csv", 'text,label\n"a,\nb",c\n'),
+    ("entries.json", [{"value": "attic", "synonyms": ["attic", "loft"]}]), ("dataset_info.json", INFO),
+])
+def test_a_broken_file_is_read_in_part_or_refused_by_name_and_ends_nothing(tmp_path, name, body):
+    random = Random(name)
+    place = tmp_path / name
+    for _ in range(40):
+        place.write_bytes(broken(random, body))
+        try:
+            found = read([place])
+        except Misconfigured as error:
+            assert name in str(error) or "--names" in str(error)
+            assert "cannot be read as" not in str(error)  # which is for shapes that nobody thought of
+        else:
+            check(found, found.rows, found.rows[:1])
