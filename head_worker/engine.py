@@ -187,10 +187,8 @@ def system_entities(row: TokenVectors, manifest: HeadManifest) -> list[SystemEnt
 
 
 def _value(span: Span, manifest: HeadManifest, system: list[SystemEntity]) -> str | float | None:
-    said = span.text.casefold()
-    for value, ways in manifest.synonyms.get(span.label, {}).items():
-        if said == value.casefold() or said in (way.casefold() for way in ways):
-            return value
+    if value := manifest.meanings.get(span.label, {}).get(span.text.casefold()):
+        return value
     return next((one.value for one in system if span.start <= one.start and one.end <= span.end), None)
 
 

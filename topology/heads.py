@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,18 @@ class HeadManifest:
     precision: str = "float32"
     system_entities: tuple[str, ...] = ()  # kinds that every tenant understands: number, date, …
     synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # label → value → ways to say it
+
+    @functools.cached_property
+    def meanings(self) -> dict[str, dict[str, str]]:
+        """Label → what is said, without case → its value: the synonyms as they are looked up, of which a head may have
+        a hundred thousand."""
+        found: dict[str, dict[str, str]] = {}
+        for label, values in self.synonyms.items():
+            words = found.setdefault(label, {})
+            for value, ways in values.items():
+                for said in (value, *ways):
+                    words.setdefault(said.casefold(), value)
+        return found
 
     def to_json(self) -> str:
         """The text of `head.json`."""
@@ -80,7 +93,7 @@ class HeadManifest:
             raise BadHead(f"head.json: precision must be float32 or int8, not {shown(self.precision)}")
         if unknown := [kind for kind in self.system_entities if kind not in SYSTEM_ENTITIES]:
             raise BadHead(f"head.json: system_entities {shown(unknown)}; known: {', '.join(SYSTEM_ENTITIES)}")
-        if not _are_synonyms(self.synonyms):
+        if not are_synonyms(self.synonyms):
             raise BadHead("head.json: synonyms must map a label to a map of a value to the list of ways to say it")
         if not isinstance(self.created, str) or not isinstance(self.metrics, dict):
             raise BadHead("head.json: created must be a string and metrics a map")
@@ -113,7 +126,8 @@ def _is_label(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_LABEL_CHARS
 
 
-def _are_synonyms(value: Any) -> bool:
+def are_synonyms(value: Any) -> bool:
+    """Whether it maps labels to maps of values to lists of ways to say them."""
     return isinstance(value, dict) and all(
         isinstance(values, dict) and all(
             isinstance(ways, list) and all(isinstance(way, str) for way in ways) for ways in values.values()

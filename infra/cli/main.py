@@ -12,6 +12,7 @@ from typing import Any
 from infra.cli import (
     backfill,
     config,
+    data,
     dead_letters,
     encoder,
     head,
@@ -73,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--version", action="version", version=f"headrace {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (config, encoder, stack, status, lag, scale, scaler, predict, head, backfill, insights, render,
+    for group in (config, encoder, stack, status, lag, scale, scaler, predict, head, data, backfill, insights, render,
                   plan, dead_letters):
         group.add_commands(commands)
     for point in entry_points(group=INSTALLED):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -20,19 +19,21 @@ if TYPE_CHECKING:
 
 TRAIN = """\
 Train a head. DATA holds {"text", "intent", "entities": [{"start", "end", "label"}]} lines, or is a .csv with the
-columns text, intent and entities (a JSON list). Examples of the intent out_of_scope set the threshold for it and are no
-intent. `headrace head train DIRECTORY` trains every TENANT.jsonl and TENANT.csv in it."""
+columns text, intent and entities (a JSON list), or of any format that `headrace data convert --help` shows. A row that
+cannot be used is left out and named. A file's own dev part tunes. Examples of the intent out_of_scope set the threshold
+for it and are no intent. `headrace head train DIRECTORY` trains every TENANT.jsonl, TENANT.csv, TENANT.yml, … in it."""
 
 
 def add_commands(head: Any) -> None:
     """Put `train` among the commands of `head`."""
     train = add_command(head, "train", _train, TRAIN)
     train.add_argument("tenant", help="whose head; or the directory of many tenants' data")
-    train.add_argument("data", type=Path, nargs="?", help="examples, .jsonl or .csv")
+    train.add_argument("data", type=Path, nargs="?", help="examples: a file, a directory of one tenant, or a .zip")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
-    train.add_argument("--tune", type=Path, help="held-out examples (default: every tenth line of data)")
+    train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else every "
+                       "tenth line of data)")
     train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
     train.add_argument(
         "--size", default="compact",
@@ -71,15 +72,17 @@ def print_manifest(manifest: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from infra.training.reading import tenants_in
+
     folder = Path(args.tenant)
     if args.data is not None or args.from_topic:
         _train_one(args, args.tenant, args.data, args.out or Path(f"{args.tenant}-head"))
         return 0
     if not folder.is_dir():
         raise Misconfigured(f"no data: give a file after {args.tenant!r}, --from-topic, or a directory of many tenants")
-    files = sorted(place for place in folder.iterdir() if place.suffix.lower() in (".jsonl", ".csv"))
+    files = tenants_in(folder)
     if not files:
-        raise Misconfigured(f"{folder}: no TENANT.jsonl or TENANT.csv is in it")
+        raise Misconfigured(f"{folder}: no TENANT.jsonl, TENANT.csv, TENANT.yml or the like is in it")
     failed = 0
     for place in files:  # one tenant's bad data costs only its own head
         try:
@@ -94,14 +97,20 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from rich.progress import Progress
 
     from infra import heads
-    from infra.training.examples import read_examples, read_topic
+    from infra.training.checks import told
+    from infra.training.examples import read_topic
+    from infra.training.limit import token_limit
+    from infra.training.reading import read_training
     from infra.training.report import write_report
 
     settings = (load_running if data is None else load_placed)(args.config)
     ring = ring_of(settings, args.ring)
-    examples = read_examples(data) if data is not None else asyncio.run(read_topic(settings, tenant))
-    tune = read_examples(args.tune) if args.tune else None
-    recipe, about = _recipe(args), _about(args)
+    own = data or asyncio.run(read_topic(settings, tenant))
+    given = read_training(own, ring.languages, token_limit(settings, ring), args.tune, args.test)
+    for line in (*given.notes, *told(given.findings)):
+        print(line)
+    examples, tune = given.train, given.dev
+    recipe, about = _recipe(args), _about(args, given.synonyms)
     with Progress() as bar:
         task = bar.add_task(f"{tenant}: encoding {len(examples)} examples", total=recipe.epochs)
 
@@ -111,8 +120,8 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
 
         manifest = heads.train(settings, ring, tenant, examples, tune, out, recipe, about, note)
     print_manifest(manifest)
-    if args.test:
-        scores = heads.score(settings, ring, out, read_examples(args.test))
+    if given.test:
+        scores = heads.score(settings, ring, out, given.test)
         print(f"{args.test}: intent accuracy {scores.intent_accuracy:.2%}, span F1 {scores.span_f1:.2%}, "
               f"sentence accuracy {scores.sentence_accuracy:.2%}")
     page = write_report(manifest, out / "report.html")
@@ -142,16 +151,13 @@ def _size(name: str) -> Any:
     return Size(**body)
 
 
-def _about(args: argparse.Namespace) -> Target:
+def _about(args: argparse.Namespace, synonyms: dict[str, dict[str, list[str]]]) -> Target:
     from infra.training.fit import Target
+    from infra.training.reading import read_synonyms
 
     kinds = tuple(kind.strip() for kind in args.system_entities.split(",") if kind.strip())
     if unknown := [kind for kind in kinds if kind not in SYSTEM_ENTITIES]:
         raise Misconfigured(f"--system-entities {', '.join(unknown)}: known are {', '.join(SYSTEM_ENTITIES)}")
-    synonyms = None
     if args.synonyms:
-        try:
-            synonyms = json.loads(args.synonyms.read_text())
-        except (OSError, ValueError) as error:
-            raise Misconfigured(f"{args.synonyms}: {error}") from error
+        synonyms = read_synonyms(args.synonyms)
     return Target("", "", "", kinds, synonyms)

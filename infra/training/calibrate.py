@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from head_worker.engine import TokenVectors
 from infra.training.evaluate import Labelled
+from infra.training.examples import OUT_OF_SCOPE as OUT_OF_SCOPE
 from infra.training.model import HeadModel
 
-OUT_OF_SCOPE = "out_of_scope"  # the intent of examples that belong to none of the tenant's
 LEAST = 20  # fewer tuning examples than these calibrate nothing
 BINS = 10
 BATCH = 32

@@ -1,19 +1,21 @@
-"""Labelled utterances from files (JSON lines, CSV) and from the topic of labelled traffic."""
+"""Labelled utterances: what an example is, which are refused and why, and the topic of labelled traffic."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.training.offsets import UNITS, better_fit, in_characters, is_same
 from topology import topics
 from topology.errors import Misconfigured
+from topology.heads import MAX_LABEL_CHARS
 from topology.settings import Settings
 from topology.stream.kafka import TopicReader
 
+OUT_OF_SCOPE = "out_of_scope"  # the intent of examples that belong to none of the tenant's
 SHOWN = 10
 
 
@@ -35,20 +37,24 @@ class Example:
     entities: tuple[Entity, ...] = ()
 
 
-def read_examples(place: Path) -> list[Example]:
-    """Examples of a file: `.csv` with the columns text, intent and, if there are any, entities (a JSON list); else JSON
-    lines of `{"text": …, "intent": …, "entities": [{"start", "end", "label"}]}`.
+class RowFault(ValueError):
+    """A row that cannot be an example. `kind`: overlap (of spans), offsets (that count something else), or row."""
 
-    Raises: Misconfigured, naming every bad line (the first ten are shown).
+    def __init__(self, reason: str, kind: str = "row") -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Record:
+    """An example as a line of JSON gave it. `trimmed`: spans whose outer blanks were cut off.
+
+    `meant`: (label, value, what the text says) of entities whose value is another word for what the text says.
     """
-    try:
-        text = place.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{place}: cannot be read: {error}") from error
-    found = _checked(_csv(place, text) if place.suffix.lower() == ".csv" else _json_lines(place, text))
-    if len(found) < 2:
-        raise Misconfigured(f"{place}: {len(found)} examples are too few to train a head")
-    return found
+
+    example: Example
+    trimmed: int = 0
+    meant: tuple[tuple[str, str, str], ...] = ()
 
 
 async def read_topic(settings: Settings, tenant: str) -> list[Example]:
@@ -63,61 +69,111 @@ async def read_topic(settings: Settings, tenant: str) -> list[Example]:
         records = [r for r in await reader.read_to_end() if r.key == tenant.encode() and r.value]
     finally:
         await reader.stop()
-    given = ((f"{topic}[{r.partition}]@{r.offset}", r.value.decode(errors="replace")) for r in records if r.value)
-    found = {one.text: one for one in _checked((place, lambda text=text: json.loads(text)) for place, text in given)}
+    found: dict[str, Example] = {}
+    mistakes: list[str] = []
+    for record in records:
+        try:
+            one = record_of(json.loads((record.value or b"").decode(errors="replace"))).example
+            found[one.text] = one
+        except (ValueError, RecursionError) as error:
+            mistakes.append(f"{topic}[{record.partition}]@{record.offset}: {error}")
+    if mistakes:
+        raise Misconfigured(listed(mistakes))
     if len(found) < 2:
         raise Misconfigured(f"{topic}: {len(found)} labelled utterances of {tenant!r} are too few to train a head")
     return list(found.values())
 
 
-Line = tuple[str, Any]  # where it stands, and a call that gives its map
+def listed(lines: Sequence[str], shown: int = SHOWN) -> str:
+    """The first lines, and how many more there are."""
+    more = [f"… and {len(lines) - shown:,} more"] if len(lines) > shown else []
+    return "\n".join([*lines[:shown], *more])
 
 
-def _json_lines(place: Path, text: str) -> Iterator[Line]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield f"{place}:{number}", lambda line=line: json.loads(line)
+def record_of(body: Any, unit: str = "characters") -> Record:
+    """The example that a map of `text`, `intent` and `entities` stands for. `unit`: what its offsets count.
+
+    Raises: RowFault, with a reason that a person can act on.
+    """
+    if not isinstance(body, dict):
+        raise RowFault("a map of text, intent and entities is wanted")
+    text, entities = body.get("text"), body.get("entities", [])
+    if not isinstance(text, str):
+        raise RowFault("text is missing, or is no string")
+    if not isinstance(entities, list) or not all(isinstance(one, dict) for one in entities):
+        raise RowFault("entities must be a list of maps of start, end and label")
+    spans, meant = [], []
+    for one in entities:
+        span = _entity(text, one, unit)
+        value = one.get("value")
+        if isinstance(value, str) and not is_same(said := text[span.start : span.end], value):
+            if fit := better_fit(text, span.start, span.end, value):
+                where = f"text[{span.start}:{span.end}]"
+                raise RowFault(f"{where} is {said!r}, not {value!r}, the value of {span.label}; {fit}", "offsets")
+            meant.append((span.label, value, said.strip()))
+        spans.append(span)
+    found, trimmed = checked(text, body.get("intent"), spans)
+    return Record(found, trimmed, tuple(meant))
 
 
-def _csv(place: Path, text: str) -> Iterator[Line]:
-    rows = csv.DictReader(text.splitlines())
-    if missing := {"text", "intent"} - set(rows.fieldnames or ()):
-        raise Misconfigured(f"{place}:1: the columns {' and '.join(sorted(missing))} are missing from the first line")
-    for row in rows:
-        entities = row.get("entities") or "[]"
-        yield f"{place}:{rows.line_num}", lambda row=row, entities=entities: {
-            "text": row["text"], "intent": row["intent"], "entities": json.loads(entities)
-        }
+def _entity(text: str, one: dict[str, Any], unit: str) -> Entity:
+    """Raises: RowFault."""
+    if "label" not in one and "entity" in one:
+        raise RowFault('an entity has the key "entity" where "label" is wanted')
+    label, start, end = one.get("label"), one.get("start"), one.get("end")
+    if not isinstance(label, str) or not label.strip():
+        raise RowFault(f"an entity's label must be a string that is not empty, not {label!r}")
+    if type(start) is not int or type(end) is not int:
+        raise RowFault(f"start and end of {label} must be whole numbers, not {start!r} and {end!r}")
+    found = in_characters(text, start, end, unit) if 0 <= start < end else None
+    if found is None:
+        value = one.get("value")
+        hint = better_fit(text, start, end, value) if isinstance(value, str) and 0 <= start < end else ""
+        hint = hint or next((f"{name} would lie in it" for other, name in UNITS.items()
+                             if 0 <= start < end and in_characters(text, start, end, other)), "")
+        raise RowFault(f"entity {start}..{end} ({label}) is empty or outside the text{hint and f'; {hint}'}",
+                       "offsets" if hint else "row")
+    return Entity(*found, label.strip())
 
 
-def _checked(lines: Iterable[Line]) -> list[Example]:
-    found: list[Example] = []
-    mistakes: list[str] = []
-    for place, read in lines:
-        try:
-            found.append(_example(read()))
-        except (ValueError, KeyError, TypeError) as error:
-            mistakes.append(f"{place}: {type(error).__name__}: {error}")
-    if mistakes:
-        more = f"\n… and {len(mistakes) - SHOWN} more" if len(mistakes) > SHOWN else ""
-        raise Misconfigured("\n".join(mistakes[:SHOWN]) + more)
-    return found
+def checked(text: Any, intent: Any, spans: Iterable[Entity]) -> tuple[Example, int]:
+    """(the example, how many of its spans had blanks around, which are cut off). Raises: RowFault."""
+    if not isinstance(text, str) or not text.strip():
+        raise RowFault("the text is empty")
+    if not isinstance(intent, str) or not intent.strip():
+        raise RowFault("the intent is missing or empty")
+    for name in (intent, *(one.label for one in spans)):
+        if len(name) > MAX_LABEL_CHARS:
+            raise RowFault(f"the label {name[:40]!r}… has more than {MAX_LABEL_CHARS} characters")
+    for kind in (text, intent, *(one.label for one in spans)):
+        if any("\ud800" <= letter <= "\udfff" for letter in kind):
+            raise RowFault(_surrogate(kind))
+    kept = sorted((_trimmed(text, one) for one in spans), key=lambda one: one.start)
+    for before, one in zip([None, *kept], kept, strict=False):
+        if not 0 <= one.start < one.end <= len(text):
+            raise RowFault(f"entity {one.start}..{one.end} ({one.label}) is blank or outside the text")
+        if before is not None and before.end > one.start:
+            raise RowFault(f"entity {one.start}..{one.end} ({one.label}) overlaps {before.start}..{before.end} "
+                           f"({before.label})", "overlap")
+    trimmed = sum(one not in kept for one in spans)
+    return Example(text, intent.strip(), tuple(kept)), trimmed
 
 
-def _example(body: dict[str, object]) -> Example:
-    text, intent, entities = body["text"], body["intent"], body.get("entities", [])
-    if not isinstance(text, str) or not text.strip() or not isinstance(intent, str) or not intent:
-        raise ValueError("text and intent must be strings that are not empty")
-    if not isinstance(entities, list):
-        raise ValueError("entities must be a list")
-    spans = tuple(sorted((Entity(e["start"], e["end"], str(e["label"])) for e in entities), key=lambda e: e.start))
-    end = 0
-    for span in spans:
-        whole = isinstance(span.start, int) and isinstance(span.end, int)
-        if not whole or not end <= span.start < span.end <= len(text):
-            raise ValueError(f"entity {span.start}..{span.end} is outside the text, empty, or overlaps another")
-        end = span.end
-    return Example(text, intent, spans)
+def _trimmed(text: str, one: Entity) -> Entity:
+    said = text[one.start : one.end]
+    if not said.strip():
+        return one
+    return Entity(one.start + len(said) - len(said.lstrip()), one.end - len(said) + len(said.rstrip()), one.label)
+
+
+def _surrogate(text: str) -> str:
+    """Why a string with half a surrogate pair is refused: a byte that was no UTF-8 was read as one, from U+DC80 on."""
+    one = next(letter for letter in text if "\ud800" <= letter <= "\udfff")
+    at = text.index(one)
+    before = text[max(0, at - 20) : at]
+    if "\udc80" <= one <= "\udcff":
+        return f"the byte 0x{ord(one) - 0xDC00:02x} after {before!a} is no UTF-8: --encoding names the file's own"
+    return f"half a surrogate pair, \\u{ord(one):04x}, stands after {before!a}"
 
 
 def write_jsonl(examples: Iterable[Example], path: Path) -> None:

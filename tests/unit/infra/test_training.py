@@ -15,9 +15,10 @@ from head_worker.engine import TokenVectors
 from head_worker.load import load_head
 from infra.training.calibrate import OUT_OF_SCOPE, expected_calibration_error
 from infra.training.evaluate import Labelled
-from infra.training.examples import Entity, Example, read_examples
+from infra.training.examples import Entity, Example
 from infra.training.fit import Recipe, Target, _weights, fit
 from infra.training.model import Size
+from infra.training.reading import read_training
 from infra.training.report import write_report
 from topology.errors import Misconfigured
 
@@ -100,17 +101,18 @@ def test_json_lines_and_csv_give_the_same_examples(tmp_path):
     entities = json.dumps(GOOD["entities"]).replace('"', '""')
     table.write_text("text,intent,entities\n" + f'{GOOD["text"]},on,"{entities}"\n' * 2)
     wanted = Example(GOOD["text"], "on", (Entity(16, 21, "room"),))
-    assert read_examples(lines) == read_examples(table) == [wanted] * 2
+    assert read_training(lines).train == read_training(table).train == [wanted] * 2
 
 
 @pytest.mark.parametrize("body,told", [
-    ("text,label\na,b\n", "intent"), ("text,intent,entities\na,b,[\n", "csv:2"), ("text,intent\n,b\nx,y\n", "csv:2"),
+    ("text,colour,size\na,b,c\n", "intent"), ("text,intent,entities\na,b,[\n", "csv:2"),
+    ("text,intent\n,b\nx,y\n", "csv:2"),
 ])
 def test_a_crooked_csv_is_refused_with_its_line(tmp_path, body, told):
     place = tmp_path / "a.csv"
     place.write_text(body)
     with pytest.raises(Misconfigured, match=told):
-        read_examples(place)
+        read_training(place)
 
 
 def test_the_report_is_one_file_that_shows_scores_confusion_and_calibration(tmp_path):

@@ -1,0 +1,108 @@
+"""CSV: with a header (ours, Banking77's and their like), or two columns without one (Watson, Lex)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+
+from infra.training.examples import record_of
+from infra.training.formats.format import Format
+from infra.training.formats.found import Found, Row
+from infra.training.formats.source import SPLITS, Source
+from topology.errors import Misconfigured
+
+TEXTS = ("text", "utterance", "utt", "example", "sentence", "query", "phrase", "question", "message")
+INTENTS = ("intent", "category", "label_text", "label", "class", "intents")
+ENTITIES, SPLIT, LANGUAGE = ("entities",), ("split", "partition", "dataset"), ("language", "lang", "locale")
+DELIMITERS = ",\t;"
+LOOKED_AT = 50  # rows that tell the delimiter
+MAX_ROW_LINES = 200  # a quote that is open for longer was not meant as one
+
+
+def knows(source: Source) -> bool:
+    """Rows of two columns or more, with one of the delimiters, and no JSON; and a name or a header that says so."""
+    if source.text.lstrip()[:1] in ("{", "[") or not (delimiter := _delimiter(source)):
+        return False
+    first = next(_rows(source, delimiter), (1, [], ""))[1]
+    return source.inner.suffix.lower() in (".csv", ".tsv", ".txt") or bool(_columns(first))
+
+
+def read(sources: Sequence[Source], found: Found) -> None:
+    """Columns are known by the names in the first row; without such names a row is text, then intent."""
+    for source in sources:
+        delimiter = _delimiter(source)
+        rows = _rows(source, delimiter)
+        header = next(rows, (1, [], ""))[1]
+        columns = _columns(header)
+        if not columns:
+            if len(header) != 2:
+                raise Misconfigured(f"{source.name}:1: columns are wanted that are called text and intent (or "
+                                    f"{', '.join(INTENTS[1:4])}), or two columns, text then intent, without a header")
+            columns, rows = {"text": 0, "intent": 1}, _rows(source, delimiter)
+        for number, cells, fault in rows:
+            place = source.at(number)
+            with found.row(place):
+                if fault or len(cells) != len(header):
+                    raise ValueError(fault or f"{len(cells)} columns where {len(header)} are wanted: a text that holds "
+                                     f"{delimiter!r} stands in quotes")
+                _take(place, cells, columns, source, found)
+
+
+def _take(place: str, cells: Sequence[str], columns: dict[str, int], source: Source, found: Found) -> None:
+    def cell(name: str) -> str:
+        return cells[columns[name]].strip() if name in columns else ""
+
+    entities = json.loads(cell("entities") or "[]")
+    body = {"text": cells[columns["text"]], "intent": found.scoped(cell("intent")), "entities": entities}
+    one = record_of(body, found.options.offsets or "characters")
+    split = SPLITS.get(cell("split").lower(), source.split)
+    found.take(Row(place, one.example, split, cell("language") or source.language), one.trimmed)
+    for label, value, way in one.meant:
+        found.mean(label, value, way)
+
+
+def _columns(cells: Sequence[str]) -> dict[str, int]:
+    """What each known column of a header is for; empty where the row is no header."""
+    names = [cell.strip().casefold() for cell in cells]
+    kinds = {"text": TEXTS, "intent": INTENTS, "entities": ENTITIES, "split": SPLIT, "language": LANGUAGE}
+    found = {kind: names.index(name) for kind, known in kinds.items()
+             for name in reversed(known) if name in names}
+    return found if {"text", "intent"} <= set(found) else {}
+
+
+def _delimiter(source: Source) -> str:
+    """The one that parts the first rows into the same number of columns most often; empty where none parts them."""
+    best, most = "", 0
+    for delimiter in DELIMITERS:
+        widths = [len(cells) for (_, cells, _), _ in zip(_rows(source, delimiter), range(LOOKED_AT), strict=False)]
+        same = max((widths.count(width) for width in set(widths) if width > 1), default=0)
+        if same * 2 >= len(widths) and same > most:
+            best, most = delimiter, same
+    return best
+
+
+def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    """(the line it begins on, cells, what is wrong with it) of every row that is not blank. Newlines in quotes stay.
+
+    A quote that is never closed costs its own line alone: no row is longer than MAX_ROW_LINES.
+    """
+    csv.field_size_limit(1 << 20)
+    lines = io.StringIO(source.text, newline="").readlines()
+    at = 0
+    while at < len(lines):
+        reader = csv.reader(lines[at : at + MAX_ROW_LINES], delimiter=delimiter, strict=True)
+        fault = ""
+        try:
+            cells, used = next(reader), reader.line_num
+        except csv.Error as error:
+            # As it stands: `"hi" there,greet` was written by hand. A quote alone is one that is not closed.
+            cells, used = next(csv.reader(lines[at : at + 1], delimiter=delimiter, quoting=csv.QUOTE_NONE)), 1
+            fault = f"a quote is not closed: {error}" if any(cell.count('"') % 2 for cell in cells) else ""
+        if any(cell.strip() for cell in cells):
+            yield at + 1, cells, fault
+        at += used
+
+
+TABLE = Format("csv", knows, read)

@@ -1,0 +1,42 @@
+"""Watson Assistant: a skill's JSON. (Its CSV is read as any other.)"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from infra.training.examples import OUT_OF_SCOPE
+from infra.training.formats.format import Format
+from infra.training.formats.found import Found
+from infra.training.formats.placed_json import items, line_of, maps
+from infra.training.formats.source import Source
+
+
+def knows(source: Source) -> bool:
+    """Intents with examples."""
+    body = source.document
+    return isinstance(body, dict) and any("intent" in one and "examples" in one for one in maps(body.get("intents")))
+
+
+def read(sources: Sequence[Source], found: Found) -> None:
+    """Mentions are spans; counterexamples are out of scope; an entity's values come along."""
+    for source in sources:
+        body = source.document
+        language = str(body.get("language") or "")
+        entities = {str(one.get("entity")): maps(one.get("values")) for one in maps(body.get("entities"))}
+        rows = [(str(one.get("intent")), row) for one in maps(body["intents"]) for row in items(one.get("examples"))]
+        rows += [(OUT_OF_SCOPE, row) for row in items(body.get("counterexamples"))]
+        for intent, example in rows:
+            place = source.at(line_of(example), intent)
+            with found.row(place):
+                text = example["text"]
+                if named := [name for name in re.findall(r"(?<!\S)@([\w-]+)", text) if name in entities]:
+                    raise ValueError(f"it names the entity @{named[0]} where an utterance says one of its values")
+                spans = [(*one["location"], str(one["entity"])) for one in maps(example.get("mentions"))]
+                found.add(place, text, intent, spans, source.split, language)
+        for name, values in entities.items():
+            for one in values:
+                found.keep(source.at(line_of(one)), [name], one.get("value"), one.get("synonyms") or ())
+
+
+WATSON = Format("watson", knows, read)

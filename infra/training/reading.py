@@ -1,0 +1,110 @@
+"""Training data from files of any format that is known: what trains, what tunes, and what was wrong with the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.training.checks import Finding, Tokens, check
+from infra.training.examples import Example, listed
+from infra.training.formats.found import Found, Options, Row
+from infra.training.formats.registry import read
+from topology.errors import Misconfigured
+from topology.heads import are_synonyms
+
+INSTEAD = {"train": ("train", "dev"), "dev": ("dev",), "test": ("test",)}  # of several splits, the first that is there
+SYNONYMS = "synonyms.json"
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip", ".conll", ".bio", ".iob")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """`dev` tunes: of a file of its own, or the data's own part. `synonyms`: label → value → ways to say it."""
+
+    train: list[Example]
+    dev: list[Example] | None = None
+    test: list[Example] | None = None
+    synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_training(
+    data: Path | Sequence[Example], languages: Sequence[str] = (), limit: Tokens | None = None,
+    tune: Path | None = None, test: Path | None = None,
+) -> TrainingData:
+    """What a head of a ring of these languages can be trained, tuned and tested on, and what was wrong with the rest.
+
+    Raises: Misconfigured, naming the bad rows, where more are bad than good or fewer than two are left.
+    """
+    if isinstance(data, Path):
+        found = found_in(data)
+        train = rows_of(found, data, "train", languages)
+    else:
+        found = Found()
+        train = [Row(f"labelled {number}", example) for number, example in enumerate(data, 1)]
+    parts = {"dev": found.of("dev", languages) if train[0].split == "train" else [], "test": list[Row]()}
+    for split, place in (("dev", tune), ("test", test)):
+        if place is not None:
+            other = found if place == data else found_in(place)
+            parts[split] = rows_of(other, place, split, languages, 1)
+            if other is not found:
+                found.refused += other.refused
+    findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
+    if isinstance(data, Path) and (beside := data.with_suffix(f".{SYNONYMS}")).is_file():
+        found.synonyms.update(read_synonyms(beside))  # acme.synonyms.json, as `data convert -o acme.jsonl` writes it
+    notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
+    if len(found.splits) > 1:
+        notes.insert(0, f"{data}: trains on {train[0].split} ({len(train):,}), tunes on dev ({len(parts['dev']):,})")
+    dev, tested = (_examples(rows) or None for rows in parts.values())
+    return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
+
+
+def tenants_in(folder: Path) -> list[Path]:
+    """The files of a directory that holds one for each tenant."""
+    files = (place for place in folder.iterdir() if place.suffix.lower() in SUFFIXES)
+    return sorted(place for place in files if place.name != SYNONYMS and not place.name.endswith(f".{SYNONYMS}"))
+
+
+def read_synonyms(place: Path) -> dict[str, dict[str, list[str]]]:
+    """Label → value → ways to say it. Raises: Misconfigured, naming the file."""
+    try:
+        body = json.loads(place.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise Misconfigured(f"{place}: {error}") from error
+    if not are_synonyms(body):
+        raise Misconfigured(f"{place}: a map of labels to maps of values to lists of ways to say them is wanted")
+    return dict(body)
+
+
+def found_in(place: Path, options: Options | None = None, name: str = "") -> Found:
+    """Everything in a file or directory. Raises: Misconfigured where more rows are refused than taken."""
+    found = read([place], options, name)
+    if len(found.refused) > len(found.rows):
+        lines = [f"{one.place}: {one.reason}" for one in found.refused]
+        raise Misconfigured(f"{listed(lines)}\n{place}: {len(found.refused):,} of "
+                            f"{len(found.refused) + len(found.rows):,} rows cannot be used")
+    return found
+
+
+def rows_of(found: Found, place: Path, split: str, languages: Sequence[str] = (), least: int = 2) -> list[Row]:
+    """The rows for a split. Raises: Misconfigured where there are fewer than `least`."""
+    there = found.splits
+    chosen = there[0] if len(there) == 1 else next((one for one in INSTEAD[split] if one in there), "")
+    rows = found.of(chosen, languages)
+    if not rows and found.of(chosen):
+        raise Misconfigured(f"{place}: its rows are in {', '.join(found.languages)}, the ring is for "
+                            f"{', '.join(languages)}")
+    if not rows and there:
+        raise Misconfigured(f"{place}: no {split} in it, only {', '.join(there)}")
+    if len(rows) < least:
+        faults = [f"{one.place}: {one.reason}" for one in found.refused]
+        raise Misconfigured("\n".join([*([listed(faults)] if faults else []),
+                                       f"{place}: {len(rows)} examples are too few"]))
+    return rows
+
+
+def _examples(rows: Sequence[Row]) -> list[Example]:
+    return [row.example for row in rows]
