@@ -15,8 +15,9 @@ from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.pacing import ENCODER_PACING
 from topology.stream import metrics, sign_on
-from topology.stream.kafka import GroupConsumer, Producer
-from topology.stream.loop import Loop
+from topology.stream.kafka import Producer
+from topology.stream.placed import PlacedConsumer, PlacedLoop
+from topology.stream.placement import PlacementFollower
 from topology.stream.process import INSTANCE_HELP, announce_ready, run_process
 from topology.stream.replies import ReplyWriter
 from topology.stream.work import WorkNotes
@@ -44,20 +45,24 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     if ring is None:
         raise Misconfigured(f"there is no ring {args.ring!r} in headrace.toml; known: {', '.join(settings.rings)}")
     worker, cache = build(settings, ring, args.lane)
+    follower = PlacementFollower(settings.broker, topics.placement(settings.prefix), worker.routes.placement)
+    await follower.start()
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
-    consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
-    loop = Loop(worker, consumer, producer, replies, ENCODER_PACING)
+    consumer, producer = PlacedConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
+    loop = PlacedLoop(worker, consumer, producer, replies, follower, ENCODER_PACING)
+    loop.on_placed, loop.on_delivered = worker.routes.assigned, lambda outcome: worker.routes.delivered(outcome.done)
     loop.on_assigned = lambda count: announce_ready()
 
     def figures() -> dict[str, float]:
-        return {**worker.stats(), **loop.stats()}
+        return {**worker.stats(), **loop.stats(), "placed": loop.placed}
 
     loop.note = WorkNotes(args.instance, figures)
     metrics.serve(args.metrics_port, "encoder", figures, {"ring": ring.name}, worker.stages)
     await loop.run(stop)
     log.info("stats %s", json.dumps(figures()))
+    await worker.routes.stop()
     await replies.close()
     if cache is not None:
         await cache.close()

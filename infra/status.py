@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from infra.fleet.census import alarm
 from infra.stack.supervise import ProcessState
 from topology import topics
 from topology.settings import Settings
@@ -39,7 +40,8 @@ class DeadLetters:
 @dataclass(frozen=True)
 class Seen:
     """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how;
-    `no_heads`: records on the registry topic that are none, and why the newest of them."""
+    `no_heads`: records on the registry topic that are none, and why the newest of them; `cells`: ring → cell → tenants
+    with heads that live in it."""
 
     at_s: float
     groups: tuple[GroupState, ...] = ()
@@ -50,6 +52,7 @@ class Seen:
     processes: tuple[ProcessState, ...] = ()
     away: dict[str, str] = field(default_factory=dict)
     no_heads: tuple[int, str] = (0, "")
+    cells: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def groups_of(settings: Settings) -> list[WantedGroup]:
@@ -124,6 +127,8 @@ def _heads(settings: Settings, seen: Seen) -> Iterator[str]:
     for ring in settings.rings:
         if not seen.heads.get(ring):
             yield f"ring {ring} has no heads, so every utterance to it is refused: `headrace head publish DIRECTORY`"
+    for ring, counts in seen.cells.items():
+        yield from filter(None, (alarm(settings.rings[ring], cell, heads) for cell, heads in counts.items()))
     for ring in sorted(seen.heads.keys() - settings.rings.keys()):
         yield f"{seen.heads[ring]} heads are registered for ring {ring}, which headrace.toml does not describe"
 

@@ -35,6 +35,11 @@ def heads(prefix: str) -> str:
     return f"{prefix}.heads"
 
 
+def placement(prefix: str) -> str:
+    """Where tenants live (compacted): the shares of each ring's cells, and tenants' pins."""
+    return f"{prefix}.placement"
+
+
 def dead_letters(prefix: str) -> str:
     """Records that could not be processed, with Kafka Connect's error headers."""
     return f"{prefix}.dead-letters"
@@ -104,6 +109,7 @@ def wanted(settings: Settings) -> list[TopicSpec]:
 
 def _shared(settings: Settings) -> Iterable[TopicSpec]:
     yield TopicSpec(heads(settings.prefix), 1, {"cleanup.policy": "compact"})
+    yield TopicSpec(placement(settings.prefix), 1, {"cleanup.policy": "compact"})
     yield TopicSpec(dead_letters(settings.prefix), 1, {"retention.ms": str(30 * DAY_MS)})
     yield TopicSpec(labelled(settings.prefix), 1, {"retention.ms": str(365 * DAY_MS)})
     yield TopicSpec(backfills(settings.prefix), 1, {"cleanup.policy": "compact", "segment.ms": str(DAY_MS)})

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from encoder_worker.load import quantized
+from infra.fleet import changes
 from infra.stack import embedded, kafka
 from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
@@ -38,6 +39,9 @@ def stack(
         say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
         reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
         say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
+        for ring_name, cells in asyncio.run(changes.begin(settings)).items():
+            for cell in cells:
+                say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")
         for ring in settings.rings.values():
             _prepare(ring, say)
         workers = _workers(settings, supervisor, str(settings_path(config).resolve()))

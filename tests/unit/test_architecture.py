@@ -29,6 +29,7 @@ DOORS = {
         "topology/stream/groups.py", "topology/stream/newest.py", "topology/stream/recent.py",
         "topology/stream/security.py", "topology/stream/sign_on.py", "topology/stream/bounded.py",
         "topology/stream/topic_ids.py", "topology/stream/traffic.py", "topology/stream/leave.py",
+        "topology/stream/positions.py",
         "infra/insights/driver.py",
     },
     "faust": {"infra/insights/driver.py", "infra/insights/table.py", "infra/insights/app.py"},

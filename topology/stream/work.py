@@ -22,7 +22,8 @@ WORKER_CHARS = 300  # of a name: an instance has 249 at most, and a note must fi
 @dataclass(frozen=True)
 class Work:
     """Of one worker process since it began. `up_s`: by its own clock. `loop_s`: processor time of its event loop.
-    `engine_s`: time in which anything was computed. `records`: delivered. `tokens`: computed; of heads 0."""
+    `engine_s`: time in which anything was computed. `records`: delivered. `tokens`: computed; of heads 0.
+    `placed`: the offset of the placements that it has heard of; -1: none."""
 
     worker: str
     up_s: float
@@ -30,6 +31,7 @@ class Work:
     engine_s: float
     records: int
     tokens: int = 0
+    placed: int = -1
 
     def to_note(self) -> str:
         """As it stands in a commit: about 110 bytes of the 4,096 that brokers allow."""
@@ -42,7 +44,8 @@ class Work:
         try:
             body = json.loads(note)
             up_s, loop_s, engine_s = (float(body[name]) for name in ("up_s", "loop_s", "engine_s"))
-            found = cls(str(body["worker"]), up_s, loop_s, engine_s, int(body["records"]), int(body["tokens"]))
+            found = cls(str(body["worker"]), up_s, loop_s, engine_s, int(body["records"]), int(body["tokens"]),
+                        int(body.get("placed", -1)))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
         figures = (found.up_s, found.loop_s, found.engine_s, found.records, found.tokens)
@@ -90,4 +93,5 @@ class WorkNotes:
         return Work(
             self._worker[:WORKER_CHARS], time.monotonic() - self._begun_s, time.thread_time() - self._loop_begun_s,
             figures.get("busy_us", 0) / 1e6, int(figures.get("delivered", 0)), int(figures.get("tokens", 0)),
+            int(figures.get("placed", -1)),
         ).to_note()
