@@ -14,7 +14,7 @@ from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.placement import Placement, RingRecord, Shares
 from topology.settings import Ring, Settings
-from topology.stream.admin import apply_topics
+from topology.stream.admin import apply_topics, grow_topics
 from topology.stream.groups import GroupState, read_groups
 from topology.stream.placement import placements_of
 
@@ -75,9 +75,9 @@ async def add_cell(settings: Settings, ring: Ring, cell: str, wait_s: float, pat
     Raises: Misconfigured, Unavailable.
     """
     cell_in(ring, cell, path)
-    await _topics(settings, ring, cell, say)
-    await _member(settings, ring, cell, wait_s, say)
     async with changes(settings, ring, say) as one:
+        await _topics(one, cell)
+        await _member(settings, ring, cell, wait_s, say)
         weight, before = ring.cells[cell].weight, one.placement.shares
         if not one.placement.is_told:  # encoder workers go by their headrace.toml, in which it may stand already
             weights = {name: of for name, of in before.weights.items() if name != cell}
@@ -122,15 +122,33 @@ async def _settled(one: Changes, say: Say) -> None:
     say(f"settled after {time.monotonic() - begun_s:.1f} s: former cells have finished what they held")
 
 
-async def _topics(settings: Settings, ring: Ring, cell: str, say: Say) -> None:
-    """Create what a cell needs. Raises: Misconfigured where a topic that is there has other partitions."""
+async def _topics(of: Changes, cell: str) -> None:
+    """Create what a cell needs. Topics with fewer partitions than wanted grow where the cell takes no tenants and
+    nothing waits in it: then no record of a key is overtaken."""
+    settings, ring, shares = of.settings, of.ring, of.placement.shares
     prefix = f"{settings.prefix}.{ring.name}.{cell}."
     specs = [spec for spec in topics.wanted(settings) if spec.name.startswith(prefix)]
     reports = await apply_topics(settings, specs)
-    say(f"topics: {sum(one.created for one in reports)} created, {sum(not one.created for one in reports)} there")
+    of.say(f"topics: {sum(one.created for one in reports)} created, {sum(not one.created for one in reports)} there")
+    takes_none = of.placement.is_told and cell not in shares.taking and not of.placement.former_shares
+    if takes_none and any(one.differences for one in reports if not one.created) and await _is_empty(of, cell):
+        grown = await grow_topics(settings, specs)
+        for name in grown:
+            of.say(f"  {name}: grown")
+        if grown:  # a producer that has not heard of it would send a key to its former partition
+            of.say(f"waiting {PACING.metadata_max_age_s:.0f} s, until all workers know of the new partitions")
+            await asyncio.sleep(PACING.metadata_max_age_s)
+        reports = await apply_topics(settings, specs, create=False)
     for one in reports:
         for difference in one.differences:
-            say(f"  {one.name}: {difference}")
+            of.say(f"  {one.name}: {difference}")
+
+
+async def _is_empty(of: Changes, cell: str) -> bool:
+    prefix, ring = of.settings.prefix, of.ring.name
+    groups = {topics.head_group(prefix, ring, cell, lane): topics.embeddings(prefix, ring, cell, lane)
+              for lane in topics.LANES}
+    return not any(one.lag for one in await read_groups(of.settings.broker, groups))
 
 
 async def _member(settings: Settings, ring: Ring, cell: str, wait_s: float, say: Say) -> None:

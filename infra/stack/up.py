@@ -14,6 +14,7 @@ from infra.stack import embedded, kafka
 from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
 from topology.encoders import find_encoder
+from topology.errors import Misconfigured
 from topology.settings import Ring, Settings, settings_path
 from topology.stream import sign_on
 from topology.stream.admin import apply_topics
@@ -88,6 +89,30 @@ def start_worker(supervisor: Supervisor, config: str, tier: str, what: list[str]
     """Start one worker of a tier; `number` is in its name, which its consumer group knows it by."""
     command = [sys.executable, "-m", what[0], "--config", config, *what[1:]]
     return supervisor.start(f"{tier.replace('/', '-')}-{number}", command)
+
+
+class NewCells:
+    """Cells that come into headrace.toml while its stack runs: they get their head workers."""
+
+    def __init__(self, settings: Settings, config: str) -> None:
+        self._known, self._config = {tier for tier, _, _ in tiers(settings)}, config
+        self._changed_ns = Path(config).stat().st_mtime_ns
+
+    def start(self, supervisor: Supervisor) -> list[str]:
+        """Start the head workers of cells that came since the last call. Returns what happened, in words."""
+        try:
+            changed_ns = Path(self._config).stat().st_mtime_ns
+            if changed_ns == self._changed_ns:
+                return []
+            self._changed_ns = changed_ns
+            found = list(tiers(addresses.load_placed(self._config)))
+        except (OSError, Misconfigured) as error:  # it is being written, or a person made a mistake
+            return [f"headrace.toml has changed and is not followed: {error}"]
+        new = [one for one in found if one[0] not in self._known and one[0].startswith("head/")]
+        self._known |= {tier for tier, _, _ in new}
+        started = [start_worker(supervisor, self._config, tier, what, number)
+                   for tier, what, count in new for number in range(count)]
+        return [f"started: {child.name}" for child in started]
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str) -> list[Child]:
