@@ -36,6 +36,7 @@ class Positions:
         self._broker = broker
         self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         self._lock = asyncio.Lock()
+        self._known: dict[str, tuple[list[TopicPartition], float]] = {}
 
     async def ends(self, topic: str) -> dict[int, int]:
         """Partition → where it ends; empty where there is no such topic. Raises: Unavailable, Misconfigured."""
@@ -78,10 +79,14 @@ class Positions:
                 self._clients = clients
         return self._clients
 
-    @staticmethod
-    async def _places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-        there = await consumer._client.fetch_all_metadata()
-        return [TopicPartition(topic, number) for number in sorted(there.partitions_for_topic(topic) or ())]
+    async def _places(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic, asked for anew every `pacing.metadata_max_age_s`."""
+        places, until_s = self._known.get(topic, ([], 0.0))
+        if time.monotonic() >= until_s or not places:
+            there = await consumer._client.fetch_all_metadata()
+            places = [TopicPartition(topic, number) for number in sorted(there.partitions_for_topic(topic) or ())]
+            self._known[topic] = places, time.monotonic() + PACING.metadata_max_age_s
+        return places
 
     async def stop(self) -> None:
         """Disconnect; the next question connects anew."""
