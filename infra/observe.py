@@ -30,10 +30,10 @@ async def observe(settings: Settings) -> Seen:
     """What can be read of the system now; what does not answer in time stands in `Seen.away`."""
     away: dict[str, str] = {}
     broker, redis = await asyncio.gather(_broker(settings, away), _redis(settings, away))
-    groups, reports, heads, cells, letters, no_heads = broker
+    groups, reports, heads, cells, letters, no_heads, idle = broker
     return Seen(
         time.time(), tuple(groups), tuple(reports), heads, letters, redis,
-        tuple(processes_of(Path(settings.state_dir))), away, no_heads, cells,
+        tuple(processes_of(Path(settings.state_dir))), away, no_heads, cells, idle,
     )
 
 
@@ -48,12 +48,14 @@ async def _redis(settings: Settings, away: dict[str, str]) -> RedisState | None:
 async def _broker(
     settings: Settings, away: dict[str, str]
 ) -> tuple[
-    list[GroupState], list[TopicReport], dict[str, int], dict[str, dict[str, int]], DeadLetters, tuple[int, str]
+    list[GroupState], list[TopicReport], dict[str, int], dict[str, dict[str, int]], DeadLetters, tuple[int, str],
+    tuple[str, ...],
 ]:
     groups: list[GroupState] = []
     reports: list[TopicReport] = []
     heads: dict[str, int] = {}
     cells: dict[str, dict[str, int]] = {}
+    idle: tuple[str, ...] = ()
     letters, no_heads = DeadLetters(), (0, "")
     try:
         groups = await read_groups(settings.broker, {one.name: one.topic for one in groups_of(settings)})
@@ -67,11 +69,13 @@ async def _broker(
                 async with asking(settings.broker):
                     placements = await placements_of(settings)
                 cells = {ring: by_cell(one, known.get(ring, ())) for ring, one in placements.items()}
+                idle = tuple(topics.head_group(settings.prefix, ring, cell) for ring, one in placements.items()
+                             for cell in settings.rings[ring].cells if cell not in one.shares.taking)
         if topics.dead_letters(settings.prefix) not in missing:
             letters = await _dead_letters(settings)
     except Unavailable as error:
         away["broker"] = str(error)
-    return groups, reports, heads, cells, letters, no_heads
+    return groups, reports, heads, cells, letters, no_heads, idle
 
 
 async def _heads(settings: Settings) -> tuple[dict[str, set[str]], tuple[int, str]]:

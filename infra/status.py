@@ -41,7 +41,7 @@ class DeadLetters:
 class Seen:
     """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how;
     `no_heads`: records on the registry topic that are none, and why the newest of them; `cells`: ring → cell → tenants
-    with heads that live in it."""
+    with heads that live in it; `idle`: groups of cells that take no tenants, which need no members."""
 
     at_s: float
     groups: tuple[GroupState, ...] = ()
@@ -53,6 +53,7 @@ class Seen:
     away: dict[str, str] = field(default_factory=dict)
     no_heads: tuple[int, str] = (0, "")
     cells: dict[str, dict[str, int]] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
 
 
 def groups_of(settings: Settings) -> list[WantedGroup]:
@@ -86,7 +87,7 @@ def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list
         if (group := there.get(wanted.name)) is not None:
             found += _positions(group)
             if wanted.live:
-                found += _members(wanted, group, earlier.get(wanted.name))
+                found += _members(wanted, group, earlier.get(wanted.name), wanted.name in seen.idle)
                 found += _lag(wanted, group, earlier.get(wanted.name), apart_s, settings.limits.deadline_s)
     return found
 
@@ -152,8 +153,8 @@ def _positions(group: GroupState) -> Iterator[str]:
                    "topic's retention, or add workers")
 
 
-def _members(wanted: WantedGroup, group: GroupState, before: GroupState | None) -> Iterator[str]:
-    if not group.members:
+def _members(wanted: WantedGroup, group: GroupState, before: GroupState | None, is_idle: bool) -> Iterator[str]:
+    if not group.members and (group.lag or not is_idle):
         yield f"nobody reads {group.topic}, where {group.lag} records wait: start `{wanted.command}`"
     elif group.state in REBALANCING:
         if before is not None and before.state in REBALANCING:

@@ -276,8 +276,8 @@ class Placement:
 
     @property
     def changed_lately(self) -> bool:
-        """Whether this process heard of a change within the last `pacing.move_kept_s`."""
-        return self.clock() - self._changed_s < PACING.move_kept_s
+        """Whether this process heard of a change within the last `pacing.move_hold_s`: records may be held back."""
+        return self.clock() - self._changed_s < PACING.move_hold_s
 
     @property
     def pins(self) -> Mapping[str, PinRecord]:

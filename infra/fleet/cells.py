@@ -106,7 +106,7 @@ async def drain_cell(settings: Settings, ring: Ring, cell: str, path: str, say: 
             raise Misconfigured(f"{path}: {cell!r} is the last cell of ring {ring.name!r}: its tenants would have "
                                 "none. `headrace cell add` another first")
         for other in now.taking:
-            await _member(settings, ring, other, 0.0, say)
+            await _member(settings, ring, other, PACING.status_s, say)
         if now != before:
             await _say_moves(settings, ring, one.placement, before, now, say)
             await one.share(now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -25,6 +25,7 @@ from topology.stream.records import Output
 from topology.stream.work import Work
 
 Say = Callable[[str], None]
+HOLDS = "The change holds; the same command waits on"
 
 
 @dataclass
@@ -38,8 +39,10 @@ class Changes:
     say: Say
 
     async def write(self, record: RingRecord | PinRecord) -> None:
-        """Put a record on the topic, and read the placements anew. Raises: Unavailable, also where another command
-        wrote one for the same key at the same time."""
+        """Put a record on the topic, and read the placements anew. Raises: Unavailable, also where encoder workers of
+        an older release would not follow it, or another command wrote one for the same key at the same time."""
+        for lane in topics.LANES:
+            await self._heard(0, lane, PACING.placement_s, "Nothing has moved")
         producer = Producer(self.settings.broker)
         await producer.start()
         try:
@@ -102,11 +105,11 @@ class Changes:
             return
         end = sum((await self.positions.ends(topics.placement(self.settings.prefix))).values())
         for lane in topics.LANES:
-            await self._heard(end, lane)
+            await self._heard(end, lane, PACING.move_wait_s)
             for cell in cells:
                 await self._drained(cell, lane, tenant)
 
-    async def _heard(self, end: int, lane: topics.Lane) -> None:
+    async def _heard(self, end: int, lane: topics.Lane, patience_s: float, so: str = HOLDS) -> None:
         """Until the encoder workers of a lane have heard of the placements below `end`, and finished what they had
         taken before: their commits say so."""
         prefix, ring = self.settings.prefix, self.ring.name
@@ -115,7 +118,7 @@ class Changes:
         if not state.members:
             return
         if self.settings.broker.kind == "embedded":  # which keeps no notes
-            await asyncio.sleep(PACING.move_settle_s)
+            await asyncio.sleep(PACING.move_settle_s if end else 0.0)
             return
 
         async def behind() -> int:
@@ -123,8 +126,9 @@ class Changes:
             notes = [Work.from_note(one.note) for one in found.values()]
             return sum(note is None or note.placed < end for note in notes)
 
-        await self._until_none(behind, f"partitions of {topic} are read by encoder workers that have not heard of the "
-                               "change: are they of this release, and do they run? `headrace status` tells")
+        what = (f"partitions of {topic} are read by encoder workers that have not heard of the placements of now: are they "
+                "of this release, and do they run? `headrace status` tells")
+        await self._until_none(behind, what, patience_s, so)
 
     async def _drained(self, cell: str, lane: topics.Lane, tenant: str) -> None:
         prefix, ring = self.settings.prefix, self.ring.name
@@ -138,18 +142,21 @@ class Changes:
             found = await self.positions.finished(group, topic)
             return sum(max(0, end - found[n].position) for n, end in ends.items() if n in found)
 
-        await self._until_none(waiting, f"records wait in {topic}: do head workers of cell {cell} run? `headrace "
-                               f"status` tells; `python -m head_worker --ring {ring} --cell {cell}` starts one")
+        what = (f"records wait in {topic}: do head workers of cell {cell} run? `headrace status` tells; `python -m "
+                f"head_worker --ring {ring} --cell {cell}` starts one")
+        await self._until_none(waiting, what, PACING.move_wait_s)
 
-    async def _until_none(self, left: Callable[[], object], what: str) -> None:
-        """Until `left()` is 0, saying how it gets less. Raises: Unavailable after `pacing.move_wait_s` without."""
+    async def _until_none(
+        self, left: Callable[[], Awaitable[int]], what: str, patience_s: float, so: str = HOLDS
+    ) -> None:
+        """Until `left()` is 0, saying how it gets less. Raises: Unavailable after so long without; `so` ends it."""
         least, moved_s, said_s = float("inf"), time.monotonic(), 0.0
-        while count := await left():  # type: ignore[misc]
+        while count := await left():
             now_s = time.monotonic()
             if count < least:
                 least, moved_s = count, now_s
-            elif now_s - moved_s > PACING.move_wait_s:
-                raise Unavailable(f"{count} {what}. The change holds; the same command waits on")
+            elif now_s - moved_s > patience_s:
+                raise Unavailable(f"{count} {what}. {so}")
             if now_s - said_s > 1.0:
                 said_s = now_s
                 self.say(f"waiting: {count} {what.partition(':')[0]}")
