@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from infra import announce
-from infra.stack.up import start_worker
+from infra.stack import up
 from tests.small import example, small_stack
 from topology import topics, wire
 from topology.errors import UnknownTenant
@@ -52,7 +52,7 @@ class Fleet:
     def start(self, cell, number=0):
         """Start a head worker of a cell; not waited for."""
         what = ["head_worker", "--ring", "en", "--cell", cell]
-        return start_worker(self.supervisor, str(self.config), f"head/en/{cell}", what, number)
+        return up.start_worker(self.supervisor, str(self.config), f"head/en/{cell}", what, number)
 
     async def results(self, *cells):
         """Every good result of cells, by (tenant, id): the predictions, each with its cell, in the topics' order."""
@@ -72,6 +72,7 @@ class Fleet:
 @contextmanager
 def fleet(home, tenants, kind="kafka", workers=2, **more):
     """A running `Fleet`. The heads are copies of one that was trained."""
+    up.WORKER_START_S = max(up.WORKER_START_S, 300.0)  # others may use the machine too
     with small_stack(home, kind=kind, workers=workers, **more) as (settings, supervisor, out):
         for tenant in tenants:
             copy = home / f"head-{tenant}"

@@ -126,8 +126,8 @@ class Changes:
             notes = [Work.from_note(one.note) for one in found.values()]
             return sum(note is None or note.placed < end for note in notes)
 
-        what = (f"partitions of {topic} are read by encoder workers that have not heard of the placements of now: are they "
-                "of this release, and do they run? `headrace status` tells")
+        what = (f"partitions of {topic} are read by encoder workers that have not heard of the placements of now: are "
+                "they of this release, and do they run? `headrace status` tells")
         await self._until_none(behind, what, patience_s, so)
 
     async def _drained(self, cell: str, lane: topics.Lane, tenant: str) -> None:
