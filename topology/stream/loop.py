@@ -180,7 +180,7 @@ class Loop(Rebalances):
 
         Called wherever records come or the worker becomes free.
         """
-        if self._queue and self._is_free() and self._delivery.undelivered < self._pacing.max_undelivered:
+        if self._queue.ready and self._is_free() and self._delivery.undelivered < self._pacing.max_undelivered:
             self._processing = self._spawn(self._work(self._queue.take(self._pacing.max_poll_records)))
 
     async def _work(self, batch: list[Record]) -> None:
@@ -203,6 +203,8 @@ class Loop(Rebalances):
                         self._follow(self._computing, self._finish(step))
                         records = step.records
                     case Parked():
+                        for record in step.records:
+                            self._queue.hold(self._worker.tenant(record))
                         self._follow(self._parked, self._return(step))
                         records = step.records
                 for r in records:
@@ -225,10 +227,10 @@ class Loop(Rebalances):
             await self._isolate(list(step.records), error)
 
     async def _return(self, step: Parked) -> None:
-        """Queue parked records again when what they wait for is done."""
+        """Queue parked records again when what they wait for is done; until then their tenant's others wait."""
         await asyncio.gather(step.until, return_exceptions=True)  # the next attempt meets what went wrong
         for record in reversed(step.records):
-            self._queue.push_first(self._worker.tenant(record), record)
+            self._queue.give_back(self._worker.tenant(record), record)
 
     async def _isolate(self, left: list[Record], error: Exception) -> None:
         """Find the record at fault by halves, so that it alone goes to the dead letters."""

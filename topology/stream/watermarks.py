@@ -16,11 +16,13 @@ class Watermarks(Generic[PartitionT]):
         self._started: dict[PartitionT, deque[int]] = {}
         self._unfinished: dict[PartitionT, set[int]] = {}
         self._reached: dict[PartitionT, int] = {}
+        self._read: dict[PartitionT, int] = {}
 
     def start(self, partition: PartitionT, offset: int) -> None:
         """A record was read. Offsets come in a partition's order; gaps (markers, compaction) are fine."""
         self._started.setdefault(partition, deque()).append(offset)
         self._unfinished.setdefault(partition, set()).add(offset)
+        self._read[partition] = offset + 1
 
     def finish(self, partition: PartitionT, offset: int) -> None:
         """A record's effects are acknowledged. A partition given up meanwhile is ignored, and so is a second time: a
@@ -37,6 +39,10 @@ class Watermarks(Generic[PartitionT]):
         """Partition → the next offset to read after a crash, where any record has been finished."""
         return {partition: offset + 1 for partition, offset in self._reached.items()}
 
+    def read(self) -> dict[PartitionT, int]:
+        """Partition → the offset after the last record that was read of it."""
+        return dict(self._read)
+
     @property
     def unfinished(self) -> int:
         """How many records were read and are not finished."""
@@ -47,3 +53,4 @@ class Watermarks(Generic[PartitionT]):
         self._started.clear()
         self._unfinished.clear()
         self._reached.clear()
+        self._read.clear()
