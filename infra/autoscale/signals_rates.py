@@ -40,11 +40,13 @@ class WorkerLoad:
 
 
 def comparable(looks: Sequence[Look], pacing: Pacing = PACING) -> list[Look]:
-    """The looks of the last `pacing.lag_window_s`, at least two where there are, since the topic was made: the oldest
-    first."""
+    """The looks of the last `pacing.lag_window_s`, or back to one that is `pacing.lag_stuck_s` old, since the topic was
+    made: the oldest first."""
     found = list(looks[-1:])
     for look in reversed(looks[:-1]):
-        is_old = looks[-1].clock_s - look.clock_s > pacing.lag_window_s and len(found) > 1
+        # One as old as `lag_stuck_s` is kept, however far apart looks are: without it nothing is ever told stuck.
+        reaches_back = looks[-1].clock_s - found[0].clock_s >= pacing.lag_stuck_s
+        is_old = looks[-1].clock_s - look.clock_s > pacing.lag_window_s and reaches_back
         if is_old or _is_made_anew(look.group, found[0].group):
             break
         found.insert(0, look)

@@ -6,6 +6,8 @@ Round robin over the tenants that have something waiting (fair queueing, Nagle 1
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from topology.stream.records import Record
 
@@ -49,6 +51,16 @@ class FairQueue:
         self._count -= len(taken)
         self.nbytes -= sum(len(record.value or b"") for record in taken)
         return taken
+
+    def __iter__(self) -> Iterator[Record]:
+        """All that wait, tenant by tenant."""
+        return chain.from_iterable(self._queues.values())
+
+    def keep(self, kept: Iterable[Record]) -> None:
+        """Forget all but those, which come in the given order, whoever's they are."""
+        self.clear()
+        for record in kept:
+            self.push("", record)
 
     def clear(self) -> None:
         """Forget all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Generic, TypeVar
 
 PartitionT = TypeVar("PartitionT", bound=Hashable)
@@ -36,6 +36,11 @@ class Watermarks(Generic[PartitionT]):
     def committable(self) -> dict[PartitionT, int]:
         """Partition → the next offset to read after a crash, where any record has been finished."""
         return {partition: offset + 1 for partition, offset in self._reached.items()}
+
+    def last_begun(self, partition: PartitionT, waiting: Container[int]) -> int:
+        """The last offset that was read and is not among those `waiting`; -1 where there is none."""
+        started = reversed(self._started.get(partition, ()))
+        return next((offset for offset in started if offset not in waiting), self._reached.get(partition, -1))
 
     @property
     def unfinished(self) -> int:
