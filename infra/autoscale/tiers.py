@@ -92,7 +92,8 @@ class Advice:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one tier wanted of late: (Unix time, replicas) of the last `quiet_s`, and when its count last changed."""
+    """What one tier wanted of late: (Unix time, replicas) of the quiet window and the look before it, and when its
+    count last changed."""
 
     lately: tuple[tuple[float, int], ...] = ()
     changed_s: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from infra.cli.command import add_command
@@ -19,16 +20,26 @@ def add_commands(commands: Any) -> None:
     scaler = add_command(commands, "scaler", _scaler, ABOUT, "headrace scaler --port 6000")
     scaler.add_argument("--port", type=int, default=6000, help="where KEDA asks (default: 6000; 0: a free one)")
     scaler.add_argument("--host", default="[::]", help="the address to listen at (default: all)")
+    scaler.add_argument("--tls-cert", type=Path, metavar="PEM", help="listen with TLS: the certificate, and its chain")
+    scaler.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
+    scaler.add_argument("--tls-client-ca", type=Path, metavar="PEM",
+                        help="answer only callers with a certificate of this authority")
+    scaler.add_argument("--metrics-port", type=int, default=0, metavar="PORT",
+                        help="serve Prometheus metrics there (default: $HEADRACE_METRICS_PORT, else not)")
 
 
 def _scaler(args: argparse.Namespace) -> int:
     from topology.addresses import load_running
+    from topology.stream.metrics import port_of_environment
     from topology.stream.process import run_process
 
     try:
         from infra.autoscale.scaler import run
+        from infra.autoscale.scaler_tls import Tls
     except ModuleNotFoundError as error:
         raise Misconfigured(f"{error.name} is not installed; pip install 'headrace[scaler]' brings it") from error
 
     settings = load_running(args.config)
-    return run_process(lambda stop: run(settings, f"{args.host}:{args.port}", stop))
+    tls = Tls.of(args.tls_cert, args.tls_key, args.tls_client_ca)
+    port = args.metrics_port or port_of_environment()
+    return run_process(lambda stop: run(settings, f"{args.host}:{args.port}", stop, tls, port))

@@ -135,11 +135,21 @@ def test_a_csv_of_ones_own_with_a_heading_unix_times_and_comments_is_run(tmp_pat
     body = json.loads((tmp_path / "out.json").read_text())
     assert [one["scaler"] for one in body["scalers"]][:2] == ["headrace", "KEDA, lag"]
     assert (tmp_path / "out.png").stat().st_size > 10_000
+    assert body["ours_over_time"]["monday"][0][2:] == [1, 1]
+
+
+def test_a_trace_of_ones_own_begins_with_as_many_workers_as_are_said_and_is_told_look_by_look(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flat.csv").write_text("0,100\n300,100\n")
+    assert main(["scale", "simulate", "--csv", "flat.csv", "--parcels", "1000", "--partitions", "4", "--workers", "2",
+                 "--json", "out.json"]) == 0
+    looks = json.loads((tmp_path / "out.json").read_text())["ours_over_time"]["flat"]
+    assert looks[0][0] == 5.0 and looks[0][2:] == [2, 2] and looks[-1][2:] == [1, 1]
 
 
 @pytest.mark.parametrize("wrong", [
     ["--trace", "nope"], ["--partitions", "0"], ["--rate", "nan"], ["--hours", "1e9"], ["--csv", "none.csv"],
-    ["--start-s", "-1"], ["--tokens", "0"],
+    ["--start-s", "-1"], ["--tokens", "0"], ["--workers", "0"], ["--workers", "13"],
 ])
 def test_a_wrong_argument_is_named_and_nothing_is_run(wrong, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

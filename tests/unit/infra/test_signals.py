@@ -22,7 +22,7 @@ def note(up_s, busy_s, records, tokens=0, worker="w"):
     return Work(worker, up_s, busy_s / 2, busy_s, records, tokens).to_note()
 
 
-def test_rates_are_of_the_last_minute_and_begin_anew_with_a_topic_that_was_made_anew():
+def test_rates_are_of_the_last_looks_and_begin_anew_with_a_topic_that_was_made_anew():
     looks = [look(0, (0, 0)), look(40, (40, 0)), look(100, (400, 60), (100, 60))]
     assert [one.clock_s for one in comparable(looks)] == [40, 100]
     assert arrivals(comparable(looks)) == {0: 6.0, 1: 1.0}
@@ -74,6 +74,15 @@ def test_a_position_that_stands_still_is_stuck_only_if_a_member_had_time_for_it(
     assert stuck([*still[:2], look(25, (50, 30), (10, 25), members=0)]) == set()
     assert stuck([still[0], look(10, (50, 9), state="PreparingRebalance"), still[2]]) == set()
     assert stuck([look(0, (10, 0), (10, 0)), look(25, (50, 0), (10, 0))]) == set(), "nothing waited then"
+
+
+@pytest.mark.parametrize("every_s", [2, 5, 11, 16, 19, 25, 40])
+def test_however_far_apart_looks_are_a_position_that_stands_still_is_told_and_rates_are_recent(every_s):
+    kept = []
+    for n in range(40):
+        kept = comparable([*kept, look(n * every_s, (50, n), (10, n))])
+    assert stuck(kept) == {0}
+    assert 20 <= kept[-1].clock_s - kept[0].clock_s <= max(30, 2 * every_s)
 
 
 def group(lag, arrivals_per_s, finished_per_s, members=1):
