@@ -14,18 +14,19 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import goals, tables, tables_heads, tables_replays
+from benchmarks import goals, tables, tables_heads, tables_replays, tables_scaling
 from benchmarks.results import Results
 
 ROOT = Path(__file__).parents[1]
 PAGES = tuple(ROOT / name for name in (
-    "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/benchmarks/README.md",
+    "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/SCALING.md", "docs/benchmarks/README.md",
 ))
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "summary": tables.summary, "runs": tables.runs, "goals": goals.goals, "engines": tables.engines,
     "pipeline": tables.pipeline, "costs": tables.costs, "repeated": tables_heads.repeated, "heads": tables_heads.heads,
     "memory": tables_heads.memory, "accuracy": tables_heads.accuracy, "gpu": tables_heads.gpu,
     "rates": tables_heads.rates, "replays": tables_replays.replays,
+    "autoscale": tables_scaling.autoscale, "predicted": tables_scaling.predicted,
 }
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- figures end -->)", re.DOTALL)
 
