@@ -38,11 +38,12 @@ class ScalerMetrics(Collector):
     def __init__(self, calls: Sequence[str]) -> None:
         """`calls`: names that may come; each stands on the page from the beginning."""
         self._all = CollectorRegistry()
-        self._of = {name: one.kind(name, f"{one.help}.", one.labels, registry=self._all)
-                    for name, one in METRICS.items()}
+        made = {name: one.kind(name, f"{one.help}.", one.labels, registry=self._all) for name, one in METRICS.items()}
+        self._gauges = {name: one for name, one in made.items() if isinstance(one, Gauge)}
+        self._counters = {name: one for name, one in made.items() if isinstance(one, Counter)}
         for call in calls:
             for result in ("ok", "error"):
-                self._of["headrace_scaler_calls"].labels(call, result)
+                self._counters["headrace_scaler_calls"].labels(call, result)
 
     def collect(self) -> Iterator[Metric]:
         """For prometheus_client."""
@@ -51,13 +52,13 @@ class ScalerMetrics(Collector):
     def decided(self, advices: Sequence[Advice]) -> None:
         """Count what was decided at one look."""
         for one in advices:
-            self._of["headrace_scale_replicas"].labels(one.tier).set(one.replicas)
-            self._of["headrace_scale_held"].labels(one.tier).set(one.held)
-            self._of["headrace_scale_decisions"].labels(one.tier, _change(one)).inc()
+            self._gauges["headrace_scale_replicas"].labels(one.tier).set(one.replicas)
+            self._gauges["headrace_scale_held"].labels(one.tier).set(one.held)
+            self._counters["headrace_scale_decisions"].labels(one.tier, _change(one)).inc()
 
     def called(self, call: str, answered: bool) -> None:
         """Count one call."""
-        self._of["headrace_scaler_calls"].labels(call, "ok" if answered else "error").inc()
+        self._counters["headrace_scaler_calls"].labels(call, "ok" if answered else "error").inc()
 
 
 def _change(advice: Advice) -> str:
