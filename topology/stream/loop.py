@@ -120,8 +120,8 @@ class Loop(Rebalances):
             self._fetching = None
         begun_s, rebalance_s = asyncio.get_running_loop().time(), self._consumer.rebalance_s
         keep_gaps(self._queue, self._marks)  # else what was finished behind them is repeated
-        gaps_s = min(self._pacing.gaps_s, 0.4 * rebalance_s)
-        await self._progress.reaches(lambda: not (self._queue or self._parked), gaps_s)
+        await self._progress.reaches(lambda: not self._queue, min(self._pacing.gaps_s, 0.4 * rebalance_s))
+        await self._progress.reaches(lambda: not (self._queue or self._parked), self._pacing.parked_s)
         self._forget_waiting()
         try:
             async with asyncio.timeout_at(begun_s + 0.8 * rebalance_s):

@@ -53,6 +53,12 @@ def test_a_worker_that_always_had_work_could_do_what_it_did_and_no_more():
     assert [one.true_records_per_s for one in workers(looks)] == [50.0]
 
 
+def test_records_that_only_wait_for_their_commit_are_no_backlog():
+    looks = [look(s, (1_000 + 50 * s + 90, 0), (1_000 + 50 * s, 0), (note(100 + s, 10 + s / 10, 1_000 + 50 * s), ""))
+             for s in range(0, 30, 2)]  # 90 of 50/s were finished since the commit or are being so, at each look
+    assert [round(one.true_records_per_s) for one in workers(looks)] == [500]
+
+
 def test_figures_of_a_worker_that_began_anew_or_left_or_is_of_another_release_do_no_harm():
     begun_anew = [look(0, (9, 0), (0, 0), (note(100, 50, 9_000), "")), look(10, (9, 9), (9, 0), (note(2, 1, 9), ""))]
     (one,) = workers(begun_anew)

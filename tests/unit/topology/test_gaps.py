@@ -11,7 +11,7 @@ from topology.stream.fair import FairQueue
 from topology.stream.gaps import keep_gaps
 from topology.stream.watermarks import Watermarks
 
-BY_FOUR = replace(PACING, max_poll_records=4, gaps_s=DEADLINE_S)
+BY_FOUR = replace(PACING, max_poll_records=4, gaps_s=DEADLINE_S, parked_s=DEADLINE_S)
 
 
 class Tenants(Worker):
@@ -59,9 +59,22 @@ async def test_what_is_parked_before_finished_records_is_finished_where_it_comes
         assert sorted(worker.seen) == [0, 1, 2, 3] and consumer.committed == {("topic", 0): 4}
 
 
-async def test_a_rebalance_waits_for_such_records_only_so_long():
-    worker = Worker(parks=(0,))
+async def test_a_rebalance_waits_for_queued_records_only_so_long():
+    worker = Tenants()
     async with running(worker, pacing=replace(BY_FOUR, gaps_s=0.01)) as (loop, consumer, _):
+        await begun(worker, consumer, range(20))
+        going = asyncio.create_task(loop.revoked())
+        async with asyncio.timeout(DEADLINE_S):
+            while loop._queue:
+                await asyncio.sleep(0.001)
+        worker.gate.set()
+        await asyncio.wait_for(going, DEADLINE_S)
+        assert worker.seen == [0, 10, 1, 11] and consumer.committed == {("topic", 0): 2}
+
+
+async def test_a_rebalance_waits_for_parked_records_only_so_long():
+    worker = Worker(parks=(0,))
+    async with running(worker, pacing=replace(BY_FOUR, parked_s=0.01)) as (loop, consumer, _):
         consumer.comes.put_nowait(records(0, 1))
         await worker.has_seen(1)
         await asyncio.wait_for(loop.revoked(), DEADLINE_S)
