@@ -21,6 +21,13 @@ class Tenants(Worker):
         return "first" if record.offset < 10 else "second"
 
 
+class Full(Tenants):
+    """Takes no more than a first batch."""
+
+    def takes_more(self):
+        return not self.seen
+
+
 async def begun(worker, consumer, offsets):
     """The first batch is computing, the rest waits."""
     worker.gate.clear()
@@ -60,15 +67,11 @@ async def test_what_is_parked_before_finished_records_is_finished_where_it_comes
 
 
 async def test_a_rebalance_waits_for_queued_records_only_so_long():
-    worker = Tenants()
-    async with running(worker, pacing=replace(BY_FOUR, gaps_s=0.01)) as (loop, consumer, _):
-        await begun(worker, consumer, range(20))
-        going = asyncio.create_task(loop.revoked())
-        async with asyncio.timeout(DEADLINE_S):
-            while loop._queue:
-                await asyncio.sleep(0.001)
-        worker.gate.set()
-        await asyncio.wait_for(going, DEADLINE_S)
+    worker = Full()
+    async with running(worker, pacing=replace(BY_FOUR, gaps_s=0.01, parked_s=0.01)) as (loop, consumer, _):
+        consumer.comes.put_nowait(records(*range(20)))
+        await worker.has_seen(4)
+        await asyncio.wait_for(loop.revoked(), DEADLINE_S)
         assert worker.seen == [0, 10, 1, 11] and consumer.committed == {("topic", 0): 2}
 
 
