@@ -97,6 +97,7 @@ class Wanted:
 
     lately: tuple[tuple[float, int], ...] = ()
     changed_s: float | None = None
+    rate_per_s: float | None = None  # of a replica when the tier was last busy enough to tell
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,26 @@ def test_a_step_down_waits_until_it_saves_what_its_rebalance_costs():
     assert [counts[at_s] for at_s in (355, 360, 595, 600)] == [3, 2, 2, 1]
 
 
+def test_a_rate_that_reads_low_since_little_comes_keeps_no_workers():
+    """Two workers: 480/s each under load, 205/s each by what they do when 140/s come."""
+    def seen(at_s, replicas):
+        high = at_s < 100
+        return tier(comes=560.0 if high else 140.0, rate=480.0 if high else 205.0, busy=0.6 if high else 0.33,
+                    partitions=2, replicas=replicas, at_s=at_s)
+
+    assert run(seen, 600, 2)[-1].replicas == 1
+    never_busy = run(lambda at_s, n: replace(seen(200.0, n), at_s=at_s), 600, 2)
+    assert never_busy[-1].replicas == 2  # nothing better is known
+
+
+def test_a_rate_that_was_told_under_load_counts_only_until_it_is_told_anew():
+    def seen(at_s, replicas):
+        slow = at_s >= 100
+        return tier(comes=300.0, rate=200.0 if slow else 600.0, busy=0.75, partitions=4, replicas=replicas, at_s=at_s)
+
+    assert run(seen, 200, 1)[-1].replicas >= 2
+
+
 @pytest.mark.parametrize("every_s", [20, 60, 63, 100, 200, 500])  # a window of 180 s
 def test_looks_that_are_far_apart_shrink_a_tier_too(every_s):
     found = run(lambda at_s, n: tier(comes=100.0, replicas=n, at_s=at_s), 4_000, 3, every_s=every_s,
