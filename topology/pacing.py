@@ -55,6 +55,10 @@ class Pacing:
     load_s: float = 900.0  # the same until a process was ready once: large encoders and slow disks against hung ones
     page_s: float = 10.0  # that a client of the page may be silent: slow networks against threads that wait for it
 
+    # Worker: a rebalance
+    gaps_s: float = 5.0  # that it waits for queued records older than finished ones: less is repeated, a longer stop
+    parked_s: float = 0.5  # the same for records that wait for a head: a load takes as long as its store does
+
     # Worker: logs
     log_lines: int = 20  # of one place in the code within the time below: what went wrong, against a full disk
     log_window_s: float = 10.0
@@ -200,7 +204,8 @@ class Pacing:
 
     # Lag and load: `headrace lag`, its exporter, autoscaling
     lag_look_s: float = 5.0  # between two looks of the exporter: sooner seen, against requests to the broker
-    lag_window_s: float = 60.0  # that rates and busy shares are taken over: steadier, against what is so now
+    lag_window_s: float = 15.0  # that arrivals are taken over: steadier, against what is so now
+    lag_kept_s: float = 30.0  # the same for what workers do, whose batches are fewer than records
     lag_stuck_s: float = 20.0  # a position stands still so long: then it is stuck. A slow batch against a poisoned one
     lag_least_busy_s: float = 0.2  # of busy time, below which it tells no rate: a later figure against noise
     lag_observed_ratio: float = 0.15  # a busy worker's own rate is believed up to this difference (as Flink does)

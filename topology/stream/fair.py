@@ -6,7 +6,8 @@ Round robin over the tenants that have something waiting (fair queueing, Nagle 1
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from itertools import takewhile
+from collections.abc import Iterable, Iterator
+from itertools import chain, takewhile
 
 from topology.stream.records import Record
 
@@ -73,6 +74,16 @@ class FairQueue:
         self._count -= len(taken)
         self.nbytes -= sum(len(record.value or b"") for record in taken)
         return taken
+
+    def __iter__(self) -> Iterator[Record]:
+        """All that may be taken, tenant by tenant."""
+        return chain.from_iterable(self._queues.values())
+
+    def keep(self, kept: Iterable[Record]) -> None:
+        """Forget all but those, which come in the given order, whoever's they are. What is held is forgotten too."""
+        self.clear()
+        for record in kept:
+            self.push("", record)
 
     def clear(self) -> None:
         """Forget all."""

@@ -25,6 +25,7 @@ from topology.errors import BadRecord, MalformedRecord, Misconfigured, Overloade
 from topology.pacing import PACING, Pacing
 from topology.stream.delivery import Delivery, Progress
 from topology.stream.fair import FairQueue
+from topology.stream.gaps import keep_gaps
 from topology.stream.kafka import GroupConsumer, Partition, Producer, Rebalances
 from topology.stream.outcomes import Computing, Outcome, Parked, Worker
 from topology.stream.records import Record
@@ -105,8 +106,7 @@ class Loop(Rebalances):
         self.on_assigned(count)
 
     async def revoked(self) -> None:
-        """As `_give_up`. Then the consumer is asked on: it gives nothing until partitions come, but an error while the
-        group forms anew waits in it until somebody asks, and the group with it."""
+        """As `_give_up`. Then the consumer is asked on: an error of the group waits there until somebody asks."""
         fetched_before = self._fetching is not None
         await self._give_up()
         if fetched_before and not self._stopping:
@@ -118,8 +118,11 @@ class Loop(Rebalances):
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
             self._fetching = None
-        self._forget_waiting()
         begun_s, rebalance_s = asyncio.get_running_loop().time(), self._consumer.rebalance_s
+        keep_gaps(self._queue, self._marks)  # else what was finished behind them is repeated
+        await self._progress.reaches(lambda: not self._queue, min(self._pacing.gaps_s, 0.4 * rebalance_s))
+        await self._progress.reaches(lambda: not (self._queue or self._parked), self._pacing.parked_s)
+        self._forget_waiting()
         try:
             async with asyncio.timeout_at(begun_s + 0.8 * rebalance_s):
                 await self._progress.reaches(self._has_finished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Generic, TypeVar
 
 PartitionT = TypeVar("PartitionT", bound=Hashable)
@@ -42,6 +42,11 @@ class Watermarks(Generic[PartitionT]):
     def read(self) -> dict[PartitionT, int]:
         """Partition → the offset after the last record that was read of it."""
         return dict(self._read)
+
+    def last_begun(self, partition: PartitionT, waiting: Container[int]) -> int:
+        """The last offset that was read and is not among those `waiting`; -1 where there is none."""
+        started = reversed(self._started.get(partition, ()))
+        return next((offset for offset in started if offset not in waiting), self._reached.get(partition, -1))
 
     @property
     def unfinished(self) -> int:
