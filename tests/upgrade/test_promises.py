@@ -22,12 +22,11 @@ NAMES = Path(__file__).parent / "0.1.0-names.json"
 
 
 def commands(parser, path=""):
-    """A command and its flags, a line each, of every command of ours."""
-    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    """Every command of ours and its flags, a line each."""
+    yield f"headrace {path}".strip()
     for action in parser._actions:
-        if action not in groups:
-            yield from (f"{path} {flag}".strip() for flag in action.option_strings or [action.dest.upper()])
-    for group in groups:
+        yield from (f"headrace {path} {flag}".replace("  ", " ") for flag in action.option_strings)
+    for group in [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]:
         for name, inner in group.choices.items():
             if name != "bench":  # of another package
                 yield from commands(inner, f"{path} {name}".strip())
