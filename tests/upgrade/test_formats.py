@@ -31,7 +31,7 @@ RELEASED = json.loads((Path(__file__).parent / "0.1.0.json").read_text())
 IN_JSON = {"registry record", "head.json", "note of a commit", "backfill job", "backfill worker"}
 LISTS = {"backfill counts", "insights key", "dead letter"}
 LATEST = {  # what came last to each format; an earlier release's records lack it
-    "utterance": ["reply_to"], "embedding": ["truncated", "stages"],
+    "utterance": ["reply_to", "one_reader"], "embedding": ["truncated", "stages", "one_reader"],
     "prediction": ["retry_after_ms", "utterance_id", "submitted_us"], "registry record": ["candidate"],
     "head.json": ["precision", "system_entities", "synonyms"], "note of a commit": ["tokens", "version", "begun_s"],
     "insights window": ["l", "s"], "insights position": ["i", "w"],
