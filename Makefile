@@ -36,9 +36,9 @@ test: setup
 long: setup
 	$(PY) -m pytest -q -m long
 
-# Kafka is stopped for three minutes under the scaler: every count stays, and the reason is shown.
+# Kafka is frozen, then killed, for three minutes each under the scaler: every count stays, and the reason is shown.
 away: setup
-	HEADRACE_AWAY_S=180 $(PY) -m pytest -q tests/kafka/test_autoscale.py -k away --timeout 900
+	HEADRACE_AWAY_S=180 $(PY) -m pytest -q tests/kafka/test_autoscale.py -k away --timeout 900 -rP
 
 # A short set: bare engines, the pipeline, whole models. Needs Java 17 and Maven. Writes JSON and PNG to .headrace/bench.
 bench: setup

@@ -58,6 +58,7 @@ class Seen:
     decisions: list[dict[str, object]] = field(default_factory=list)
     ages: list[tuple[float, float]] = field(default_factory=list)
     counts: list[tuple[float, int, int]] = field(default_factory=list)
+    looks: list[dict[str, object]] = field(default_factory=list)
 
 
 def run(plan: Plan) -> Result:
@@ -119,6 +120,10 @@ async def _scaling(settings: Settings, fleet: Fleet, stop: asyncio.Event, seen: 
 
     async def read() -> Sequence[Tier]:
         found = tiers(settings, await signals.look())
+        seen.looks.extend({
+            "at_s": now_s(), "tier": one.name, "running": one.replicas, "arrive_per_s": one.arrivals_per_s,
+            "wait": one.backlog, "work_per_s": one.rate_per_s, "work_each": one.work_per_record, "busy": one.busy,
+        } for one in found)
         seen.ages.append((now_s(), max((one.oldest_age_s or 0.0 for one in found), default=0.0)))
         return found
 

@@ -14,13 +14,22 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import goals, tables, tables_heads, tables_plan, tables_replays, tables_zones
+from benchmarks import (
+    goals,
+    tables,
+    tables_heads,
+    tables_plan,
+    tables_replays,
+    tables_scaling,
+    tables_zones,
+)
 from benchmarks.results import Results
 from infra.plan import rates
 
 ROOT = Path(__file__).parents[1]
 PAGES = tuple(ROOT / name for name in (
-    "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/ZONES.md", "docs/PLAN.md", "docs/benchmarks/README.md",
+    "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/SCALING.md", "docs/ZONES.md", "docs/PLAN.md",
+    "docs/benchmarks/README.md",
 ))
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "summary": tables.summary, "runs": tables.runs, "goals": goals.goals, "engines": tables.engines,
@@ -29,6 +38,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "rates": tables_heads.rates, "replays": tables_replays.replays,
     "zones": tables_zones.zones, "zone_fetches": tables_zones.fetches, "zone_costs": tables_zones.zone_costs,
     "steps": tables_plan.steps, "fleet": tables_plan.measured, "changed": tables_plan.changed,
+    "autoscale": tables_scaling.autoscale, "predicted": tables_scaling.predicted,
 }
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- figures end -->)", re.DOTALL)
 

@@ -16,9 +16,10 @@ from topology.errors import Misconfigured
 from topology.pacing import ENCODER_PACING
 from topology.stream import arguments, metrics, sign_on
 from topology.stream.health import Health
-from topology.stream.kafka import GroupConsumer, Producer
-from topology.stream.loop import Loop
+from topology.stream.kafka import Producer
 from topology.stream.page import Page
+from topology.stream.placed import PlacedConsumer, PlacedLoop
+from topology.stream.placement import PlacementFollower
 from topology.stream.process import INSTANCE_HELP, run_process
 from topology.stream.replies import ReplyWriter
 from topology.stream.work import WorkNotes
@@ -51,20 +52,24 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
         raise Misconfigured(f"there is no ring {args.ring!r} in headrace.toml; known: {', '.join(settings.rings)}")
     worker, cache = build(settings, ring, args.lane)
     loaded()
+    follower = PlacementFollower(settings.broker, topics.placement(settings.prefix), worker.routes.placement)
+    await follower.start()
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.utterances(settings.prefix, ring.name, args.lane)
     group = topics.encoder_group(settings.prefix, ring.name, args.lane)
-    consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
-    loop = Loop(worker, consumer, producer, replies, ENCODER_PACING)
+    consumer, producer = PlacedConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
+    loop = PlacedLoop(worker, consumer, producer, replies, follower, ENCODER_PACING)
+    loop.on_placed, loop.on_delivered = worker.routes.assigned, lambda outcome: worker.routes.delivered(outcome.done)
     loop.on_assigned = lambda count: assigned()
 
     def figures() -> dict[str, float]:
-        return {**worker.stats(), **loop.stats(), **consumer.zones.stats()}
+        return {**worker.stats(), **loop.stats(), **consumer.zones.stats(), "placed": loop.placed}
 
     loop.note = WorkNotes(args.instance, figures)
     page.tell(metrics.of_worker("encoder", figures, {"ring": ring.name}, worker.stages))
     await loop.run(stop)
     log.info("stats %s", json.dumps(figures()))
+    await worker.routes.stop()
     await replies.close()
     if cache is not None:
         await cache.close()

@@ -10,6 +10,7 @@ from huggingface_hub import snapshot_download
 
 from encoder_worker.compute import Compute
 from encoder_worker.load import build as build_engine
+from encoder_worker.routes import routes_of
 from encoder_worker.tokens import Tokenizer
 from encoder_worker.worker import EncoderWorker
 from topology import topics
@@ -47,7 +48,7 @@ def build(
         "ring %s: %s in %s, space %s; a batch takes %.2f ms and %.3f ms a token", ring.name, directory.name,
         engine.precision, space, fixed_s * 1e3, per_token_s * 1e3,
     )
-    return kind(settings, ring, compute, tokenizer, space, cache, lane), cache
+    return kind(settings, ring, compute, tokenizer, space, cache, lane, routes_of(settings, ring, lane)), cache
 
 
 def _directory(encoder: str) -> Path:

@@ -12,18 +12,21 @@ from pathlib import Path
 
 from head_worker.answered import Answered
 from head_worker.cache import HeadCache
+from head_worker.room import Room
 from head_worker.store import open_store
 from head_worker.worker import HeadWorker
 from topology import topics
 from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.pacing import PACING
+from topology.placement import Placement
 from topology.settings import Settings
 from topology.stream import arguments, metrics, sign_on
 from topology.stream.health import Health
-from topology.stream.kafka import GroupConsumer, Producer
-from topology.stream.loop import Loop
+from topology.stream.kafka import Producer
 from topology.stream.page import Page
+from topology.stream.placed import PlacedConsumer, PlacedLoop
+from topology.stream.placement import PlacementFollower
 from topology.stream.process import INSTANCE_HELP, run_process
 from topology.stream.registry import RegistryFollower
 from topology.stream.replies import ReplyWriter
@@ -57,23 +60,28 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     _check(settings, args.ring, args.cell)
     store = open_store(settings.heads, Path(settings.state_dir) / "heads-cache")
     heads = HeadCache(args.ring, store, settings.heads.memory_mb << 20, settings.heads.pinned)
-    registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), heads.apply, args.ring)
+    placement = Placement(settings.rings[args.ring])
+    follower = PlacementFollower(settings.broker, topics.placement(settings.prefix), placement)
+    await follower.start()
+    room = Room(placement, args.cell, heads.apply)
+    registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), room.apply, args.ring)
     log.info("registry read: %d records", await registry.start())
     read()
     replies = ReplyWriter(settings.redis, settings.prefix)
     topic = topics.embeddings(settings.prefix, args.ring, args.cell, args.lane)
     group = topics.head_group(settings.prefix, args.ring, args.cell, args.lane)
     worker = HeadWorker(settings, args.ring, args.cell, heads, args.lane, Answered(replies))
-    consumer, producer = GroupConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
+    consumer, producer = PlacedConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
     # Callers have results as replies already, so predictions linger.
-    loop = Loop(worker, consumer, producer, replies, linger_s=PACING.prediction_linger_s)
+    loop = PlacedLoop(worker, consumer, producer, replies, follower, linger_s=PACING.prediction_linger_s)
     loop.on_assigned = lambda count: assigned()
 
     def figures() -> dict[str, float]:
         return {**worker.stats(), **loop.stats(), **consumer.zones.stats()}
 
     loop.note = WorkNotes(args.instance, figures)
-    page.tell(metrics.of_worker("head", figures, {"ring": args.ring, "cell": args.cell}, worker.stages))
+    page.tell(metrics.of_worker("head", lambda: {**figures(), **room.stats()}, {"ring": args.ring, "cell": args.cell},
+                                worker.stages))
     following = asyncio.create_task(registry.follow())
     following.add_done_callback(loop.note_failure)
     try:

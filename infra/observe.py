@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
+from infra.fleet.census import by_cell
 from infra.stack.supervise import processes_of
 from infra.status import DeadLetters, Seen, groups_of
 from topology import topics
@@ -15,6 +16,7 @@ from topology.registry import HeadRecord
 from topology.settings import Settings
 from topology.stream.admin import TopicReport, apply_topics
 from topology.stream.groups import GroupState, asking, close, read_groups
+from topology.stream.placement import placements_of
 from topology.stream.recent import recent
 from topology.stream.records import ERRORS, Record
 from topology.stream.redis_state import RedisState, read_redis
@@ -29,10 +31,10 @@ async def observe(settings: Settings) -> Seen:
     """What can be read of the system now; what does not answer in time stands in `Seen.away`."""
     away: dict[str, str] = {}
     broker, redis = await asyncio.gather(_broker(settings, away), _redis(settings, away))
-    groups, reports, heads, letters, no_heads, replicas = broker
+    groups, reports, heads, cells, letters, no_heads, replicas, idle = broker
     return Seen(
         time.time(), tuple(groups), tuple(reports), heads, letters, redis,
-        tuple(processes_of(Path(settings.state_dir))), away, no_heads, replicas,
+        tuple(processes_of(Path(settings.state_dir))), away, no_heads, replicas, cells, idle,
     )
 
 
@@ -46,10 +48,15 @@ async def _redis(settings: Settings, away: dict[str, str]) -> RedisState | None:
 
 async def _broker(
     settings: Settings, away: dict[str, str]
-) -> tuple[list[GroupState], list[TopicReport], dict[str, int], DeadLetters, tuple[int, str], Replicas]:
+) -> tuple[
+    list[GroupState], list[TopicReport], dict[str, int], dict[str, dict[str, int]], DeadLetters, tuple[int, str],
+    Replicas, tuple[str, ...],
+]:
     groups: list[GroupState] = []
     reports: list[TopicReport] = []
     heads: dict[str, int] = {}
+    cells: dict[str, dict[str, int]] = {}
+    idle: tuple[str, ...] = ()
     letters, no_heads, replicas = DeadLetters(), (0, ""), Replicas()
     try:
         async with asking(settings.broker):
@@ -60,20 +67,28 @@ async def _broker(
             reports = await apply_topics(settings, topics.wanted(settings), create=False)
         missing = {report.name for report in reports if "missing" in report.differences}
         if topics.heads(settings.prefix) not in missing:
-            heads, no_heads = await _heads(settings)
+            known, no_heads = await _heads(settings)
+            heads = {ring: len(tenants) for ring, tenants in known.items()}
+            if topics.placement(settings.prefix) not in missing:
+                async with asking(settings.broker):
+                    placements = await placements_of(settings)
+                cells = {ring: by_cell(one, known.get(ring, ())) for ring, one in placements.items()}
+                idle = tuple(topics.head_group(settings.prefix, ring, cell) for ring, one in placements.items()
+                             for cell in settings.rings[ring].cells if cell not in one.shares.taking)
         if topics.dead_letters(settings.prefix) not in missing:
             letters = await _dead_letters(settings)
     except Unavailable as error:
         away["broker"] = str(error)
-    return groups, reports, heads, letters, no_heads, replicas
+    return groups, reports, heads, cells, letters, no_heads, replicas, idle
 
 
-async def _heads(settings: Settings) -> tuple[dict[str, int], tuple[int, str]]:
-    """Ring → how many tenants have a head; and how many records are none, and why the newest."""
-    known: dict[str, set[str]] = defaultdict(set)
+async def _heads(settings: Settings) -> tuple[dict[str, set[str]], tuple[int, str]]:
+    """Ring → the tenants that have a head; and how many records are none, and why the newest."""
+    known: dict[str, set[str]] = {}
 
     def apply(ring: str, tenant: str, record: HeadRecord | None) -> None:
-        (known[ring].discard if record is None else known[ring].add)(tenant)
+        tenants = known.setdefault(ring, set())
+        (tenants.discard if record is None else tenants.add)(tenant)
 
     follower = RegistryFollower(settings.broker, topics.heads(settings.prefix), apply)
     async with asking(settings.broker):
@@ -81,8 +96,7 @@ async def _heads(settings: Settings) -> tuple[dict[str, int], tuple[int, str]]:
             await follower.start()
         finally:
             await close(follower.stop())
-    heads = {ring: len(tenants) for ring, tenants in known.items() if tenants}
-    return heads, (follower.ignored, follower.newest_ignored)
+    return {ring: tenants for ring, tenants in known.items() if tenants}, (follower.ignored, follower.newest_ignored)
 
 
 async def _dead_letters(settings: Settings) -> DeadLetters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from infra.fleet.census import alarm
 from infra.stack.supervise import ProcessState
 from topology import topics
 from topology.settings import Settings
@@ -44,7 +45,8 @@ class DeadLetters:
 @dataclass(frozen=True)
 class Seen:
     """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how;
-    `no_heads`: records on the registry topic that are none, and why the newest of them."""
+    `no_heads`: records on the registry topic that are none, and why the newest of them; `cells`: ring → cell → tenants
+    with heads that live in it; `idle`: groups of cells that take no tenants, which need no members."""
 
     at_s: float
     groups: tuple[GroupState, ...] = ()
@@ -56,6 +58,8 @@ class Seen:
     away: dict[str, str] = field(default_factory=dict)
     no_heads: tuple[int, str] = (0, "")
     replicas: Replicas = field(default_factory=Replicas)
+    cells: dict[str, dict[str, int]] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
 
 
 def groups_of(settings: Settings) -> list[WantedGroup]:
@@ -114,7 +118,7 @@ def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list
         if (group := there.get(place := (wanted.name, wanted.topic))) is not None:
             found += _positions(group)
             if wanted.live:
-                found += _members(wanted, group, earlier.get(place))
+                found += _members(wanted, group, earlier.get(place), wanted.name in seen.idle)
             if wanted.live and wanted.awaited:
                 found += _lag(wanted, group, earlier.get(place), apart_s, settings.limits.deadline_s)
     return found
@@ -177,6 +181,8 @@ def _heads(settings: Settings, seen: Seen) -> Iterator[str]:
     for ring in settings.rings:
         if not seen.heads.get(ring):
             yield f"ring {ring} has no heads, so every utterance to it is refused: `headrace head publish DIRECTORY`"
+    for ring, counts in seen.cells.items():
+        yield from filter(None, (alarm(settings.rings[ring], cell, heads) for cell, heads in counts.items()))
     for ring in sorted(seen.heads.keys() - settings.rings.keys()):
         yield f"{seen.heads[ring]} heads are registered for ring {ring}, which headrace.toml does not describe"
 
@@ -200,8 +206,8 @@ def _positions(group: GroupState) -> Iterator[str]:
                    "topic's retention, or add workers")
 
 
-def _members(wanted: WantedGroup, group: GroupState, before: GroupState | None) -> Iterator[str]:
-    if not group.members:
+def _members(wanted: WantedGroup, group: GroupState, before: GroupState | None, is_idle: bool) -> Iterator[str]:
+    if not group.members and (group.lag or not is_idle):
         yield f"nobody reads {group.topic}, where {group.lag} records wait: start `{wanted.command}`"
     elif group.state in REBALANCING:
         if before is not None and before.state in REBALANCING:

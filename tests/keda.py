@@ -11,9 +11,9 @@ PROTO = Path(__file__).parents[1] / "infra" / "autoscale" / "keda" / "externalsc
 
 
 class Keda:
-    """Calls the scaler at an address for the ScaledObject of a tier."""
+    """Calls the scaler at an address for the ScaledObject of a tier. `credentials`: it speaks TLS."""
 
-    def __init__(self, address):
+    def __init__(self, address, credentials=None):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "set"
             assert protoc.main(["", f"-I{PROTO.parent}", f"--descriptor_set_out={out}", str(PROTO)]) == 0
@@ -21,7 +21,9 @@ class Keda:
         pool = descriptor_pool.DescriptorPool()
         for one in found.file:
             pool.Add(one)
-        self._pool, self._channel = pool, grpc.aio.insecure_channel(address)
+        self._pool = pool
+        self._channel = grpc.aio.secure_channel(address, credentials) if credentials else \
+            grpc.aio.insecure_channel(address)
         self._service = pool.FindServiceByName("externalscaler.ExternalScaler")
 
     async def __aenter__(self):

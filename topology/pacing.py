@@ -55,6 +55,10 @@ class Pacing:
     load_s: float = 900.0  # the same until a process was ready once: large encoders and slow disks against hung ones
     page_s: float = 10.0  # that a client of the page may be silent: slow networks against threads that wait for it
 
+    # Worker: a rebalance
+    gaps_s: float = 5.0  # that it waits for queued records older than finished ones: less is repeated, a longer stop
+    parked_s: float = 0.5  # the same for records that wait for a head: a load takes as long as its store does
+
     # Worker: logs
     log_lines: int = 20  # of one place in the code within the time below: what went wrong, against a full disk
     log_window_s: float = 10.0
@@ -145,7 +149,6 @@ class Pacing:
 
     # Heads: the registry
     registry_records: int = 500  # applied in one go: live utterances wait 10 ms for them, against a longer start
-    cells_remembered: int = 65_536  # tenants whose cell is known without a look at all cells; 0.2 KB each
 
     # Replays
     backfill_batch_ms: float = 150.0  # longest batch on a CPU: fewer calls against a live record that waits for a core
@@ -201,11 +204,23 @@ class Pacing:
 
     # Lag and load: `headrace lag`, its exporter, autoscaling
     lag_look_s: float = 5.0  # between two looks of the exporter: sooner seen, against requests to the broker
-    lag_window_s: float = 60.0  # that rates and busy shares are taken over: steadier, against what is so now
+    lag_window_s: float = 15.0  # that arrivals are taken over: steadier, against what is so now
+    lag_kept_s: float = 30.0  # the same for what workers do, whose batches are fewer than records
     lag_stuck_s: float = 20.0  # a position stands still so long: then it is stuck. A slow batch against a poisoned one
     lag_least_busy_s: float = 0.2  # of busy time, below which it tells no rate: a later figure against noise
     lag_observed_ratio: float = 0.15  # a busy worker's own rate is believed up to this difference (as Flink does)
     worker_page_s: float = 1.0  # that a worker may take to tell its metrics: a whole page against a slow worker's
+
+    # Cells: tenants that move
+    max_placed: int = 65_536  # tenants whose cell is remembered: memory against a hash for each cell and record
+    move_kept_s: float = 30.0  # that a process remembers where it sent a tenant's records before it heard of a change
+    move_hold_s: float = 5.0  # that a keyed record waits for those before it in another cell: order against a deadline
+    max_held: int = 2_000  # records that wait so; above it a worker takes no others: memory, 12 KB each, against delay
+    move_look_s: float = 0.02  # between two looks at how far that cell is: sooner gone on against requests
+    move_commit_s: float = 0.05  # between two commits of head workers while tenants move: the same
+    move_settle_s: float = 2.0  # that workers have to hear of a change where their commits do not tell that they did
+    move_wait_s: float = 60.0  # without any progress of a cell that is drained, then the command gives up
+    placement_s: float = 5.0  # that a worker waits to hear of the newest placements before it takes partitions
 
 
 PACING = Pacing()

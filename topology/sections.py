@@ -109,7 +109,7 @@ class Insights:
 @dataclass(frozen=True)
 class Cell:
     """A share of a ring's tenants and the head workers that serve it. `max_workers`: what autoscaling may start; 0: as
-    many as there are partitions."""
+    many as there are partitions. `max_heads`: tenants with heads, which `headrace status` warns of from 80 % on."""
 
     name: str = ""
     weight: float = 1.0
@@ -117,6 +117,7 @@ class Cell:
     workers: int = 1
     pins: tuple[str, ...] = ()
     max_workers: int = 0
+    max_heads: int = 1_000
 
 
 @dataclass(frozen=True)

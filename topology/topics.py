@@ -35,6 +35,11 @@ def heads(prefix: str) -> str:
     return f"{prefix}.heads"
 
 
+def placement(prefix: str) -> str:
+    """Where tenants live (compacted): the shares of each ring's cells, and tenants' pins."""
+    return f"{prefix}.placement"
+
+
 def dead_letters(prefix: str) -> str:
     """Records that could not be processed, with Kafka Connect's error headers."""
     return f"{prefix}.dead-letters"
@@ -90,11 +95,13 @@ DAY_MS = 24 * HOUR_MS
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """What a topic should be. `configs` are broker-side topic settings, as Kafka spells them."""
+    """What a topic should be. `configs` are broker-side topic settings, as Kafka spells them. `to_grow`: how a person
+    has it get more partitions."""
 
     name: str
     partitions: int
     configs: dict[str, str] = field(default_factory=dict)
+    to_grow: str = "with nobody writing to it and nothing waiting, Kafka's own kafka-topics --alter"
 
 
 MIN_INSYNC, UNCLEAN = "min.insync.replicas", "unclean.leader.election.enable"
@@ -123,6 +130,7 @@ def wanted(settings: Settings) -> list[TopicSpec]:
 
 def _shared(settings: Settings) -> Iterable[TopicSpec]:
     yield TopicSpec(heads(settings.prefix), 1, {"cleanup.policy": "compact"})
+    yield TopicSpec(placement(settings.prefix), 1, {"cleanup.policy": "compact"})
     yield TopicSpec(dead_letters(settings.prefix), 1, {"retention.ms": str(30 * DAY_MS)})
     yield TopicSpec(labelled(settings.prefix), 1, {"retention.ms": str(365 * DAY_MS)})
     yield TopicSpec(backfills(settings.prefix), 1, {"cleanup.policy": "compact", "segment.ms": str(DAY_MS)})
@@ -134,16 +142,18 @@ def _of_lane(settings: Settings, lane: Lane) -> Iterable[TopicSpec]:
     for ring in settings.rings.values():
         yield TopicSpec(utterances(settings.prefix, ring.name, lane), ring.partitions, retention)
         for cell in ring.cells.values():
+            grow = f"`headrace cell drain {cell.name} --ring {ring.name}`, then `headrace cell add` grows what is empty"
             # Embeddings are large and can be computed again: an hour is enough for a worker to return.
             hours = ring.embeddings_hours if lane == "live" else 1.0
             yield TopicSpec(
                 embeddings(settings.prefix, ring.name, cell.name, lane),
                 cell.partitions,
                 {"retention.ms": str(max(1, int(hours * HOUR_MS)))},
+                grow,
             )
-            yield TopicSpec(predictions(settings.prefix, ring.name, cell.name, lane), cell.partitions, retention)
+            yield TopicSpec(predictions(settings.prefix, ring.name, cell.name, lane), cell.partitions, retention, grow)
             if lane == "live":  # as many partitions as what is counted, and no retention: all windows kept are in it
                 yield TopicSpec(
                     insights(settings.prefix, ring.name, cell.name), cell.partitions,
-                    {"cleanup.policy": "compact", "segment.ms": str(DAY_MS), "segment.bytes": str(64 << 20)},
+                    {"cleanup.policy": "compact", "segment.ms": str(DAY_MS), "segment.bytes": str(64 << 20)}, grow,
                 )

@@ -49,16 +49,20 @@ def measured() -> tuple[Speed, Speed]:
 
 
 def compare(
-    system: System, policy: Policy, traces: Sequence[Trace], seed: int, said: Callable[[str], None]
+    system: System, policy: Policy, traces: Sequence[Trace], seed: int, said: Callable[[str], None], workers: int = 0
 ) -> list[list[Tried]]:
-    """A list a scaler, ours first, each with every setting that was tried, the best first. `said` is told of each."""
+    """A list a scaler, ours first, each with every setting that was tried, the best first. `said` is told of each.
+
+    `workers`: of each tier at the start; 0: sized for the trace's first rate, and one where a backlog waits.
+    """
     coming = {one.name: arrivals(one, seed, system.partitions, system.tokens, system.parcels) for one in traces}
     found = []
     for settings in _scalers(system, policy):
         tried = []
         for setting, make in settings.items():
             said(setting)
-            tried.append(Tried(setting, tuple(_run(system, policy, one, coming[one.name], make) for one in traces)))
+            outcomes = (_run(system, policy, one, coming[one.name], make, workers) for one in traces)
+            tried.append(Tried(setting, tuple(outcomes)))
         found.append(sorted(tried, key=lambda one: one.cost))
     return found
 
@@ -82,11 +86,13 @@ def _cpu(target: float) -> tuple[str, Make]:
     return f"target {target:.0%}", lambda trace: CpuTarget(target)
 
 
-def _run(system: System, policy: Policy, trace: Trace, parcels: Sequence[Parcel], make: Make) -> Outcome:
+def _run(
+    system: System, policy: Policy, trace: Trace, parcels: Sequence[Parcel], make: Make, workers: int
+) -> Outcome:
     scaler = make(trace)
     start = sized(system, policy, trace.points[0][1])
-    if trace.backlog:
-        start = dict.fromkeys(start, 1)
+    if workers or trace.backlog:
+        start = dict.fromkeys(start, workers or 1)
     return Simulation(system, trace, scaler, parcels).run(dict(scaler.counts) if isinstance(scaler, Fixed) else start)
 
 
@@ -140,9 +146,15 @@ def summed(tried: Tried) -> Outcome:
                    lost=sum(one.lost for one in of), ages=())
 
 
-def as_json(found: Sequence[Sequence[Tried]], system: System, policy: Policy, seed: int) -> dict[str, Any]:
-    """Everything that was run, the settings that were not the best too."""
+def as_json(
+    found: Sequence[Sequence[Tried]], system: System, policy: Policy, seed: int, own: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Everything that was run, the settings that were not the best too. `own`: traces of which ours is told look by
+    look: (second, age of the oldest, encoder workers, head workers)."""
+    ours = {one.trace: [[round(value, 3) for value in look] for look in one.ages]
+            for one in found[0][0].outcomes if one.trace in own}
     return {
+        **({"ours_over_time": ours} if ours else {}),
         "benchmark": "scale simulate", "seed": seed, "system": asdict(system), "policy": asdict(policy),
         "table": table(found),
         "scalers": [{

@@ -16,6 +16,7 @@ from math import ceil
 from infra.autoscale.tiers import Advice, PartitionLoad, Past, Policy, Tier, Wanted
 from infra.autoscale.words import explained, reports_of
 
+TELLING = 0.5  # busy share below which batches are small and a record costs more than it would under load
 TOLERANCE = 0.1  # a need of so much more than what runs changes nothing: fewer rebalances, for a busier tier
 
 
@@ -43,7 +44,8 @@ def decide(tiers: Iterable[Tier], policy: Policy, past: Past) -> tuple[tuple[Adv
     fed: dict[str, Feed] = {}
     found: dict[str, Advice] = {}
     kept = dict(past.tiers)
-    for tier in sorted(seen, key=lambda one: one.role != "encoder"):
+    for one in sorted(seen, key=lambda one: one.role != "encoder"):
+        tier = _rated(one, kept.get(one.name, Wanted()))
         feed = _feed(tier, fed)
         found[tier.name], kept[tier.name] = _decide(tier, feed, policy, kept.get(tier.name, Wanted()))
         if tier.role == "encoder" and feed is not None and not found[tier.name].held:
@@ -101,14 +103,22 @@ def _decide(tier: Tier, feed: Feed | None, policy: Policy, past: Wanted) -> tupl
         past = Wanted()
     needed = need(tier, feed, policy)
     wanted, reason = _wanted(tier, needed, policy, past)
-    kept = (one for one in past.lately if tier.at_s - policy.quiet_s < one[0] <= tier.at_s)
-    lately = (*kept, (tier.at_s, wanted))
+    lately = (*_lately(tier, policy, past), (tier.at_s, wanted))
     replicas, reason = _damped(tier, wanted, reason, policy, replace(past, lately=lately),
                                feed.at_once or reason == "late")
     advice = Advice(tier.name, tier.at_s, replicas, tier.replicas,
                     explained(tier, replicas, needed.replicas, (feed.steady, feed.drained), reason), False,
                     reports_of(tier, needed.hot, policy))
-    return advice, Wanted(lately, tier.at_s if replicas != tier.replicas else past.changed_s)
+    told = tier.rate_per_s if (tier.busy or 0.0) >= TELLING else past.rate_per_s
+    return advice, Wanted(lately, tier.at_s if replicas != tier.replicas else past.changed_s, told)
+
+
+def _rated(tier: Tier, past: Wanted) -> Tier:
+    """At a light load a worker's rate reads low (205/s where it does 480/s under load), and a tier would not shrink:
+    then the rate counts that was told when it was busy."""
+    if tier.rate_per_s is None or past.rate_per_s is None or (tier.busy or 0.0) >= TELLING:
+        return tier
+    return replace(tier, rate_per_s=max(tier.rate_per_s, past.rate_per_s))
 
 
 def _held(tier: Tier, feed: Feed | None) -> str:
@@ -175,16 +185,38 @@ def _damped(tier: Tier, wanted: int, reason: str, policy: Policy, past: Wanted,
     most = tier.max_replicas or len(tier.partitions)
     if now > min(most, len(tier.partitions)):
         return max(wanted, min(most, len(tier.partitions))), "more than have a partition"
-    below = max((one for one in spreads(len(tier.partitions), most) if one < now), default=now)
+    below, quiet_s = _below(tier), _quiet_s(tier, policy)
     quiet_for = tier.at_s - max(past.changed_s or past.lately[0][0], past.lately[0][0])
     if highest > below:
-        return now, f"{highest} wanted within {policy.quiet_s:g} s"
-    if quiet_for < policy.quiet_s * 0.9:
-        return now, f"{below} when quiet for {policy.quiet_s:g} s"
-    _, rebalance = _measured(tier, policy)
-    if (now - below) * policy.quiet_s < now * rebalance:  # what it saves until it may change again, and what it costs
-        return now, "a rebalance costs more than it saves"
+        return now, f"{highest} wanted within {quiet_s:g} s"
+    if quiet_for < quiet_s:
+        return now, f"{below} when quiet for {quiet_s:g} s"
     return max(below, tier.min_replicas), "quiet"
+
+
+def _below(tier: Tier) -> int:
+    """The next lower count worth having; where there is none, what runs."""
+    most = tier.max_replicas or len(tier.partitions)
+    return max((one for one in spreads(len(tier.partitions), most) if one < tier.replicas), default=tier.replicas)
+
+
+def _quiet_s(tier: Tier, policy: Policy) -> float:
+    """How long nobody may have needed more before a step down: so long that the step, if it lasts as long again, saves
+    what its rebalance costs."""
+    saved, (_, rebalance) = tier.replicas - _below(tier), _measured(tier, policy)
+    return max(policy.quiet_s, tier.replicas * rebalance / saved) if saved else policy.quiet_s
+
+
+def _lately(tier: Tier, policy: Policy, past: Wanted) -> list[tuple[float, int]]:
+    """What was wanted within the quiet window, and at the look before it: without that one the window is never full
+    where looks are far apart. But not across a time that nobody looked at."""
+    since_s = tier.at_s - _quiet_s(tier, policy)
+    seen = [one for one in past.lately if one[0] <= tier.at_s]
+    inside = [one for one in seen if one[0] > since_s]
+    next_s = inside[0][0] if inside else tier.at_s
+    before = [one for one in seen if one[0] <= since_s][-1:]
+    unseen_s = max(policy.quiet_s, 2 * policy.every_s)
+    return [one for one in before if next_s - one[0] <= unseen_s] + inside
 
 
 def _measured(tier: Tier, policy: Policy) -> tuple[float, float]:

@@ -9,26 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from infra.autoscale.decider import Decider, Said, deciding, news, together
 from infra.autoscale.keda import externalscaler_pb2 as keda
+from infra.autoscale.scaler_metrics import ScalerMetrics
+from infra.autoscale.scaler_tls import Tls
 from infra.autoscale.tiers import Advice
 from infra.stack.up import tiers
 from topology.errors import Unavailable
 from topology.pacing import PACING
 from topology.settings import Settings
+from topology.stream.metrics import Build
 from topology.stream.page import Page
 
 log = logging.getLogger(__name__)
 
 METRIC = "replicas"
-WANTED, WANTED_HELP = "headrace_scale_wanted_workers", "Workers that a tier is to have, as KEDA is told"
+CALLS = ("IsActive", "StreamIsActive", "GetMetricSpec", "GetMetrics")
 HEALTHY = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse: status = SERVING
 
 
@@ -85,34 +86,28 @@ class Scaler:
         return self._decider.counts[name]
 
 
-class Wanted(Collector):
-    """For Prometheus: the counts that KEDA is told."""
-
-    def __init__(self, decider: Decider) -> None:
-        self._decider = decider
-
-    def collect(self) -> Iterable[Metric]:
-        """A gauge of each tier whose count is known."""
-        family = GaugeMetricFamily(WANTED, f"{WANTED_HELP}.", labels=["tier"])
-        for tier, count in list(self._decider.counts.items()):
-            family.add_metric([tier], count)
-        return [family]
-
-
-async def run(settings: Settings, address: str, stop: asyncio.Event, page: Page, listening: Callable[[], None]) -> None:
+async def run(
+    settings: Settings, address: str, stop: asyncio.Event, page: Page, listening: Callable[[], None],
+    tls: Tls | None = None,
+) -> None:
     """Decide, and answer KEDA at `address`, until `stop`. `listening`: is called when it is answered."""
     names = frozenset(tier for tier, _, _ in tiers(settings))
     said: Said = {}
+    counts = ScalerMetrics(CALLS)
+    page.tell([Build({}), counts])
+
+    def apply(advices: Sequence[Advice]) -> None:
+        counts.decided(advices)
+        _tell(advices, said)
 
     def ready(port: int) -> None:
         log.info("KEDA is answered at port %d for %s", port, ", ".join(sorted(names)))
         listening()
 
     async with deciding(settings) as decider:
-        page.tell([Wanted(decider)])
         await together(
-            decider.run(stop, lambda advices: _tell(advices, said)),
-            serve(Scaler(decider, names), address, stop, ready),
+            decider.run(stop, apply),
+            serve(Scaler(decider, names), address, stop, ready, counts, tls),
         )
 
 
@@ -124,15 +119,16 @@ def _tell(advices: Sequence[Advice], said: Said) -> None:
             log.warning("%s: %s", advice.tier, report)
 
 
-async def serve(scaler: Scaler, address: str, stop: asyncio.Event, ready: Callable[[int], None]) -> None:
+async def serve(scaler: Scaler, address: str, stop: asyncio.Event, ready: Callable[[int], None],
+                counts: ScalerMetrics, tls: Tls | None = None) -> None:
     """Answer KEDA at `address` (host:port; port 0 takes a free one) until `stop`. `ready` is told the port.
 
     Raises: Unavailable where the address cannot be had: another process may have it, such as the one before this.
     """
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((_calls(scaler), _health()))
+    server.add_generic_rpc_handlers((_calls(scaler, counts), _health()))
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, tls.credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise Unavailable(f"{address} cannot be listened at: {error}") from error
     await server.start()
@@ -144,19 +140,50 @@ async def serve(scaler: Scaler, address: str, stop: asyncio.Event, ready: Callab
             await server.stop(grace=PACING.close_s)
 
 
-def _calls(scaler: Scaler) -> Any:
-    def one(kind: Any, call: Any, request: Any, response: Any) -> Any:
-        return kind(call, request_deserializer=request.FromString, response_serializer=response.SerializeToString)
+def _calls(scaler: Scaler, counts: ScalerMetrics) -> Any:
+    def unary(name: str, call: Any, request: Any, response: Any) -> Any:
+        return _handler(grpc.unary_unary_rpc_method_handler, _counted(name, call, counts), request, response)
 
-    ref, unary = keda.ScaledObjectRef, grpc.unary_unary_rpc_method_handler
+    ref, stream = keda.ScaledObjectRef, _counted_stream("StreamIsActive", scaler.stream_is_active, counts)
     return grpc.method_handlers_generic_handler("externalscaler.ExternalScaler", {
-        "IsActive": one(unary, scaler.is_active, ref, keda.IsActiveResponse),
-        "StreamIsActive": one(
-            grpc.unary_stream_rpc_method_handler, scaler.stream_is_active, ref, keda.IsActiveResponse
-        ),
-        "GetMetricSpec": one(unary, scaler.metric_spec, ref, keda.GetMetricSpecResponse),
-        "GetMetrics": one(unary, scaler.metrics, keda.GetMetricsRequest, keda.GetMetricsResponse),
+        "IsActive": unary("IsActive", scaler.is_active, ref, keda.IsActiveResponse),
+        "StreamIsActive": _handler(grpc.unary_stream_rpc_method_handler, stream, ref, keda.IsActiveResponse),
+        "GetMetricSpec": unary("GetMetricSpec", scaler.metric_spec, ref, keda.GetMetricSpecResponse),
+        "GetMetrics": unary("GetMetrics", scaler.metrics, keda.GetMetricsRequest, keda.GetMetricsResponse),
     })
+
+
+def _handler(kind: Any, call: Any, request: Any, response: Any) -> Any:
+    return kind(call, request_deserializer=request.FromString, response_serializer=response.SerializeToString)
+
+
+def _counted(name: str, call: Any, counts: ScalerMetrics) -> Any:
+    async def counted(request: Any, context: Any) -> Any:
+        answered = False
+        try:
+            answer = await call(request, context)
+            answered = True
+            return answer
+        finally:
+            counts.called(name, answered)
+
+    return counted
+
+
+def _counted_stream(name: str, call: Any, counts: ScalerMetrics) -> Any:
+    """It lasts as long as KEDA's operator: it is counted with its first answer."""
+    async def counted(request: Any, context: Any) -> AsyncIterator[Any]:
+        answered = False
+        try:
+            async for answer in call(request, context):
+                if not answered:
+                    counts.called(name, answered := True)
+                yield answer
+        finally:
+            if not answered:
+                counts.called(name, False)
+
+    return counted
 
 
 def _health() -> Any:

@@ -125,11 +125,19 @@ def tiers(settings: Settings, reading: Reading) -> list[Tier]:
     ]
 
 
+def _share(settings: Settings, place: Place, reading: Reading) -> float:
+    """Of heads, the part of what its ring's encoders put out that comes to the cell: as it came lately, since tenants
+    move and differ; where nothing came, by the weights of headrace.toml."""
+    came = {one.cell: one.arrivals_per_s or 0.0 for one in reading.groups
+            if (one.role, one.ring, one.lane) == ("head", place.ring, place.lane)}
+    parts = came if sum(came.values()) else settings.rings[place.ring].weights
+    return parts.get(place.cell, 0.0) / sum(parts.values()) if place.cell else 1.0
+
+
 def _tier(settings: Settings, place: Place, seen: GroupLag | None, reading: Reading) -> Tier:
     ring = settings.rings[place.ring]
     of = ring.cells[place.cell] if place.cell else ring
-    name, whole = tier_name(place.role, place.ring, place.cell), sum(ring.weights.values())
-    share = ring.weights[place.cell] / whole if place.cell and whole else 1.0
+    name, share = tier_name(place.role, place.ring, place.cell), _share(settings, place, reading)
     missing = reading.away or ("" if seen and seen.partitions else f"topic {place.topic} is not there")
     if seen is None or missing:
         return Tier(name, place.role, place.ring, place.cell, reading.at_s, share=share, work_per_record=None,

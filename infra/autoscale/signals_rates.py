@@ -22,7 +22,7 @@ class Look:
 
 @dataclass(frozen=True)
 class WorkerLoad:
-    """One worker process, over the last `pacing.lag_window_s` or since it began. None: not known.
+    """One worker process, over the last `pacing.lag_kept_s` or since it began. None: not known.
 
     `partitions`: those it committed last. `busy_share`: of one event loop or engine, at most 1. `records_per_s`: what
     it does. `true_records_per_s`, `true_tokens_per_s`: what it would do if it were busy all the time. `tokens`,
@@ -40,11 +40,13 @@ class WorkerLoad:
 
 
 def comparable(looks: Sequence[Look], pacing: Pacing = PACING) -> list[Look]:
-    """The looks of the last `pacing.lag_window_s`, at least two where there are, since the topic was made: the oldest
-    first."""
+    """The looks of the last `pacing.lag_kept_s`, or back to one that is `pacing.lag_stuck_s` old, since the topic was
+    made: the oldest first."""
     found = list(looks[-1:])
     for look in reversed(looks[:-1]):
-        is_old = looks[-1].clock_s - look.clock_s > pacing.lag_window_s and len(found) > 1
+        # One as old as `lag_stuck_s` is kept, however far apart looks are: without it nothing is ever told stuck.
+        reaches_back = looks[-1].clock_s - found[0].clock_s >= pacing.lag_stuck_s
+        is_old = looks[-1].clock_s - look.clock_s > pacing.lag_kept_s and reaches_back
         if is_old or _is_made_anew(look.group, found[0].group):
             break
         found.insert(0, look)
@@ -59,19 +61,21 @@ def _is_made_anew(before: GroupState, now: GroupState) -> bool:
     )
 
 
-def arrivals(looks: Sequence[Look]) -> dict[int, float]:
-    """Partition → records a second that came, over comparable looks; empty where there is only one. Transaction markers
-    count: offsets do not tell them apart."""
-    return _moved(looks, lambda one: one.end)
+def arrivals(looks: Sequence[Look], pacing: Pacing = PACING) -> dict[int, float]:
+    """Partition → records a second that came, over the last `pacing.lag_window_s` of comparable looks; empty where
+    there is only one. Transaction markers count: offsets do not tell them apart."""
+    return _moved(looks, lambda one: one.end, pacing)
 
 
-def finished(looks: Sequence[Look]) -> dict[int, float]:
+def finished(looks: Sequence[Look], pacing: Pacing = PACING) -> dict[int, float]:
     """Partition → records a second that the group finished. What retention deleted unread counts, as Kafka's own
     position does."""
-    return _moved(looks, lambda one: one.position)
+    return _moved(looks, lambda one: one.position, pacing)
 
 
-def _moved(looks: Sequence[Look], place: Callable[[PartitionState], int]) -> dict[int, float]:
+def _moved(looks: Sequence[Look], place: Callable[[PartitionState], int], pacing: Pacing) -> dict[int, float]:
+    recent = [look for look in looks if looks[-1].clock_s - look.clock_s <= pacing.lag_window_s]
+    looks = recent if len(recent) > 1 else looks[-2:]
     if len(looks) < 2 or looks[-1].clock_s <= looks[0].clock_s:
         return {}
     took_s = looks[-1].clock_s - looks[0].clock_s
@@ -149,8 +153,9 @@ def _busy_s(then: Work, now: Work) -> float:
 
 
 def _had_work(of: Sequence[tuple[Look, Work]], numbers: tuple[int, ...], per_s: float) -> bool:
-    """Whether at each look more waited than the worker finishes between two commits, and it did commit meanwhile."""
-    enough = per_s * PACING.commit_interval_s
+    """Whether at each look more waited than the worker finishes in two commit intervals, and it did commit meanwhile.
+    What it finishes in one always waits for the commit: looks in step with commits would see it each time."""
+    enough = 2 * per_s * PACING.commit_interval_s
     return all(one.up_s > before.up_s for (_, before), (_, one) in pairwise(of)) and all(
         sum(p.lag for p in look.group.partitions if p.number in numbers) > enough for look, _ in of
     )

@@ -19,7 +19,7 @@ class PartitionLag:
     `committed`: None before the first commit. `lag`: records that wait: end - max(commit, start), and 0 where nothing
     but transaction markers is left; a commit beyond the end is of a topic before this, and counts as the start.
     `oldest_age_s`: of the first of them; 0 where none waits, None where it could not be read in time. `arrivals_per_s`,
-    `finished_per_s`: over the last minute; None at the first look. `stuck`: it stands still although a member has time
+    `finished_per_s`: over the last 15 s; None at the first look. `stuck`: it stands still although a member has time
     for it. `owned`: a member reads it; None where the broker does not tell.
     """
 

@@ -9,8 +9,8 @@ from functools import partial
 
 from infra.autoscale.tiers import PartitionLoad, Role, Tier, tier_name
 from infra.autoscale.traces import Parcel
+from topology.pacing import PACING
 
-WINDOW = 3  # looks over which arrivals and busy shares are taken: 15 s of those each 5 s
 Schedule = Callable[[float, Callable[[float], None]], None]  # (when, what is called with that time)
 
 
@@ -63,7 +63,7 @@ class Stage:
         self.workers: list[Worker] = []
         self.still_until, self.stuck, self.away = 0.0, -1, False
         self.counted = Counted([0] * partitions)
-        self.looks: deque[tuple[float, Counted]] = deque(maxlen=WINDOW)
+        self.looks: deque[tuple[float, Counted]] = deque()
         self.rate: float | None = None
         self.looked_s = 0.0
         self.orders: list[tuple[float, int]] = []
@@ -150,12 +150,14 @@ class Stage:
         self._next(worker, at_s)
 
     def look(self, at_s: float) -> Tier:
-        """What signals would see: of the last few looks what came and how busy workers were; the true rate, as last
-        known."""
+        """What signals would see: what came and how busy workers were, over as long a time as theirs; the true rate, as
+        last known."""
         span = at_s - self.looked_s
         self.counted.had_s = span * sum(one.ready for one in self.workers)
         self.looks.append((span, self.counted))
         self.counted, self.looked_s = Counted([0] * len(self.queues)), at_s
+        while sum(seconds for seconds, _ in self.looks) - self.looks[0][0] >= PACING.lag_window_s:
+            self.looks.popleft()
         whole = sum(seconds for seconds, _ in self.looks) or 1.0
         work, busy = sum(c.work for _, c in self.looks), sum(c.busy_s for _, c in self.looks)
         done, had = sum(c.done for _, c in self.looks), sum(c.had_s for _, c in self.looks)

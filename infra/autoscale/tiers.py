@@ -39,7 +39,7 @@ class Tier:
     `name`: "encoder/en" or "head/en/a", as `tier_name` spells it. `replicas`: running or starting now. `partitions`:
     all that the topic has; none where it could not be read. None in a reading: not known, and never zero by guess.
 
-    `arrivals_per_s`: records a second that come to the topic, over 15 s or so. `rate_per_s`: work a second of one
+    `arrivals_per_s`: records a second that come to the topic, over 15 s. `rate_per_s`: work a second of one
     replica that is busy all the time (what it did over its busy share). `work_per_record`: tokens of a mean record for
     encoders, 1 for heads. `busy`: mean share of the time that the replicas compute. `share`: of heads, the part of
     their ring's utterances that goes to this cell. `start_s`, `rebalance_s`: as measured; None: the policy's.
@@ -92,10 +92,12 @@ class Advice:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one tier wanted of late: (Unix time, replicas) of the last `quiet_s`, and when its count last changed."""
+    """What one tier wanted of late: (Unix time, replicas) of the quiet window and the look before it, and when its
+    count last changed."""
 
     lately: tuple[tuple[float, int], ...] = ()
     changed_s: float | None = None
+    rate_per_s: float | None = None  # of a replica when the tier was last busy enough to tell
 
 
 @dataclass(frozen=True)

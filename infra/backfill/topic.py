@@ -13,11 +13,12 @@ from infra.backfill.job import Asked, Part, Row, Span
 from infra.backfill.source import Replaced, Taken
 from infra.backfill.when import parse_when
 from topology import topics
-from topology.cells import Cells
 from topology.pacing import PACING
+from topology.placement import Placement
 from topology.settings import Ring, Settings
 from topology.stream.bounded import BoundedReader
 from topology.stream.kafka import Producer
+from topology.stream.placement import PlacementFollower
 from topology.stream.records import Output
 
 JOB_HEADER = "headrace.job"
@@ -82,18 +83,22 @@ class TopicSource:
 
 
 class TopicTarget:
-    """The backfill lane's predictions, by cell, keyed by tenant, stamped now. As `Target`.
+    """The backfill lane's predictions, by cell of now, keyed by tenant, stamped now. As `Target`.
 
     A record read again after a crash gives the same bytes under the same id: who keeps results by id has each once.
     """
 
     def __init__(self, settings: Settings, ring: Ring, job: str) -> None:
-        self._prefix, self._ring, self._cells = settings.prefix, ring, Cells(ring.weights, ring.pins)
+        self._prefix, self._ring = settings.prefix, ring.name
         self._headers = ((JOB_HEADER, job.encode()),)
         self._producer = Producer(settings.broker)
+        self._follower = PlacementFollower(settings.broker, topics.placement(settings.prefix), Placement(ring))
+        self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """As `Target.start`."""
+        await self._follower.start()
+        self._following = asyncio.create_task(self._follower.follow())
         await self._producer.start()
 
     async def write(self, span: Span, part: Part, rows: Sequence[Row]) -> None:
@@ -107,7 +112,8 @@ class TopicTarget:
                       one.error)
 
     def _output(self, row: Row) -> Output:
-        topic = topics.predictions(self._prefix, self._ring.name, self._cells.of(row["tenant"]), "backfill")
+        cell = self._follower.placement.cell_of(row["tenant"])
+        topic = topics.predictions(self._prefix, self._ring, cell, "backfill")
         value = msgpack.packb({name: value for name, value in row.items() if name != "raw"})
         return Output(topic, row["tenant"].encode(), value, self._headers)
 
@@ -116,4 +122,8 @@ class TopicTarget:
 
     async def stop(self) -> None:
         """As `Target.stop`."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await self._follower.stop()
         await self._producer.stop()

@@ -76,6 +76,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _apply(args: argparse.Namespace) -> int:
+    from infra.fleet.changes import begin
     from topology.stream.admin import apply_topics
 
     settings = load_running(args.config)
@@ -85,6 +86,9 @@ def _apply(args: argparse.Namespace) -> int:
         reports = asyncio.run(apply_topics(settings, wanted(settings)))
     for report in reports:
         print(report.name, "created" if report.created else "; ".join(report.differences) or "as wanted", sep="\t")
+    for ring, cells in asyncio.run(begin(settings)).items():
+        for cell in cells:
+            print(f"cell {cell} of ring {ring} takes no tenants yet: `headrace cell add {cell} --ring {ring}`")
     for line in _kept_embeddings(settings):
         print(line)
     return int(any(report.differences for report in reports))

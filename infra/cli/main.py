@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.cli import (
     backfill,
+    cell,
     config,
     data,
     dead_letters,
@@ -25,6 +26,7 @@ from infra.cli import (
     scaler,
     stack,
     status,
+    tenant,
 )
 from infra.cli.command import add_command
 from topology.errors import HeadraceError, Misconfigured
@@ -74,8 +76,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--version", action="version", version=f"headrace {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (config, encoder, stack, status, lag, scale, scaler, predict, head, data, backfill, insights, render,
-                  plan, dead_letters):
+    for group in (config, encoder, stack, status, lag, cell, tenant, scale, scaler, predict, head, data, backfill,
+                  insights, render, plan, dead_letters):
         group.add_commands(commands)
     for point in entry_points(group=INSTALLED):
         if point.name not in commands.choices:

@@ -48,6 +48,7 @@ def add_commands(commands: Any) -> None:
         ("encoder-tokens-per-s", float, "of one encoder worker (default: measured, docs/benchmarks)"),
         ("head-per-s", float, "records of one head worker (default: measured, docs/benchmarks)"),
         ("tokens", float, "of a mean utterance (15)"), ("partitions", int, "of each topic (12)"),
+        ("workers", int, "of each tier at the start (default: sized for the first rate)"),
         ("start-s", float, "what a worker takes to start (default: autoscale.start_s)"),
         ("rebalance-s", float, "how long a group stands still (default: autoscale.rebalance_s)"),
         ("parcels", int, "utterances move in about so many parcels; more: finer, slower (20000)"),
@@ -71,10 +72,11 @@ def _simulate(args: argparse.Namespace) -> int:
           f"{system.partitions} partitions, start {system.start_s:g} s, rebalance {system.rebalance_s:g} s, "
           f"objective {system.objective_s:g} s, seed {args.seed}", file=sys.stderr)
     found = compare(system, settings.autoscale, traces, args.seed,
-                    lambda setting: print(f"  {setting} ...", file=sys.stderr))
+                    lambda setting: print(f"  {setting} ...", file=sys.stderr), args.workers or 0)
     print("\n".join(table(found)))
     if args.json:
-        args.json.write_text(json.dumps(as_json(found, system, settings.autoscale, args.seed), indent=1) + "\n")
+        own = [place.stem for place in args.csv or ()]
+        args.json.write_text(json.dumps(as_json(found, system, settings.autoscale, args.seed, own), indent=1) + "\n")
     if args.plot:
         draw(args.plot, traces, found, system.objective_s)
     return 0
@@ -103,6 +105,8 @@ def _system(args: argparse.Namespace, settings: Settings) -> System:
     system = System(encoder, head, start_s=policy.start_s, rebalance_s=policy.rebalance_s,
                     objective_s=policy.objective_s)
     system = replace(system, **{name: value for name, value in given.items() if value is not None})
+    if args.workers is not None and not 1 <= args.workers <= system.partitions:
+        raise Misconfigured(f"--workers {args.workers}: from 1 to as many as there are partitions")
     return replace(system, encoder=replace(encoder, work_per_s=args.encoder_tokens_per_s or encoder.work_per_s),
                    head=replace(head, work_per_s=args.head_per_s or head.work_per_s))
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
@@ -29,7 +30,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _up(args: argparse.Namespace) -> None:
-    from infra.stack.up import stack
+    from infra.stack.up import NewCells, stack
 
     with stack(args.config, worker_metrics=bool(args.metrics_port)) as (settings, supervisor):
         if args.metrics_port:
@@ -40,7 +41,7 @@ def _up(args: argparse.Namespace) -> None:
         if args.autoscale:
             asyncio.run(_autoscale(settings, supervisor, str(settings_path(args.config).resolve())))
             raise KeyboardInterrupt
-        _wait_for_signal(supervisor)
+        _wait_for_signal(supervisor, NewCells(settings, str(settings_path(args.config).resolve())).start)
 
 
 async def _autoscale(settings: Settings, supervisor: Supervisor, config: str) -> None:
@@ -64,7 +65,7 @@ def _demo(args: argparse.Namespace) -> None:
             _wait_for_signal(supervisor)
 
 
-def _wait_for_signal(supervisor: Supervisor) -> None:
+def _wait_for_signal(supervisor: Supervisor, look: Callable[[Supervisor], list[str]] = lambda of: []) -> None:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
@@ -73,3 +74,5 @@ def _wait_for_signal(supervisor: Supervisor) -> None:
         time.sleep(0.5)
         for name in supervisor.restart_ended():
             print(f"restarted: {name}", flush=True)
+        for line in look(supervisor):
+            print(line, flush=True)

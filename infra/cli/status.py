@@ -105,6 +105,8 @@ def _text(seen: Seen, found: list[str]) -> str:
                          f"({lags}) of {group.topic}")
             lines += [f"release  {version}: {', '.join(names)}" for version, names in releases(group).items()]
     lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
+    lines += [f"cell     {ring}/{cell}: {count} tenants with heads" for ring, counts in sorted(seen.cells.items())
+              if len(counts) > 1 for cell, count in sorted(counts.items())]
     if seen.no_heads[0]:  # no trouble by itself: whose head it is stays as it was
         lines.append(f"heads    {seen.no_heads[0]} records are no heads and are passed over; the newest: "
                      f"{seen.no_heads[1][:200]!r}")

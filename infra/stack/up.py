@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from encoder_worker.load import quantized
+from infra.fleet import changes
 from infra.stack import embedded, kafka
 from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
 from topology.addresses import RACK
 from topology.encoders import find_encoder
+from topology.errors import Misconfigured
 from topology.settings import Ring, Settings, settings_path
 from topology.stream import sign_on
 from topology.stream.admin import apply_topics
@@ -41,6 +43,9 @@ def stack(
         say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
         reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
         say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
+        for ring_name, cells in asyncio.run(changes.begin(settings)).items():
+            for cell in cells:
+                say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")
         for ring in settings.rings.values():
             _prepare(ring, say)
         workers = _workers(settings, supervisor, str(settings_path(config).resolve()), zones)
@@ -91,6 +96,30 @@ def start_worker(
     if zone:
         command = ["env", f"{RACK}={zone}", *command]  # not a line of headrace.toml, which all zones share
     return supervisor.start(f"{tier.replace('/', '-')}-{number}", command)
+
+
+class NewCells:
+    """Cells that come into headrace.toml while its stack runs: they get their head workers."""
+
+    def __init__(self, settings: Settings, config: str) -> None:
+        self._known, self._config = {tier for tier, _, _ in tiers(settings)}, config
+        self._changed_ns = Path(config).stat().st_mtime_ns
+
+    def start(self, supervisor: Supervisor) -> list[str]:
+        """Start the head workers of cells that came since the last call. Returns what happened, in words."""
+        try:
+            changed_ns = Path(self._config).stat().st_mtime_ns
+            if changed_ns == self._changed_ns:
+                return []
+            self._changed_ns = changed_ns
+            found = list(tiers(addresses.load_placed(self._config)))
+        except (OSError, Misconfigured) as error:  # it is being written, or a person made a mistake
+            return [f"headrace.toml has changed and is not followed: {error}"]
+        new = [one for one in found if one[0] not in self._known and one[0].startswith("head/")]
+        self._known |= {tier for tier, _, _ in new}
+        started = [start_worker(supervisor, self._config, tier, what, number)
+                   for tier, what, count in new for number in range(count)]
+        return [f"started: {child.name}" for child in started]
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str, zones: Sequence[str]) -> list[Child]:

@@ -184,7 +184,7 @@ def test_the_scaler_tells_what_it_wants_and_stops_by_a_signal(running):
     with started(config, SCALER) as (process, port):
         until(port, "/readyz", 200, process)
         end = time.monotonic() + SECONDS
-        while 'headrace_scale_wanted_workers{tier="head/en/a"}' not in (page := probed(port, "/metrics")[1]):
+        while 'headrace_scale_replicas{tier="head/en/a"}' not in (page := probed(port, "/metrics")[1]):
             assert time.monotonic() < end, page
         assert probed(port, "/livez") == (200, "ok")
         process.send_signal(signal.SIGTERM)

@@ -18,6 +18,7 @@ from infra.autoscale.signals_page import serve_beside
 from infra.stack import kafka
 from infra.stack.embedded import free_port
 from tests.built import needs_redis
+from tests.prometheus import faults, told_by_promtool
 from tests.small import example, small_stack
 from tests.unit.test_metrics_documented import documented
 from topology.errors import UnknownTenant
@@ -75,6 +76,7 @@ async def test_one_page_tells_lag_and_what_every_worker_does(running):
     ready = ("headrace_lag_records", "headrace_worker_busy_ratio", "headrace_arrivals_records_per_second")
     page = await until(lambda: asyncio.to_thread(page_at, port),
                        lambda page: all(f"\n{name}{{" in page for name in ready))
+    assert list(faults(page)) == [] and told_by_promtool(page) == ""
     told = samples(page)
     assert told["headrace_lag_up", ""] == 1
     assert told["headrace_encoder_delivered_records_total", "encoder-en-0"] >= 20

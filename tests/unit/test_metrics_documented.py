@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from infra.autoscale.scaler import WANTED
+from infra.autoscale import scaler_metrics
 from infra.autoscale.signals_metrics import METRICS
 from infra.insights.metrics import InsightsCollector
 from topology.stream.metrics import FIGURES, Stages
@@ -19,8 +19,8 @@ def documented():
 
 def served():
     """Metric → type, as the code has them."""
-    found = dict.fromkeys(METRICS, "gauge") | dict.fromkeys(
-        ("headrace_worker_up", "headrace_build_info", WANTED), "gauge")
+    found = dict.fromkeys(METRICS, "gauge") | dict.fromkeys(("headrace_worker_up", "headrace_build_info"), "gauge")
+    found |= {name: one.kind.__name__.lower() for name, one in scaler_metrics.METRICS.items()}
     for kind, figures in FIGURES.items():
         found |= {f"headrace_{kind}_{one.name}": "counter" if one.counts else "gauge" for one in figures.values()}
         found |= {one.describe()[0].name: "histogram" for one in Stages(kind, {"ring": "en"}).collectors}

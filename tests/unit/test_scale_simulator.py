@@ -77,7 +77,8 @@ def test_without_a_metric_rivals_hold_as_they_do():
 
 
 def test_a_flash_crowd_is_met_sooner_than_by_rivals_that_cost_as_much():
-    found = compare(SYSTEM, Policy(), [TRACES["flash crowd"]], 1, lambda setting: None)
+    fine = replace(SYSTEM, parcels=10_000)  # coarse parcels miss minutes by themselves
+    found = compare(fine, Policy(), [TRACES["flash crowd"]], 1, lambda setting: None)
     assert [len(tried) for tried in found] == [1, len(KEDA_S), len(CPU_TARGETS), 1, 1]
     ours = found[0][0].outcomes[0]
     for tried in found[1:]:
@@ -135,11 +136,21 @@ def test_a_csv_of_ones_own_with_a_heading_unix_times_and_comments_is_run(tmp_pat
     body = json.loads((tmp_path / "out.json").read_text())
     assert [one["scaler"] for one in body["scalers"]][:2] == ["headrace", "KEDA, lag"]
     assert (tmp_path / "out.png").stat().st_size > 10_000
+    assert body["ours_over_time"]["monday"][0][2:] == [1, 1]
+
+
+def test_a_trace_of_ones_own_begins_with_as_many_workers_as_are_said_and_is_told_look_by_look(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flat.csv").write_text("0,100\n300,100\n")
+    assert main(["scale", "simulate", "--csv", "flat.csv", "--parcels", "1000", "--partitions", "4", "--workers", "2",
+                 "--json", "out.json"]) == 0
+    looks = json.loads((tmp_path / "out.json").read_text())["ours_over_time"]["flat"]
+    assert looks[0][0] == 5.0 and looks[0][2:] == [2, 2] and looks[-1][2:] == [1, 1]
 
 
 @pytest.mark.parametrize("wrong", [
     ["--trace", "nope"], ["--partitions", "0"], ["--rate", "nan"], ["--hours", "1e9"], ["--csv", "none.csv"],
-    ["--start-s", "-1"], ["--tokens", "0"],
+    ["--start-s", "-1"], ["--tokens", "0"], ["--workers", "0"], ["--workers", "13"],
 ])
 def test_a_wrong_argument_is_named_and_nothing_is_run(wrong, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

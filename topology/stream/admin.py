@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -33,7 +33,8 @@ class TopicReport:
 async def apply_topics(settings: Settings, specs: Sequence[TopicSpec], create: bool = True) -> list[TopicReport]:
     """Create what is missing (unless `create` is False) and compare the rest with what is wanted.
 
-    Existing topics are never changed: fewer partitions cannot be, and more would move tenants.
+    Existing topics are never changed: fewer partitions cannot be, and with more a key's later records go to another
+    partition and overtake those that wait; `grow_topics` is for topics in which nothing waits.
     Raises: Unavailable where the broker cannot be reached within 60 s or refuses.
     """
     admin = await connected(settings.broker)
@@ -100,7 +101,7 @@ async def _differences(
     for spec in specs:
         partitions = described[spec.name]["partitions"]
         if len(partitions) != spec.partitions:
-            found[spec.name].append(f"partitions: {len(partitions)}, wanted {spec.partitions}")
+            found[spec.name].append(_of_partitions(len(partitions), spec))
         replicas = min((len(p["replicas"]) for p in partitions), default=0)
         if replicas != settings.topics.replication:
             found[spec.name].append(f"replication: {replicas}, wanted {settings.topics.replication}")
@@ -111,6 +112,29 @@ async def _differences(
         if 0 < replicas < int(has.get(MIN_INSYNC, 1)):
             found[spec.name].append(f"{MIN_INSYNC} {has[MIN_INSYNC]} of {replicas} replicas: every write is refused")
     return found
+
+
+def _of_partitions(there: int, spec: TopicSpec) -> str:
+    if there > spec.partitions:
+        return f"partitions: {there}, wanted {spec.partitions}; Kafka takes none away: set {there}"
+    return (f"partitions: {there}, wanted {spec.partitions}; not grown, as later records of a key would go to another "
+            f"partition and overtake those that wait. To grow it: {spec.to_grow}")
+
+
+async def grow_topics(settings: Settings, specs: Sequence[TopicSpec]) -> list[str]:
+    """Give each topic the partitions that it should have, where it has fewer. Only for topics in which nothing waits
+    and to which nobody writes. Returns the names of those that grew. Raises: Unavailable."""
+    admin = await connected(settings.broker)
+    try:
+        there = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics([s.name for s in specs])}
+        growing = {s.name: NewPartitions(s.partitions) for s in specs if 0 < there.get(s.name, 0) < s.partitions}
+        if growing:
+            await admin.create_partitions(growing, timeout_ms=30_000)
+    except KafkaError as error:
+        raise told(error, "the broker refused") from error
+    finally:
+        await ended(admin.close, "admin client")
+    return sorted(growing)
 
 
 async def _configs(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, dict[str, Any]]:

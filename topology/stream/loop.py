@@ -25,6 +25,7 @@ from topology.errors import BadRecord, MalformedRecord, Misconfigured, Overloade
 from topology.pacing import PACING, Pacing
 from topology.stream.delivery import Delivery, Progress
 from topology.stream.fair import FairQueue
+from topology.stream.gaps import keep_gaps
 from topology.stream.kafka import GroupConsumer, Partition, Producer, Rebalances
 from topology.stream.outcomes import Computing, Outcome, Parked, Worker
 from topology.stream.records import Record
@@ -105,8 +106,7 @@ class Loop(Rebalances):
         self.on_assigned(count)
 
     async def revoked(self) -> None:
-        """As `_give_up`. Then the consumer is asked on: it gives nothing until partitions come, but an error while the
-        group forms anew waits in it until somebody asks, and the group with it."""
+        """As `_give_up`. Then the consumer is asked on: an error of the group waits there until somebody asks."""
         fetched_before = self._fetching is not None
         await self._give_up()
         if fetched_before and not self._stopping:
@@ -118,8 +118,11 @@ class Loop(Rebalances):
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
             self._fetching = None
-        self._forget_waiting()
         begun_s, rebalance_s = asyncio.get_running_loop().time(), self._consumer.rebalance_s
+        keep_gaps(self._queue, self._marks)  # else what was finished behind them is repeated
+        await self._progress.reaches(lambda: not self._queue, min(self._pacing.gaps_s, 0.4 * rebalance_s))
+        await self._progress.reaches(lambda: not (self._queue or self._parked), self._pacing.parked_s)
+        self._forget_waiting()
         try:
             async with asyncio.timeout_at(begun_s + 0.8 * rebalance_s):
                 await self._progress.reaches(self._has_finished)
@@ -180,7 +183,7 @@ class Loop(Rebalances):
 
         Called wherever records come or the worker becomes free.
         """
-        if self._queue and self._is_free() and self._delivery.undelivered < self._pacing.max_undelivered:
+        if self._queue.ready and self._is_free() and self._delivery.undelivered < self._pacing.max_undelivered:
             self._processing = self._spawn(self._work(self._queue.take(self._pacing.max_poll_records)))
 
     async def _work(self, batch: list[Record]) -> None:
@@ -203,6 +206,8 @@ class Loop(Rebalances):
                         self._follow(self._computing, self._finish(step))
                         records = step.records
                     case Parked():
+                        for record in step.records:
+                            self._queue.hold(self._worker.tenant(record))
                         self._follow(self._parked, self._return(step))
                         records = step.records
                 for r in records:
@@ -225,10 +230,10 @@ class Loop(Rebalances):
             await self._isolate(list(step.records), error)
 
     async def _return(self, step: Parked) -> None:
-        """Queue parked records again when what they wait for is done."""
+        """Queue parked records again when what they wait for is done; until then their tenant's others wait."""
         await asyncio.gather(step.until, return_exceptions=True)  # the next attempt meets what went wrong
         for record in reversed(step.records):
-            self._queue.push_first(self._worker.tenant(record), record)
+            self._queue.give_back(self._worker.tenant(record), record)
 
     async def _isolate(self, left: list[Record], error: Exception) -> None:
         """Find the record at fault by halves, so that it alone goes to the dead letters."""

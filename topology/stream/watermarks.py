@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Generic, TypeVar
 
 PartitionT = TypeVar("PartitionT", bound=Hashable)
@@ -16,11 +16,13 @@ class Watermarks(Generic[PartitionT]):
         self._started: dict[PartitionT, deque[int]] = {}
         self._unfinished: dict[PartitionT, set[int]] = {}
         self._reached: dict[PartitionT, int] = {}
+        self._read: dict[PartitionT, int] = {}
 
     def start(self, partition: PartitionT, offset: int) -> None:
         """A record was read. Offsets come in a partition's order; gaps (markers, compaction) are fine."""
         self._started.setdefault(partition, deque()).append(offset)
         self._unfinished.setdefault(partition, set()).add(offset)
+        self._read[partition] = offset + 1
 
     def finish(self, partition: PartitionT, offset: int) -> None:
         """A record's effects are acknowledged. A partition given up meanwhile is ignored, and so is a second time: a
@@ -37,6 +39,15 @@ class Watermarks(Generic[PartitionT]):
         """Partition → the next offset to read after a crash, where any record has been finished."""
         return {partition: offset + 1 for partition, offset in self._reached.items()}
 
+    def read(self) -> dict[PartitionT, int]:
+        """Partition → the offset after the last record that was read of it."""
+        return dict(self._read)
+
+    def last_begun(self, partition: PartitionT, waiting: Container[int]) -> int:
+        """The last offset that was read and is not among those `waiting`; -1 where there is none."""
+        started = reversed(self._started.get(partition, ()))
+        return next((offset for offset in started if offset not in waiting), self._reached.get(partition, -1))
+
     @property
     def unfinished(self) -> int:
         """How many records were read and are not finished."""
@@ -47,3 +58,4 @@ class Watermarks(Generic[PartitionT]):
         self._started.clear()
         self._unfinished.clear()
         self._reached.clear()
+        self._read.clear()

@@ -26,7 +26,8 @@ WORKER_CHARS = 300  # of a name: an instance has 249 at most, and a note must fi
 class Work:
     """Of one worker process since it began. `up_s`: by its own clock. `loop_s`: processor time of its event loop.
     `engine_s`: time in which anything was computed. `records`: delivered. `tokens`: computed; of heads 0. `version`: of
-    Headrace. `begun_s`: of the epoch; of two processes under one name the later one is the worker."""
+    Headrace. `begun_s`: of the epoch; of two processes under one name the later one is the worker. `placed`: the
+    offset of the placements that it has heard of; -1: none."""
 
     worker: str
     up_s: float
@@ -36,6 +37,7 @@ class Work:
     tokens: int = 0
     version: str = ""
     begun_s: int = 0
+    placed: int = -1
 
     def to_note(self) -> str:
         """As it stands in a commit: about 160 bytes of the 4,096 that brokers allow."""
@@ -50,7 +52,8 @@ class Work:
             up_s, loop_s, engine_s = (float(body[name]) for name in ("up_s", "loop_s", "engine_s"))
             counts = int(body["records"]), int(body.get("tokens", 0))
             version, begun_s = str(body.get("version", ""))[:VERSION_CHARS], int(body.get("begun_s", 0))
-            found = cls(str(body["worker"]), up_s, loop_s, engine_s, *counts, version=version, begun_s=begun_s)
+            placed = int(body.get("placed", -1))
+            found = cls(str(body["worker"]), up_s, loop_s, engine_s, *counts, version, begun_s, placed)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
         figures = (found.up_s, found.loop_s, found.engine_s, found.records, found.tokens, found.begun_s)
@@ -104,5 +107,5 @@ class WorkNotes:
         return Work(
             self._worker[:WORKER_CHARS], time.monotonic() - self._begun_s, time.thread_time() - self._loop_begun_s,
             figures.get("busy_us", 0) / 1e6, int(figures.get("delivered", 0)), int(figures.get("tokens", 0)),
-            version=VERSION, begun_s=self._begun_at_s,
+            VERSION, self._begun_at_s, int(figures.get("placed", -1)),
         ).to_note()

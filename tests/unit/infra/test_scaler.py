@@ -13,7 +13,8 @@ pytest.importorskip("grpc")
 import grpc
 
 from infra.autoscale.decider import Decider
-from infra.autoscale.scaler import Scaler, serve
+from infra.autoscale.scaler import CALLS, Scaler, serve
+from infra.autoscale.scaler_metrics import ScalerMetrics
 from infra.autoscale.tiers import PartitionLoad, Policy, Tier
 from tests.keda import Keda
 
@@ -43,7 +44,8 @@ async def asked():
     decider = Decider(world.read, POLICY, notes.extend)
     port = asyncio.get_running_loop().create_future()
     scaler = Scaler(decider, frozenset({"encoder/en"}))
-    serving = asyncio.create_task(serve(scaler, "127.0.0.1:0", stop, port.set_result))
+    counts = ScalerMetrics(CALLS)
+    serving = asyncio.create_task(serve(scaler, "127.0.0.1:0", stop, port.set_result, counts))
     async with Keda(f"127.0.0.1:{await port}") as client:
         yield world, client, decider, notes
     stop.set()

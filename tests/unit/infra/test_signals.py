@@ -22,7 +22,7 @@ def note(up_s, busy_s, records, tokens=0, worker="w"):
     return Work(worker, up_s, busy_s / 2, busy_s, records, tokens).to_note()
 
 
-def test_rates_are_of_the_last_minute_and_begin_anew_with_a_topic_that_was_made_anew():
+def test_rates_are_of_the_last_looks_and_begin_anew_with_a_topic_that_was_made_anew():
     looks = [look(0, (0, 0)), look(40, (40, 0)), look(100, (400, 60), (100, 60))]
     assert [one.clock_s for one in comparable(looks)] == [40, 100]
     assert arrivals(comparable(looks)) == {0: 6.0, 1: 1.0}
@@ -53,6 +53,12 @@ def test_a_worker_that_always_had_work_could_do_what_it_did_and_no_more():
     assert [one.true_records_per_s for one in workers(looks)] == [50.0]
 
 
+def test_records_that_only_wait_for_their_commit_are_no_backlog():
+    looks = [look(s, (1_000 + 50 * s + 90, 0), (1_000 + 50 * s, 0), (note(100 + s, 10 + s / 10, 1_000 + 50 * s), ""))
+             for s in range(0, 30, 2)]  # 90 of 50/s were finished since the commit or are being so, at each look
+    assert [round(one.true_records_per_s) for one in workers(looks)] == [500]
+
+
 def test_figures_of_a_worker_that_began_anew_or_left_or_is_of_another_release_do_no_harm():
     begun_anew = [look(0, (9, 0), (0, 0), (note(100, 50, 9_000), "")), look(10, (9, 9), (9, 0), (note(2, 1, 9), ""))]
     (one,) = workers(begun_anew)
@@ -74,6 +80,15 @@ def test_a_position_that_stands_still_is_stuck_only_if_a_member_had_time_for_it(
     assert stuck([*still[:2], look(25, (50, 30), (10, 25), members=0)]) == set()
     assert stuck([still[0], look(10, (50, 9), state="PreparingRebalance"), still[2]]) == set()
     assert stuck([look(0, (10, 0), (10, 0)), look(25, (50, 0), (10, 0))]) == set(), "nothing waited then"
+
+
+@pytest.mark.parametrize("every_s", [2, 5, 11, 16, 19, 25, 40])
+def test_however_far_apart_looks_are_a_position_that_stands_still_is_told_and_rates_are_recent(every_s):
+    kept = []
+    for n in range(40):
+        kept = comparable([*kept, look(n * every_s, (50, n), (10, n))])
+    assert stuck(kept) == {0}
+    assert 20 <= kept[-1].clock_s - kept[0].clock_s <= max(30, 2 * every_s)
 
 
 def group(lag, arrivals_per_s, finished_per_s, members=1):

@@ -37,6 +37,11 @@ def test_nothing_is_said_where_all_is_well():
     assert troubles(SETTINGS, WELL) == troubles(SETTINGS, replace(WELL, at_s=103.0), WELL) == []
 
 
+def test_a_cell_that_takes_no_tenants_needs_no_workers_and_one_that_is_not_nearly_full_no_others():
+    idle = seen(group(HEAD, members=0, state="Empty"), idle=(HEAD,))
+    assert troubles(SETTINGS, idle) == troubles(SETTINGS, seen(cells={"en": {"a": 799}})) == []
+
+
 @pytest.mark.parametrize(("what", "words"), [
     (seen(replicas=Replicas(away=(2,), partitions=9, behind=("t[0]", "t[1]"))), ["broker 2 is away", "2 partitions",
                                                                                "Nothing is lost", "start it"]),
@@ -48,6 +53,9 @@ def test_nothing_is_said_where_all_is_well():
     (seen(group(owned=False)), ["no member", "partition 0"]),
     (seen(group(committed=50)), ["beyond the end", "restart"]),
     (seen(group(start=12, end=20)), ["2 records were deleted before", "retention"]),
+    (seen(cells={"en": {"a": 800}}), ["cell en/a is nearly full", "800 tenants", "of 1000", "headrace cell add"]),
+    (seen(cells={"en": {"a": 1_001}}), ["cell en/a is full", "1001 tenants"]),
+    (seen(group(HEAD, members=0, end=15), idle=(HEAD,)), ["5 records wait", "head_worker --ring en --cell a"]),
     (seen(heads={}), ["ring en has no heads", "head publish"]),
     (seen(heads={"en": 1, "fr": 2}), ["2 heads", "ring fr"]),
     (seen(redis=None, away={"redis": "Redis does not answer: refused"}), ["Redis does not answer", "[redis]"]),

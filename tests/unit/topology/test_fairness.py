@@ -29,10 +29,27 @@ def test_within_a_tenant_order_is_kept_and_what_waited_before_comes_first():
     for number in (5, 6):
         queue.push("a", record(number))
     queue.push("b", record(9))
+    for _ in range(2):
+        queue.hold("a")
     for number in (4, 3):
-        queue.push_first("a", record(number))
+        queue.give_back("a", record(number))
     assert [r.offset for r in queue.take(9)] == [3, 9, 4, 5, 6]
     assert not queue
+
+
+def test_while_records_of_a_tenant_are_to_come_back_none_of_its_others_overtakes_them():
+    queue = FairQueue()
+    for number in range(4):
+        queue.push("a", record(number))
+    assert [r.offset for r in queue.take(2)] == [0, 1]
+    queue.hold("a")
+    queue.hold("a")
+    queue.push("a", record(4))
+    assert not queue.ready and not queue.take(9) and (len(queue), queue.waiting("a")) == (3, 3)
+    queue.give_back("a", record(1))  # whichever comes back first
+    assert not queue.ready
+    queue.give_back("a", record(0))
+    assert [r.offset for r in queue.take(9)] == [0, 1, 2, 3, 4]
 
 
 def test_a_quota_is_a_rate_and_a_burst_and_says_when_to_come_again():

@@ -2,9 +2,8 @@
 
 import pytest
 
-from topology.cells import Cells, cell_of
+from topology.cells import cell_of
 from topology.errors import UnknownLanguage
-from topology.pacing import PACING
 from topology.rings import primary, ring_of
 
 RINGS = {"en": ("en",), "multi": ("fr", "de", "pt")}
@@ -58,15 +57,3 @@ def test_a_pinned_tenant_lives_where_it_is_pinned_and_nobody_else_moves():
 def test_where_a_tenant_lives_never_changes_between_versions():
     found = {tenant: cell_of(tenant, {"a": 1, "b": 1, "c": 2}, {}) for tenant in ("acme", "bank", "shop", "日本")}
     assert found == {"acme": "a", "bank": "b", "shop": "c", "日本": "c"}
-
-
-def test_a_tenant_that_asks_again_is_found_without_a_look_at_all_cells():
-    weights, pins = {f"cell-{n}": 1.0 + n % 3 for n in range(200)}, {"cell-7": ("tenant-1",), "cell-8": ("tenant-1",)}
-    found = Cells(weights, pins)
-    for _ in range(3):
-        assert [found.of(tenant) for tenant in TENANTS[:300]] == [
-            cell_of(tenant, weights, pins) for tenant in TENANTS[:300]
-        ]
-    looked = found._found.cache_info()
-    assert (looked.misses, looked.hits) == (299, 598)  # a pinned one needs none
-    assert looked.maxsize == PACING.cells_remembered
