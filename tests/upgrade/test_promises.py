@@ -14,8 +14,7 @@ from infra.cli.main import make_parser
 from producers import Headrace, SyncHeadrace
 from tests.unit.test_metrics_documented import served
 from tests.unit.test_settings_page import settings_of
-from topology import wire
-from topology.errors import HeadraceError
+from topology import errors, wire
 from topology.settings import Settings
 
 NAMES = Path(__file__).parent / "0.1.0-names.json"
@@ -32,12 +31,6 @@ def commands(parser, path=""):
                 yield from commands(inner, f"{path} {name}".strip())
 
 
-def codes(kind):
-    yield kind.code
-    for one in kind.__subclasses__():
-        yield from codes(one)
-
-
 def names():
     """Part → the names that it promises."""
     calls = [*inspect.getmembers(Headrace, inspect.isfunction), ("init", Headrace.__init__)]
@@ -47,7 +40,8 @@ def names():
                         for parameter in inspect.signature(call).parameters if parameter != "self"),
         "synchronous calls": sorted(n for n, _ in inspect.getmembers(SyncHeadrace, inspect.isfunction) if n[0] != "_"),
         "reply": sorted(headrace.Reply.__dataclass_fields__), "entity": sorted(headrace.Entity.__dataclass_fields__),
-        "errors": sorted(set(codes(HeadraceError))),
+        "errors": sorted({kind.code for kind in vars(errors).values()
+                          if inspect.isclass(kind) and issubclass(kind, errors.HeadraceError)}),
         "records": sorted(f"{kind.__name__}.{name}" for kind in (wire.Utterance, wire.Embedding, wire.Prediction)
                           for name in kind.__dataclass_fields__),
         "settings": sorted(name for name, _ in settings_of(Settings)),
