@@ -30,6 +30,11 @@ from topology.registry import Candidate, HeadRecord, parse_record
 from topology.stream.records import Record, dead_letter
 from topology.stream.work import Work
 
+try:
+    from topology import placement
+except ImportError:  # a release before tenants moved
+    placement = None
+
 STAGES = {"submitted": 1_000, "received": 2_000, "encoded": 3_000, "predicted": 4_000}
 ENTITY = {"start": 0, "end": 3, "label": "room", "text": "off", "confidence": 0.5, "value": "OFF"}
 UTTERANCE = wire.Utterance("id-1", "acme", "off", "en", 1_000, 9_000, "headrace:replies:x")
@@ -62,6 +67,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(getattr(value, name)) for name in NESTED[type(value).__name__]}
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value.hex() if isinstance(value, bytes) else value
@@ -71,6 +78,7 @@ NESTED = {
     "Asked": ("ring", "source", "start", "end", "tenants", "heads", "targets", "tenant"),
     "Span": ("source", "partition", "start", "end", "identity", "lost"),
     "Candidate": ("version", "space", "sha256", "mode", "share"),
+    "Shares": ("weights", "draining"),
     "Entity": ("start", "end", "label", "text", "confidence", "value"),
 }
 
@@ -225,10 +233,25 @@ FORMATS = {
     ),
 }
 
+if placement is not None:
+    SHARES = placement.RingRecord(
+        "en", placement.Shares({"a": 1.0, "b": 2.0}, frozenset({"b"})), (placement.Shares({"b": 2.0}),)
+    )
+    PIN = placement.PinRecord("en", "acme", "b", ("a",))
+    FORMATS |= {
+        "placement of a ring": Format(
+            SHARES.to_bytes, lambda data: placement.parse(SHARES.key, data), ("ring", "now", "former"),
+        ),
+        "placement of a tenant": Format(
+            PIN.to_bytes, lambda data: placement.parse(PIN.key, data), ("ring", "tenant", "cell", "former"),
+        ),
+    }
+
 
 if __name__ == "__main__":
     if sys.argv[1] == "write":
         print(json.dumps({name: one.write().hex() for name, one in FORMATS.items()}))
     else:
         given = json.load(sys.stdin)
-        print(json.dumps({name: one.told(bytes.fromhex(given[name])) for name, one in FORMATS.items()}))
+        known = {name: bytes.fromhex(data) for name, data in given.items() if name in FORMATS}
+        print(json.dumps({name: FORMATS[name].told(data) for name, data in known.items()}))

@@ -45,6 +45,8 @@ CHANGES = {  # file → (what stands there, what the next release has instead)
     "producers/reply.py": ('"replied": received_us},\n', '"replied": received_us}, record.channel,\n'),
     "infra/backfill/counts.py": ("self.lost, self.why]", 'self.lost, self.why, "next"]'),
     "infra/insights/windows.py": ('"l": self.latency,\n', '"l": self.latency, "z": "next",\n'),
+    "topology/placement.py": ('"draining": sorted(shares.draining)}',
+                              '"draining": sorted(shares.draining), "z": "next"}'),
     "infra/insights/ledger.py": ('"i": self.topic_id,\n', '"i": self.topic_id, "z": "next",\n'),
 }
 

@@ -23,7 +23,7 @@ from topology.stream.groups import read_groups
 
 pytestmark = [
     pytest.mark.kafka,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
 ]
 FORWARD = ("heads", "encoders")  # readers before writers: docs/UPGRADES.md

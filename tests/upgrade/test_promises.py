@@ -14,29 +14,21 @@ from infra.cli.main import make_parser
 from producers import Headrace, SyncHeadrace
 from tests.unit.test_metrics_documented import served
 from tests.unit.test_settings_page import settings_of
-from topology import wire
-from topology.errors import HeadraceError
+from topology import errors, wire
 from topology.settings import Settings
 
 NAMES = Path(__file__).parent / "0.1.0-names.json"
 
 
 def commands(parser, path=""):
-    """A command and its flags, a line each, of every command of ours."""
-    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    """Every command of ours and its flags, a line each."""
+    yield f"headrace {path}".strip()
     for action in parser._actions:
-        if action not in groups:
-            yield from (f"{path} {flag}".strip() for flag in action.option_strings or [action.dest.upper()])
-    for group in groups:
+        yield from (f"headrace {path} {flag}".replace("  ", " ") for flag in action.option_strings)
+    for group in [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]:
         for name, inner in group.choices.items():
             if name != "bench":  # of another package
                 yield from commands(inner, f"{path} {name}".strip())
-
-
-def codes(kind):
-    yield kind.code
-    for one in kind.__subclasses__():
-        yield from codes(one)
 
 
 def names():
@@ -48,7 +40,8 @@ def names():
                         for parameter in inspect.signature(call).parameters if parameter != "self"),
         "synchronous calls": sorted(n for n, _ in inspect.getmembers(SyncHeadrace, inspect.isfunction) if n[0] != "_"),
         "reply": sorted(headrace.Reply.__dataclass_fields__), "entity": sorted(headrace.Entity.__dataclass_fields__),
-        "errors": sorted(set(codes(HeadraceError))),
+        "errors": sorted({kind.code for kind in vars(errors).values()
+                          if inspect.isclass(kind) and issubclass(kind, errors.HeadraceError)}),
         "records": sorted(f"{kind.__name__}.{name}" for kind in (wire.Utterance, wire.Embedding, wire.Prediction)
                           for name in kind.__dataclass_fields__),
         "settings": sorted(name for name, _ in settings_of(Settings)),
