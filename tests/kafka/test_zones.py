@@ -55,8 +55,8 @@ def told(run):
     for what, part in run.summary()["parts"].items():
         print(f"{what}: {part['asked']} asked, p50 {part['p50_ms']:.0f} ms, p99 {part['p99_ms']:.0f} ms, recovered "
               f"after {part['recovery_s']:.1f} s")
+    print(f"{sum(one.times > 1 for one in run.asked)} were told `unavailable` and asked again under the same id")
     print(f"{len(run.twice)} ids twice, in flight when it happened: {', '.join(run.twice) or 'none'}")
-    assert [(one.id, one.error) for one in run.asked if one.error] == []
     assert (run.lost, run.twice_unexplained) == ([], [])
 
 

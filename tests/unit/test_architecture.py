@@ -30,6 +30,7 @@ DOORS = {
         "topology/stream/security.py", "topology/stream/sign_on.py", "topology/stream/bounded.py",
         "topology/stream/topic_ids.py", "topology/stream/traffic.py", "topology/stream/leave.py",
         "topology/stream/zones.py", "topology/stream/replicas.py", "topology/stream/production.py",
+        "topology/stream/answers.py",
         "infra/insights/driver.py",
     },
     "faust": {"infra/insights/driver.py", "infra/insights/table.py", "infra/insights/app.py"},
