@@ -58,6 +58,7 @@ def told(run):
     print(f"{sum(one.times > 1 for one in run.asked)} were told `unavailable` and asked again under the same id")
     print(f"{len(run.twice)} ids twice, in flight when it happened: {', '.join(run.twice) or 'none'}")
     assert (run.lost, run.twice_unexplained) == ([], [])
+    assert [one.id for one in run.asked if one.times > 1] == []
 
 
 async def lose(running, number, act, seconds, name, meanwhile=None):
