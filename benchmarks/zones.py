@@ -61,7 +61,7 @@ async def _measured(it: Stand, plan: Plan) -> Result:
             client, zones, it.settings, RING, arrivals(plan.per_s, 3 * plan.part_s, it.names, seed=2),
             [Fault(1 / 3, "killed", lambda: zones.kill(1)), Fault(2 / 3, "back", lambda: zones.bring_back(1))], "lost",
         )
-        for child in zones.members(1):
+        for child in zones.members(1, ("encoder", "head")):
             await _ready(child)
         rounds = [await _round(it, client, plan, number) for number in range(2 * plan.rounds)]
     traffic = await read_traffic(it.settings.broker, [spec.name for spec in wanted(it.settings)])

@@ -106,6 +106,7 @@ class Pacing:
     # Kafka: clients
     admin_connect_s: float = 60.0  # that a cluster may take to accept who creates its topics: it may just be starting
     metadata_max_age_s: float = 10.0  # between two looks at who leads what: finds brokers that came back, for a request
+    answer_s: float = 8.0  # a broker's to one request: sooner away from a frozen one (fenced in 9), against slow ones
     look_s: float = 1.0  # without an acknowledgement, then the producer looks whether the partition is still there
     send_s: float = 20.0  # without an acknowledgement, then the producer starts anew: a leader's election fits in
     topic_s: float = 2.0  # that a topic of dead letters may be missing; then they are left out: evidence against delay

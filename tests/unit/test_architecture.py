@@ -31,6 +31,7 @@ DOORS = {
         "topology/stream/topic_ids.py", "topology/stream/traffic.py", "topology/stream/leave.py",
         "topology/stream/zones.py", "topology/stream/replicas.py", "topology/stream/production.py",
         "topology/stream/positions.py",
+        "topology/stream/answers.py",
         "infra/insights/driver.py",
     },
     "faust": {"infra/insights/driver.py", "infra/insights/table.py", "infra/insights/app.py"},

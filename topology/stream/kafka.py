@@ -23,6 +23,7 @@ from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
 from topology.settings import Broker
 from topology.stream import codes, fetched
+from topology.stream.answers import answer_within
 from topology.stream.connection import ended, patiently, told
 from topology.stream.failures import Fate, fate_of
 from topology.stream.groups import position_of
@@ -82,6 +83,7 @@ class Consumer:
             client_rack=broker.rack or None,
             **more,
         )
+        answer_within(self._consumer._client, rebalance_ms(broker) / 1_000, fetch_wait_ms(broker) / 1_000)
         self.zones = ZoneBytes(self._consumer, broker)
         self._heard_ms, self._looked_s, self._quiet_s = 0, 0.0, 0.0
         self._counts: tuple[int, ...] = ()

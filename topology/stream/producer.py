@@ -18,6 +18,7 @@ from topology.errors import HeadraceError, OutputRefused, Unavailable
 from topology.pacing import PACING
 from topology.settings import Broker
 from topology.stream import codes
+from topology.stream.answers import answer_within
 from topology.stream.connection import ended, patiently, told
 from topology.stream.failures import Fate, fate_of
 from topology.stream.records import Output, Refused
@@ -60,6 +61,7 @@ class Producer:
             metadata_max_age_ms=int(PACING.metadata_max_age_s * 1_000),
             linger_ms=0,
         )
+        answer_within(producer.client)
         producer.client.send = self._noting(producer.client.send)
         return producer
 
