@@ -73,7 +73,7 @@ exec redis-server {data}/sentinel.conf --sentinel
 PROXY = """\
 # Passes callers to the server that says it is the master, and ends connections to one that no longer is.
 global
-  maxconn 20000
+  fd-hard-limit 50000  # connections follow from it; a container's own limit is a thousand or a billion
 defaults
   mode tcp
   timeout connect 2s

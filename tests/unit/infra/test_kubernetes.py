@@ -148,6 +148,16 @@ def test_keda_and_the_prometheus_operator_take_their_objects(kind, module):
             assert one["spec"]["fallback"]["behavior"] == "currentReplicas"
 
 
+def test_prometheus_takes_the_alarms(tmp_path):
+    if not shutil.which("promtool"):
+        pytest.skip("left out: promtool is not on this machine")
+    rule, = of_kind("PrometheusRule")
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+    done = subprocess.run(["promtool", "check", "rules", str(tmp_path / "rules.yaml")], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_pod_keeps_to_the_restricted_standard_and_says_what_it_needs():
     specs = list(pod_specs())
     assert len(specs) > 15
