@@ -43,22 +43,6 @@ def example(number):
     return Example(text, act, (Entity(len(text) - len(room), len(text), "room"),))
 
 
-def small_encoder(encoder, overflows=()):
-    """The directory of the encoder, made."""
-    torch.manual_seed(0)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *overflows]
-    encoder.mkdir()
-    (encoder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(encoder)
-    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    model = BertModel(BertConfig(vocab_size=len(vocabulary) - len(overflows), **size))
-    words = model.embeddings.word_embeddings
-    words.weight = torch.nn.Parameter(torch.cat([words.weight, torch.full((len(overflows), 32), 1e38)]))
-    model.config.vocab_size = len(vocabulary)
-    model.save_pretrained(encoder)
-    return encoder
-
-
 @contextmanager
 def small_stack(home, kind="embedded", workers=1, precision="float32", store="heads", extra="", overflows=(),
                 connections=None, say=print, limits="", worker_metrics=False, zones=()):
@@ -66,7 +50,8 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", store="he
     `limits`: of its section `limits`.
     `connections`: its sections `broker` and `redis`, instead of `kind`. `overflows`: words more, whose vectors are not
     finite. `zones`: as of `stack`."""
-    encoder = small_encoder(home / "encoder", overflows)
+    encoder = home / "encoder"
+    small_encoder(encoder, overflows)
     config = home / "headrace.toml"
     config.write_text(CONFIG.format(
         encoder=encoder, workers=workers, precision=precision, store=store, extra=extra,
@@ -79,3 +64,19 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", store="he
         heads.train(settings, settings.rings["en"], "acme", examples, None, out, Recipe(epochs=15))
         asyncio.run(announce.publish(settings, out))
         yield settings, supervisor, out
+
+
+def small_encoder(encoder, overflows=()):
+    """Make the encoder of these stacks. Returns its directory."""
+    torch.manual_seed(0)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *overflows]
+    encoder.mkdir()
+    (encoder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(encoder)
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    model = BertModel(BertConfig(vocab_size=len(vocabulary) - len(overflows), **size))
+    words = model.embeddings.word_embeddings
+    words.weight = torch.nn.Parameter(torch.cat([words.weight, torch.full((len(overflows), 32), 1e38)]))
+    model.config.vocab_size = len(vocabulary)
+    model.save_pretrained(encoder)
+    return encoder

@@ -8,19 +8,21 @@ from infra.kubernetes.fleet import Fleet
 from topology import topics
 
 API = "monitoring.coreos.com/v1"
+LOST = ("lost_records", "lost_letters", "refused_replies", "letters_over_bound")  # counters of both kinds of workers
 HEADS_OF_A_CELL = 900  # active heads; a cell is made for about 1,000
 
 
-def monitors() -> list[dict[str, Any]]:
-    """One for all pods with a page: workers, scaler, lag, insights, Redis' proxy; and, of Strimzi, the exporter that
-    counts dead letters."""
-    return [
-        _monitor("headrace", {"app.kubernetes.io/name": "headrace"}, "metrics"),
+def monitors(fleet: Fleet) -> list[dict[str, Any]]:
+    """One for all pods with a page: workers, scaler, lag, insights, Redis' proxy; and, of Strimzi, brokers and the
+    exporter that counts dead letters."""
+    ours = _monitor("headrace", {"app.kubernetes.io/name": "headrace"}, "metrics")
+    strimzi = [
         _monitor("headrace-kafka-exporter", {"strimzi.io/kind": "Kafka", "strimzi.io/name": "headrace-kafka-exporter"},
                  "tcp-prometheus"),
         _monitor("headrace-kafka", {"strimzi.io/kind": "Kafka", "strimzi.io/name": "headrace-kafka"},
                  "tcp-prometheus"),
     ]
+    return [ours, *(strimzi if fleet.has_kafka else [])]
 
 
 def _monitor(name: str, pods: dict[str, str], port: str) -> dict[str, Any]:
@@ -45,8 +47,7 @@ def alarms(fleet: Fleet) -> dict[str, Any]:
         _rule("HeadraceDeadLetters", "sum(increase(kafka_topic_partition_current_offset{topic=\""
               f"{topics.dead_letters(fleet.settings.prefix)}\"}}[10m])) > 0", "0m", "warning",
               "{{ $value }} dead letters in 10 minutes: headrace dead-letters list --since 10m"),
-        _rule("HeadraceLetterLost", "sum by (pod) (increase({__name__=~\"headrace_(encoder|head)_(lost_letters|"
-              "lost_records|refused_replies|letters_over_bound)_total\"}[10m])) > 0", "0m", "critical",
+        _rule("HeadraceLost", _lost(), "0m", "critical",
               "{{ $labels.pod }} could not keep or tell {{ $value }} records: see its log"),
         _rule("HeadraceNoWorker", _none_ready(fleet), "1m", "critical",
               "{{ $labels.deployment }}{{ $labels.statefulset }}: no worker is ready"),
@@ -55,6 +56,12 @@ def alarms(fleet: Fleet) -> dict[str, Any]:
         "apiVersion": API, "kind": "PrometheusRule", "metadata": {"name": "headrace"},
         "spec": {"groups": [{"name": "headrace", "rules": rules}]},
     }
+
+
+def _lost() -> str:
+    """One term a metric: `increase` leaves their names out, and what is then alike is an error."""
+    names = [f"headrace_{kind}_{what}_total" for kind in ("encoder", "head") for what in LOST]
+    return " or ".join(f"sum by (pod) (increase({name}[10m])) > 0" for name in names)
 
 
 def _none_ready(fleet: Fleet) -> str:

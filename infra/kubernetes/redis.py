@@ -36,8 +36,11 @@ SERVER = """\
 . {scripts}/master.sh
 cat > {data}/redis.conf <<END
 port {port}
+dir {data}
 save ""
 appendonly no
+repl-diskless-sync yes
+repl-diskless-load on-empty-db
 maxmemory {maxmemory}mb
 maxmemory-policy noeviction
 requirepass "$password"
@@ -73,7 +76,7 @@ exec redis-server {data}/sentinel.conf --sentinel
 PROXY = """\
 # Passes callers to the server that says it is the master, and ends connections to one that no longer is.
 global
-  maxconn 20000
+  fd-hard-limit 50000  # connections follow from it; a container's own limit is a thousand or a billion
 defaults
   mode tcp
   timeout connect 2s
@@ -122,6 +125,7 @@ def scripts(fleet: Fleet) -> dict[str, str]:
 
 def servers(fleet: Fleet) -> list[dict[str, Any]]:
     """Servers and Sentinels, their name service, how many may be away."""
+    whole_mi = sizes.redis_mb(fleet.settings) + 256  # a server that had another master gets all by a file
     containers = [
         _container("redis", f"{SCRIPTS}/redis.sh", REDIS_PORT, _memory(fleet)),
         _container("sentinel", f"{SCRIPTS}/sentinel.sh", SENTINEL_PORT, sizes.small("50m", 32, 64)),
@@ -130,7 +134,7 @@ def servers(fleet: Fleet) -> list[dict[str, Any]]:
         _service("redis", NODES, {
             "clusterIP": "None", "publishNotReadyAddresses": True,
             "ports": [{"name": "redis", "port": REDIS_PORT}, {"name": "sentinel", "port": SENTINEL_PORT}]}),
-        _stateful(SERVERS, _pod(containers, REDIS_USER, scripts=True)),
+        _stateful(SERVERS, _pod(containers, REDIS_USER, f"{whole_mi}Mi", scripts=True)),
         pods.disruption_budget("redis", NODES),
     ]
 
@@ -150,7 +154,7 @@ def proxy() -> list[dict[str, Any]]:
         "securityContext": pods.CONTAINER_SECURITY,
         "volumeMounts": [{"name": "scripts", "mountPath": SCRIPTS, "readOnly": True}],
     }
-    spec = {**_pod([container], PROXY_USER, scripts=True),
+    spec = {**_pod([container], PROXY_USER, "", scripts=True),
             "topologySpreadConstraints": pods.spread("redis-proxy", name, "pod-template-hash"),
             "tolerations": pods.LEAVE}
     spec["volumes"] = [one for one in spec["volumes"] if one["name"] == "scripts"]
@@ -171,7 +175,7 @@ def single(fleet: Fleet) -> list[dict[str, Any]]:
                             f'--requirepass "$(cat {SECRET}/password)"']
     container["volumeMounts"] = [one for one in container["volumeMounts"] if one["name"] != "scripts"]
     return [_service("redis", REDIS_SERVICE, {"ports": [{"name": "redis", "port": REDIS_PORT}]}, NODES),
-            _stateful(1, _pod([container], REDIS_USER), REDIS_SERVICE)]
+            _stateful(1, _pod([container], REDIS_USER, "256Mi"), REDIS_SERVICE)]
 
 
 def _memory(fleet: Fleet) -> dict[str, Any]:
@@ -194,9 +198,9 @@ def _container(name: str, script: str, port: int, resources: dict[str, Any]) -> 
     }
 
 
-def _pod(containers: list[dict[str, Any]], user: int, scripts: bool = False) -> dict[str, Any]:
+def _pod(containers: list[dict[str, Any]], user: int, disk: str, scripts: bool = False) -> dict[str, Any]:
     volumes: list[dict[str, Any]] = [
-        {"name": "data", "emptyDir": {"sizeLimit": "256Mi"}},
+        {"name": "data", "emptyDir": {"sizeLimit": disk}},
         {"name": "password", "secret": {"secretName": REDIS_SERVICE, "defaultMode": 0o440}},
         *([{"name": "scripts", "configMap": {"name": NODES}}] if scripts else []),
     ]

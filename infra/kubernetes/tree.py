@@ -55,7 +55,7 @@ def _components(fleet: Fleet) -> Files:
             "scaled-objects": ([scaling.by_lag(fleet, one) for one in backfill], "None while nothing waits."),
         }),
         **_component("monitoring", {
-            "pod-monitors": (monitoring.monitors(), "For the Prometheus operator."),
+            "pod-monitors": (monitoring.monitors(fleet), "For the Prometheus operator."),
             "alarms": ([monitoring.alarms(fleet)], "What to alarm at."),
         }),
     }

@@ -5,6 +5,7 @@ HEADRACE_GOLDEN=write writes the golden files anew; read the difference before y
 """
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -146,6 +147,47 @@ def test_keda_and_the_prometheus_operator_take_their_objects(kind, module):
         assert unknown <= {"behavior", "tolerance"}, one["metadata"]["name"]
         if "behavior" in unknown:
             assert one["spec"]["fallback"]["behavior"] == "currentReplicas"
+
+
+BAD_DAY = {  # series of half an hour → the alarm that they raise
+    'headrace_lag_oldest_age_seconds{lane="live",group="g"}': ("9x30", "HeadraceLate"),
+    "headrace_lag_up": ("0x30", "HeadraceLagUnknown"),
+    'headrace_lag_stuck{group="g",partition="0"}': ("1x30", "HeadraceStuck"),
+    'headrace_head_heads{ring="en",cell="a",pod="x"}': ("950x30", "HeadraceCellFull"),
+    'kafka_topic_partition_current_offset{topic="headrace.dead-letters"}': ("0+1x30", "HeadraceDeadLetters"),
+    'headrace_encoder_lost_records_total{pod="x",ring="en"}': ("0+1x30", "HeadraceLost"),
+    'headrace_head_refused_replies_total{pod="y",ring="en",cell="a"}': ("0+1x30", "HeadraceLost"),
+    'headrace_head_lost_records_total{pod="y",ring="en",cell="a"}': ("0+1x30", "HeadraceLost"),
+    'kube_deployment_status_replicas_ready{namespace="headrace",deployment="encoder-en"}': ("0x30", "HeadraceNoWorker"),
+}
+
+
+def test_each_alarm_is_raised_by_what_it_is_for_and_none_on_a_quiet_day(tmp_path):
+    if not shutil.which("promtool"):
+        pytest.skip("left out: promtool is not on this machine")
+    rule, = of_kind("PrometheusRule")
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+    names = {one["alert"] for one in rule["spec"]["groups"][0]["rules"]}
+    assert {alarm for _, alarm in BAD_DAY.values()} == names
+    bad = [{"series": series, "values": values} for series, (values, _) in BAD_DAY.items()]
+    quiet = [{"series": series, "values": "1x30" if "_up" in series or "ready" in series else "0x30"}
+             for series in BAD_DAY]
+    # promtool wants an alarm's labels too: so it is asked how many there are.
+    asked = [{"interval": "1m", "input_series": series, "promql_expr_test": [
+        {"expr": f'count(ALERTS{{alertstate="firing",alertname="{name}"}}) > bool 0', "eval_time": "20m",
+         "exp_samples": samples} for name in names]} for series, samples in ((bad, [{"value": 1}]), (quiet, []))]
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": asked}))
+    done = subprocess.run(["promtool", "test", "rules", "test.yaml"], capture_output=True, text=True, timeout=60,
+                          cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alarms_ask_for_metrics_that_there_are():
+    page = (Path(tree.__file__).parents[2] / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
+    rule, = of_kind("PrometheusRule")
+    asked = set(re.findall(r"headrace_[a-z_]+", " ".join(one["expr"] for one in rule["spec"]["groups"][0]["rules"])))
+    assert len(asked) > 8
+    assert asked <= set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
 
 
 def test_every_pod_keeps_to_the_restricted_standard_and_says_what_it_needs():

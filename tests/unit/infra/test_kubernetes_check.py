@@ -1,6 +1,7 @@
 """`headrace render kubernetes`: what it refuses and how it says so, how things are named, and what it writes over."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -175,6 +176,15 @@ def test_the_scripts_of_redis_are_scripts():
         if name.endswith(".sh"):
             done = subprocess.run(["sh", "-n"], input=text, capture_output=True, text=True, timeout=30)
             assert done.returncode == 0, (name, done.stderr)
+
+
+def test_haproxy_takes_its_configuration(tmp_path):
+    if not shutil.which("haproxy"):
+        pytest.skip("left out: haproxy is not on this machine")
+    (tmp_path / "haproxy.cfg").write_text(redis.scripts(Fleet(TOML))["haproxy.cfg"])
+    done = subprocess.run(["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "REDIS_PASSWORD": "x"})
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_command_says_what_it_wrote_and_what_is_next(tmp_path, capsys):

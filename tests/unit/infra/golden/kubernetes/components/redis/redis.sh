@@ -2,8 +2,11 @@
 . /scripts/master.sh
 cat > /data/redis.conf <<END
 port 6379
+dir /data
 save ""
 appendonly no
+repl-diskless-sync yes
+repl-diskless-load on-empty-db
 maxmemory 2693mb
 maxmemory-policy noeviction
 requirepass "$password"
