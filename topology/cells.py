@@ -30,7 +30,7 @@ def _score(tenant: str, cell: str, weight: float) -> float:
 
 class Cells:
     """Where the tenants of a ring live. A tenant that asked lately is found at once; for another every cell is looked
-    at: 1.3 µs a cell, so 13 ms where there are 10,000."""
+    at: 0.9 µs a cell, so 9 ms where there are 10,000."""
 
     def __init__(self, weights: Mapping[str, float], pins: Mapping[str, Iterable[str]]) -> None:
         """As `cell_of` takes them."""
