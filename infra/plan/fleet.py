@@ -22,6 +22,7 @@ ASSUMED: dict[str, tuple[float, str]] = {
     "cluster_partitions": (200_000, "partitions of a cluster (the same)"),
     "fill": (0.7, "share of a disk or a memory that may be full"),
     "wire_busy": (0.5, "share of a network or of a broker's and Redis' processor that may be busy"),
+    "insights_mb": (0.3, "MB of counts of a tenant that is never idle, where insights are on (docs/INSIGHTS.md)"),
     "versions": (2, "versions of a head that are stored"),
     "days": (30, "days of a month"),
 }
@@ -134,6 +135,7 @@ def _fleet(fleet: Sheet, parts: Sequence[Part]) -> Sheet:
         "broker_in_mb_s * spare / (broker_network_gbit * 125 * wire_busy), disk_gb / (broker_disk_gb * fill)) / zones)",
         "", "by partitions, processor, network, disk: what asks for most")
     _redis(fleet)
+    put("insights_gb", "active * insights_mb / 1000", "GB", "at most, where insights are on; not in the costs")
     put("store_gb", "all_tenants * head_mb / 1000 * versions", "GB", "the head store")
     return fleet
 
@@ -191,12 +193,12 @@ def _cost(cost: Sheet) -> Sheet:
     put("head_machines", "zones * ceil(max(head_cores / head_vcpu, head_memory_gb / (head_memory_gb_each * fill)) / "
         "zones)", "", "by processor or by memory")
     put("heads", "head_machines * head_hour * hours", "a month")
-    put("broker_machines", "max(brokers, zones * stacks) * broker_hour * hours", "a month")
+    put("broker_cost", "max(brokers, zones * stacks) * broker_hour * hours", "a month")
     put("disks", "disk_gb / fill * gb_disk_month", "a month")
     put("redis", "stacks * 2 * redis_hour * hours", "a month", "each with a replica")
     put("network", "cross_zone_mb_s / 1000 * 3600 * hours * gb_cross_zone", "a month", "between zones")
     put("store", "store_gb * gb_store_month", "a month")
-    put("total", "encoders + heads + broker_machines + disks + redis + network + store", "a month")
+    put("total", "encoders + heads + broker_cost + disks + redis + network + store", "a month")
     put("of_a_tenant", "total / all_tenants", "a month and tenant")
     put("of_a_million", "total / (all_rate * 3600 * hours) * 1000000", "a million utterances")
     return cost

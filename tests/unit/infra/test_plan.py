@@ -54,7 +54,7 @@ def test_the_formulas_agree_with_a_plan_made_on_paper():
     assert ring["partitions"] == 2 * ring["ring_partitions"] + 5 * 5 * ring["cell_partitions"]
     assert found.fleet["reply_gb"] == pytest.approx(2_000 * rate["reply_bytes"] * (0.1 * 3_600 + 0.9 * 300) / 1e9)
     assert found.cost["total"] == pytest.approx(sum(
-        found.cost[name] for name in ("encoders", "heads", "broker_machines", "disks", "redis", "network", "store")
+        found.cost[name] for name in ("encoders", "heads", "broker_cost", "disks", "redis", "network", "store")
     ))
 
 
