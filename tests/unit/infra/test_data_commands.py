@@ -193,6 +193,14 @@ def test_a_directory_of_tenants_takes_files_of_any_format_each_with_its_synonyms
     assert heads["bot"]["sha256"] == heads["shop"]["sha256"]
 
 
+def test_rows_go_to_the_standard_output_alone_where_that_is_asked_for(home, capsys):
+    write(home / "a.json", {"train": [["dim the hall", "off"], ["who", "oos"]]})
+    assert main(["data", "convert", "a.json", "-o", "-"]) == 0
+    told = capsys.readouterr()
+    assert [json.loads(line)["intent"] for line in told.out.splitlines()] == ["off", "out_of_scope"]
+    assert "read as clinc" in told.err
+
+
 @pytest.mark.parametrize("body", ["[]", "{", '{"room": ["hall"]}', '{"room": {"hall": "corridor"}}'])
 def test_synonyms_of_another_shape_are_refused_by_their_files_name(home, capsys, body):
     write(home / "shop.jsonl", *plenty("on"), *plenty("off"))
