@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,8 @@ def add_commands(commands: Any) -> None:
     convert.add_argument("files", type=Path, nargs="+", metavar="FILE", help="files, directories or .zip archives")
     convert.add_argument("--to", type=Path, metavar="DIR", help="write SPLIT.jsonl here (LANG/SPLIT.jsonl where there "
                          "are several languages), and synonyms.json")
-    convert.add_argument("-o", "--output", type=Path, metavar="FILE", help="write all rows into one file of JSON lines")
+    convert.add_argument("-o", "--output", type=Path, metavar="FILE", help="write all rows into one file of JSON lines "
+                         "(-: the standard output)")
     convert.add_argument("--split", choices=("train", "dev", "test"), help="only this split")
     convert.add_argument("--all", action="store_true", help="show every row that is left out, not only the first")
     convert.add_argument("--json", action="store_true", help="the summary as one JSON object")
@@ -97,8 +99,9 @@ def _add_reading(command: argparse.ArgumentParser) -> None:
     command.add_argument("--intent", default="", metavar="NAME", help="the intent of rows that have none")
     command.add_argument("--out-of-scope", default="", metavar="NAMES", help="comma-separated: more names of the "
                          "intent that becomes out_of_scope")
-    command.add_argument("--names", type=Path, metavar="FILE", help="names of labels that are numbers: a name a line, "
-                         "a JSON list, or a JSON map of columns to lists")
+    command.add_argument("--names", type=Path, action="append", default=[], metavar="FILE",
+                         help="names of labels that are numbers: a name a line, a JSON list or id2label, or a JSON map "
+                         "of columns to such; may be given again")
     command.add_argument("--offsets", default="", choices=("characters", "utf-16", "bytes"),
                          help="what start and end count (default: characters; LUIS: what gives whole words)")
 
@@ -119,10 +122,11 @@ def _convert(args: argparse.Namespace) -> int:
         raise Misconfigured(f"-o {args.output}: there are {names}: choose with --split and --lang, or give --to DIR")
     if rows and (args.to or args.output):
         written = write_parts(parts, found.synonyms, args.to, args.output)
+    to = sys.stderr if str(args.output) == "-" else sys.stdout
     if args.json:
-        print(json.dumps(_summary(found, parts, written), ensure_ascii=False))
+        print(json.dumps(_summary(found, parts, written), ensure_ascii=False), file=to)
     else:
-        print("\n".join(_report(args, found, parts, written)))
+        print("\n".join(_report(args, found, parts, written)), file=to)
     if not rows:
         raise Misconfigured("there are no rows" + (f" of {args.split} {args.lang}" if found.rows else ""))
     return int(bool(found.refused))
@@ -173,6 +177,8 @@ def _report(
         yield from (f"  {one.place}: {one.reason}" for one in found.refused[:shown])
         if len(found.refused) > shown:
             yield f"  … and {len(found.refused) - shown:,} more: --all shows them"
+    if str(args.output) == "-":
+        return
     if written:
         yield f"written: {', '.join(map(str, written))}"
         yield f"next: {_next(written)}"
@@ -196,7 +202,7 @@ def _options(args: argparse.Namespace) -> Options:
     from infra.training.formats.huggingface import read_names
 
     outside = tuple(name.strip() for name in args.out_of_scope.split(",") if name.strip())
-    names = read_names(args.names) if args.names else {}
+    names = {column: known for place in args.names for column, known in read_names(place).items()}
     return Options(args.encoding, args.intent, names, args.offsets, outside)
 
 

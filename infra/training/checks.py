@@ -78,7 +78,7 @@ def told(findings: Sequence[Finding], shown: int | None = 3) -> Iterator[str]:
         yield f"{what}: {len(ones):,} ({cost})"
         yield from (f"  {one.place}: {one.what}" for one in ones[:shown])
         if shown is not None and len(ones) > shown:
-            yield f"  … and {len(ones) - shown:,} more"
+            yield f"  … and {len(ones) - shown:,} more: headrace data check --all shows them"
 
 
 def _words(text: str) -> list[tuple[int, int]]:

@@ -179,5 +179,9 @@ def _surrogate(text: str) -> str:
 def write_jsonl(examples: Iterable[Example], path: Path) -> None:
     """One example a line: `{"text", "intent", "entities": [{"start", "end", "label"}]}`."""
     with path.open("w", encoding="utf-8") as lines:
-        for example in examples:
-            lines.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
+        lines.writelines(f"{line_of(example)}\n" for example in examples)
+
+
+def line_of(example: Example) -> str:
+    """The example as a line of JSON."""
+    return json.dumps(asdict(example), ensure_ascii=False)

@@ -57,7 +57,8 @@ def read_training(
         found.synonyms.update(read_synonyms(beside))  # acme.synonyms.json, as `data convert -o acme.jsonl` writes it
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
     if len(found.splits) > 1:
-        notes.insert(0, f"{data}: trains on {train[0].split} ({len(train):,}), tunes on dev ({len(parts['dev']):,})")
+        own = f", tunes on dev: {len(parts['dev']):,}" if parts["dev"] and tune is None else ""
+        notes.insert(0, f"{data}: trains on {train[0].split}: {len(train):,}{own}")
     dev, tested = (_examples(rows) or None for rows in parts.values())
     return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
 

@@ -23,7 +23,7 @@ Span = tuple[int, int, str]  # start, end (exclusive), label
 @dataclass(frozen=True)
 class Options:
     """How to read. `encoding`: of files that are not UTF-8; `intent`: of rows without one; `names`: of labels that are
-    numbers, by column (`""`: of the intent); `offsets`: what a span's places count; `outside`: more names of the intent
+    numbers, by column (of `read_names`); `offsets`: what a span's places count; `outside`: more names of the intent
     that stands for none."""
 
     encoding: str = ""

@@ -22,6 +22,7 @@ INTENTS = ("label_text", "intent", "label", "category", "intent_class", "labels"
 TAGS = ("ner_tags", "tags", "slots", "bio_tags", "labels", "entities")
 INFO = "dataset_info.json"
 CARD = "README.md"
+ANY_INTENT, ANY_TAG = "", "#tags"  # keys of names that were given for no column
 Names = dict[str, list[str]]
 
 
@@ -102,7 +103,7 @@ def _named(value: Any, column: str, names: Names) -> str:
         return value
     if type(value) is not int:
         raise ValueError(f"{column} must be a number or a name, not {value!r}")
-    known = names.get(column) or (names.get("") if column in INTENTS else None)
+    known = names.get(column) or names.get(ANY_INTENT if column in INTENTS else ANY_TAG)
     if not known:
         raise Misconfigured(
             f"{column} is a number, and nothing says what it means: put the set's {INFO} beside the file, or convert "
@@ -114,8 +115,11 @@ def _named(value: Any, column: str, names: Names) -> str:
 
 
 def read_names(place: Path) -> Names:
-    """The names in a file: of the intent alone, as a JSON list or a name a line; or by column, as a JSON map of lists
-    or a description of the set. Raises: Misconfigured."""
+    """The names in a file: of the intent or, if O is one of them, of tags alone, as a JSON list, a map of numbers to
+    names or of names to numbers, or a name a line; or by column, as a map of such; or a description of the set.
+
+    Raises: Misconfigured.
+    """
     try:
         text = place.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -123,13 +127,26 @@ def read_names(place: Path) -> Names:
     try:
         body = json.loads(text)
     except ValueError:
-        return {"": [line.strip() for line in text.split("\n") if line.strip()]}
+        body = [line.strip() for line in text.split("\n") if line.strip()]
+    if names := _in_order(body):
+        return {ANY_TAG if "O" in names else ANY_INTENT: names}
     if isinstance(body, dict):
-        lists = {k: [str(one) for one in v] for k, v in body.items() if isinstance(v, list)}
-        return _described(INFO, text, body) or lists
-    if isinstance(body, list):
-        return {"": [str(one) for one in body]}
+        found = _described(INFO, text, body) or {k: names for k, v in body.items() if (names := _in_order(v))}
+        return {ANY_TAG if k == "id2label" and "O" in names else ANY_INTENT if k == "id2label" else k: names
+                for k, names in found.items() if k != "label2id"}
     raise Misconfigured(f"{place}: a list of names, or a map of columns to lists, is wanted")
+
+
+def _in_order(value: Any) -> list[str]:
+    """Names of a list, of a map of numbers to names, or of names to numbers; empty where it is none of these."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return value
+    if isinstance(value, dict) and value:
+        if all(str(key).isdigit() for key in value):
+            return [str(value[key]) for key in sorted(value, key=int)]
+        if all(type(one) is int for one in value.values()):
+            return sorted(value, key=lambda name: int(value[name]))
+    return []
 
 
 def _beside(source: Source) -> Names:

@@ -54,7 +54,10 @@ def _take(place: str, cells: Sequence[str], columns: dict[str, int], source: Sou
     def cell(name: str) -> str:
         return cells[columns[name]].strip() if name in columns else ""
 
-    entities = json.loads(cell("entities") or "[]")
+    try:
+        entities = json.loads(cell("entities") or "[]")
+    except ValueError as error:
+        raise ValueError(f"the column entities is no JSON list: {error}") from error
     body = {"text": cells[columns["text"]], "intent": found.scoped(cell("intent")), "entities": entities}
     one = record_of(body, found.options.offsets or "characters")
     split = SPLITS.get(cell("split").lower(), source.split)

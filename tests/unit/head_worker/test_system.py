@@ -80,6 +80,10 @@ def test_synonyms_name_what_was_meant():
     own = (Span(0, 6, "room", "Lounge", 0.9),)
     found = resolved(own, row("Lounge"), manifest(synonyms={"room": {"living room": ["lounge", "salon"]}}))
     assert found[0].value == "living room"
+    both = {"room": {"Attic": [], "loft": ["ATTIC", "lounge"], "salon": ["lounge"]}}
+    for said, meant in (("attic", "Attic"), ("lounge", "loft"), ("hall", None)):
+        span = Span(0, len(said), "room", said, 0.9)
+        assert resolved((span,), row(said), manifest(synonyms=both))[0].value == meant
 
 
 def test_a_manifest_with_an_unknown_kind_or_crooked_synonyms_is_refused():

@@ -14,6 +14,7 @@ import pytest
 from infra.cli import data
 from infra.training.checks import check
 from infra.training.formats.found import Options
+from infra.training.formats.huggingface import read_names
 from infra.training.formats.registry import FORMATS, read, recognized
 from infra.training.formats.source import sources_of
 from topology.errors import Misconfigured
@@ -380,6 +381,19 @@ def test_numbers_of_hugging_face_rows_are_named_by_what_stands_beside_or_is_give
     for given in (rows, tmp_path):
         assert taken(read([given], options)) == [("lamp in hall", "on", [("hall", "room")], "train", ""),
                                                  ("lamp", "off", [], "train", "")]
+
+
+@pytest.mark.parametrize("label,tags", [
+    ("off\non\n", ["O", "B-room"]), (["off", "on"], {"0": "O", "1": "B-room"}), ({"on": 1, "off": 0}, "O\nB-room"),
+    ({"label": {"0": "off", "1": "on"}, "ner_tags": ["O", "B-room"]}, None),
+    ({"id2label": {"0": "off", "1": "on"}}, ["O", "B-room"]),
+])
+def test_names_are_taken_from_files_of_the_usual_shapes(tmp_path, label, tags):
+    names = {}
+    for name, body in (("a.txt", label), ("b.txt", tags)):
+        names.update(read_names(put(tmp_path / "names" / name, body)) if body else {})
+    found = read([put(tmp_path / "train.jsonl", ROWS)], Options(names=names))
+    assert [row[1:3] for row in taken(found)] == [("on", [("hall", "room")]), ("off", [])]
 
 
 def test_parquet_is_read_with_the_names_that_it_carries(tmp_path):
