@@ -174,9 +174,10 @@ class Placement:
     shares: Shares = field(init=False)
     version: int = 0  # another one after each change
     is_told: bool = False  # whether a record says the shares; else they are those of headrace.toml
-    _former: tuple[Shares, ...] = ()
+    former_shares: tuple[Shares, ...] = ()  # those before, while they are not settled
     _pins: dict[str, PinRecord] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)  # tenant → cell, for as long as nothing changes
+    _left_told: dict[str, frozenset[str]] = field(default_factory=dict)  # tenant → former cells, the same
     _before: list[tuple[Shares, float]] = field(default_factory=list)  # shares that this process worked by, until when
     _left: dict[str, _Left] = field(default_factory=dict)
     _shared_s: float = float("-inf")  # the last change of shares
@@ -204,7 +205,8 @@ class Placement:
             self._pins[tenant] = record
         else:
             self._pins.pop(tenant, None)
-        self._told.pop(tenant, None)
+        for told in (self._told, self._left_told):
+            told.pop(tenant, None)
         self._changed_s = now_s
         if self.cell_of(tenant) != before:
             left = self._left.pop(tenant, None)
@@ -215,8 +217,9 @@ class Placement:
             self._before.append((self.shares, now_s))
             self._shared_s = now_s
         self._changed_s = now_s
-        self.shares, self._former, self.is_told = record.now, record.former, True
-        self._told.clear()
+        self.shares, self.former_shares, self.is_told = record.now, record.former, True
+        for told in (self._told, self._left_told):
+            told.clear()
 
     def reckon(self, shares: Shares) -> None:
         """As if the shares were these: to say who would live where."""
@@ -224,8 +227,8 @@ class Placement:
 
     def forget_before(self) -> None:
         """What was applied so far is where this process begins: it has sent nothing yet."""
-        self._before.clear()
-        self._left.clear()
+        for gone in (self._before, self._left, self._left_told):
+            gone.clear()
         self._shared_s = self._changed_s = float("-inf")
 
     def cell_of(self, tenant: str) -> str:
@@ -250,13 +253,16 @@ class Placement:
         """Other cells where records of the tenant may wait: by what records say, and by what this process did."""
         if not self.moving and tenant not in self._pins:
             return frozenset()
+        if (known := self._left_told.get(tenant)) is not None:
+            return known
         pin = self.pin(tenant)
-        found = {shares.cell_of(tenant, pin) for shares in (*self._former, *(one for one, _ in self._before))}
+        found = {shares.cell_of(tenant, pin) for shares in (*self.former_shares, *(one for one, _ in self._before))}
         if pinned := self._pins.get(tenant):
             found.update(pinned.former)
         if left := self._left.get(tenant):
             found.update(left.cells)
-        return frozenset(found - {self.cell_of(tenant)})
+        known = self._left_told[tenant] = frozenset(found - {self.cell_of(tenant)})
+        return known
 
     @property
     def moving(self) -> bool:
@@ -265,9 +271,13 @@ class Placement:
             oldest_s = self.clock() - PACING.move_kept_s
             while self._before and self._before[0][1] < oldest_s:
                 self._before.pop(0)
+                self._left_told.clear()
             while self._left and next(iter(self._left.values())).at_s < oldest_s:
-                self._left.pop(next(iter(self._left)))
-        return bool(self._former or self._before or self._left)
+                self._left_told.pop(tenant := next(iter(self._left)), None)
+                del self._left[tenant]
+            if len(self._left_told) >= PACING.max_placed:
+                self._left_told.clear()
+        return bool(self.former_shares or self._before or self._left)
 
     def changed_s(self, tenant: str) -> float:
         """When this process heard of the last change that may have moved the tenant, by its clock."""
@@ -283,8 +293,3 @@ class Placement:
     def pins(self) -> Mapping[str, PinRecord]:
         """Tenant → the record of its pin."""
         return self._pins
-
-    @property
-    def former_shares(self) -> tuple[Shares, ...]:
-        """Those before, while they are not settled."""
-        return self._former

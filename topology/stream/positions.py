@@ -36,6 +36,8 @@ class Positions:
         self._broker = broker
         self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         self._lock = asyncio.Lock()
+        self._asking: dict[str, asyncio.Lock] = {}
+        self._told: dict[str, tuple[float, dict[int, Finished]]] = {}
         self._known: dict[str, tuple[list[TopicPartition], float]] = {}
 
     async def ends(self, topic: str) -> dict[int, int]:
@@ -49,7 +51,18 @@ class Positions:
         return {place.partition: int(end) for place, end in found.items()}
 
     async def finished(self, group: str, topic: str) -> dict[int, Finished]:
-        """Partition → how far a group has finished it. Raises: Unavailable, Misconfigured."""
+        """Partition → how far a group has finished it; who asks again within `pacing.move_look_s` is told the same.
+
+        Raises: Unavailable, Misconfigured.
+        """
+        async with self._asking.setdefault(group, asyncio.Lock()):
+            at_s, found = self._told.get(group, (float("-inf"), {}))
+            if time.monotonic() - at_s >= PACING.move_look_s:
+                at_s, found = time.monotonic(), await self._finished(group, topic)
+                self._told[group] = at_s, found
+            return found
+
+    async def _finished(self, group: str, topic: str) -> dict[int, Finished]:
         try:
             admin, consumer = await self._connected()
             places = await self._places(consumer, topic)
