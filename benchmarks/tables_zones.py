@@ -21,7 +21,7 @@ def zones(results: Results) -> str:
     names = ("lost", "refused", "twice", "twice_unexplained")
     lost, refused, twice, unexplained = (results.get(f"{FILE}/{name}") for name in names)
     counts = (f"Of {show(results.number(f'{FILE}/asked'))} utterances at {show(results.number(f'{FILE}/per_s'))}/s "
-              f"{_count(lost)} were lost, {_count(refused)} were refused by name, and {_count(twice)} have two results, "
+              f"{_count(lost)} were lost, {_count(refused)} refused by name, and {_count(twice)} have two results, "
               f"of which {_count(unexplained)} were not in flight at the time. The ids stand in "
               "`docs/benchmarks/zones.json`.")
     header = ("part", "utterances", "p50, ms", "p99, ms", "longest, ms", "s until all replies come within 1 s again")
