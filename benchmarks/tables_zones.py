@@ -18,10 +18,12 @@ def zones(results: Results) -> str:
         part = f"{FILE}/parts/{name}"
         figures = [show(results.number(f"{part}/{key}")) for key in ("asked", "p50_ms", "p99_ms", "most_ms")]
         rows.append([words, *figures, show(results.number(f"{part}/recovery_s"), 1)])
-    lost, twice, unexplained = (results.get(f"{FILE}/{name}") for name in ("lost", "twice", "twice_unexplained"))
+    names = ("lost", "refused", "twice", "twice_unexplained")
+    lost, refused, twice, unexplained = (results.get(f"{FILE}/{name}") for name in names)
     counts = (f"Of {show(results.number(f'{FILE}/asked'))} utterances at {show(results.number(f'{FILE}/per_s'))}/s "
-              f"{_count(lost)} were lost and {_count(twice)} have two results, of which {_count(unexplained)} were not "
-              "in flight at the time. The ids stand in `docs/benchmarks/zones.json`.")
+              f"{_count(lost)} were lost, {_count(refused)} refused by name, and {_count(twice)} have two results, "
+              f"of which {_count(unexplained)} were not in flight at the time. The ids stand in "
+              "`docs/benchmarks/zones.json`.")
     header = ("part", "utterances", "p50, ms", "p99, ms", "longest, ms", "s until all replies come within 1 s again")
     return f"{table(header, rows)}\n\n{counts}"
 
@@ -59,4 +61,4 @@ def _cost(crossing: Crossing, rate: float) -> list[str]:
 
 
 def _count(ids: object) -> str:
-    return str(len(ids)) if isinstance(ids, list) else "–"
+    return str(len(ids)) if isinstance(ids, list | dict) else "–"

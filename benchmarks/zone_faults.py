@@ -114,8 +114,13 @@ class Run:
 
     @property
     def lost(self) -> list[str]:
-        """Ids without a good reply, or without a result."""
-        return [one.id for one in self.asked if one.error or not self.results.get(one.id)]
+        """Ids of which nobody was told anything, or that have a good reply and no result."""
+        return [one.id for one in self.asked if not one.error and not self.results.get(one.id)]
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Ids that were told a named error in the end → its code."""
+        return {one.id: one.error for one in self.asked if one.error}
 
     @property
     def twice(self) -> list[str]:
@@ -153,7 +158,7 @@ class Run:
             "asked": len(self.asked), "parts": parts, "lost": self.lost, "twice": self.twice,
             "twice_unexplained": self.twice_unexplained,
             "told_unavailable": [one.id for one in self.asked if one.times > 1],
-            "errors": dict(Counter(one.error for one in self.asked if one.error)),
+            "refused": self.refused,
         }
 
 

@@ -1,8 +1,8 @@
 """Three zones on one machine: what a zone's loss costs callers, and what fetching from one's own zone saves and costs.
 
-Each zone has a broker, an encoder worker and a head worker; Redis and the callers stand outside. First a zone is killed
-whole and comes back, under a load whose ids are known. Then the same load in alternating rounds, with workers that know
-their zone and with workers that do not: bytes by the brokers' zones, and latency.
+Each zone has a broker, an encoder worker and a head worker; Redis and the callers stand outside. First a load in
+alternating rounds, with workers that know their zone and with workers that do not: bytes by the brokers' zones, and
+latency. Then a zone is killed whole and comes back, under a load whose ids are known.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Plan:
 
 
 def run(plan: Plan) -> Result:
-    """A zone lost and back, then rounds with and without the zone's name."""
+    """Rounds with and without the zone's name, then a zone lost and back."""
     with (
         stand(TENANTS, encoders=3, head_workers=3, partitions=6, zones=ZONES, extra=TOPICS) as it,
         asyncio.Runner(loop_factory=new_event_loop) as runner,
@@ -57,13 +57,12 @@ async def _measured(it: Stand, plan: Plan) -> Result:
     zones = Zones(it.supervisor)
     async with Headrace(it.settings) as client:
         await drive_load(client, arrivals(plan.per_s, plan.part_s / 2, it.names, seed=1))
+        rounds = [await _round(it, client, plan, number) for number in range(2 * plan.rounds)]
+        await _renamed(it, nearest=True)
         lost = await drive(
             client, zones, it.settings, RING, arrivals(plan.per_s, 3 * plan.part_s, it.names, seed=2),
             [Fault(1 / 3, "killed", lambda: zones.kill(1)), Fault(2 / 3, "back", lambda: zones.bring_back(1))], "lost",
         )
-        for child in zones.members(1, ("encoder", "head")):
-            await _ready(child)
-        rounds = [await _round(it, client, plan, number) for number in range(2 * plan.rounds)]
     traffic = await read_traffic(it.settings.broker, [spec.name for spec in wanted(it.settings)])
     return {
         "per_s": plan.per_s, **lost.summary(), "latencies": [(one.at_s, one.took_s * 1e3) for one in lost.asked],
@@ -76,10 +75,7 @@ async def _measured(it: Stand, plan: Plan) -> Result:
 async def _round(it: Stand, client: Headrace, plan: Plan, number: int) -> Result:
     """One round of the load, by workers started anew; their counts are read when they end."""
     nearest = number % 2 == 0
-    workers = [child for child in it.supervisor.children if child.name.startswith(("encoder", "head"))]
-    for child in workers:
-        child.command[1] = f"{RACK}={_zone(child) if nearest else ''}"
-    await _restarted(it, workers)
+    workers = await _renamed(it, nearest)
     before = {child.name: len(child.log.read_text()) for child in workers}
     load = await drive_load(client, arrivals(plan.per_s, plan.round_s, it.names, seed=10 + number))
     await _restarted(it, workers)
@@ -99,6 +95,15 @@ def _bytes(child: Child, begin: int) -> dict[str, int]:
     line = next(line for line in reversed(child.log.read_text()[begin:].splitlines()) if "stats {" in line)
     told = json.loads("{" + line.partition("stats {")[2])
     return {"all": int(told["fetched_bytes"]), "own": int(told.get(f"fetched_bytes_{_zone(child)}", 0))}
+
+
+async def _renamed(it: Stand, nearest: bool) -> list[Child]:
+    """The workers, started anew with the name of their zone, or with none."""
+    workers = [child for child in it.supervisor.children if child.name.startswith(("encoder", "head"))]
+    for child in workers:
+        child.command[1] = f"{RACK}={_zone(child) if nearest else ''}"
+    await _restarted(it, workers)
+    return workers
 
 
 async def _restarted(it: Stand, workers: Sequence[Child]) -> None:

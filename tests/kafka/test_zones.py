@@ -59,7 +59,7 @@ def told(run):
               f"after {part['recovery_s']:.1f} s")
     print(f"{sum(one.times > 1 for one in run.asked)} were told `unavailable` and asked again under the same id")
     print(f"{len(run.twice)} ids twice, in flight when it happened: {', '.join(run.twice) or 'none'}")
-    assert (run.lost, run.twice_unexplained) == ([], [])
+    assert (run.lost, run.refused, run.twice_unexplained) == ([], {}, [])
     assert [one.id for one in run.asked if one.times > 1] == []
 
 
