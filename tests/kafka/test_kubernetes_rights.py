@@ -35,7 +35,7 @@ from topology.stream.records import Output
 
 pytestmark = [
     pytest.mark.kafka,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not kafka.available(), reason="left out: Java 17 and Maven are not on this machine"),
     pytest.mark.skipif(not certificates.AVAILABLE, reason="left out: there is no openssl to make certificates"),
 ]
@@ -126,7 +126,7 @@ class Cluster:
     def command(self, user, *args):
         return subprocess.run(
             [sys.executable, "-m", "infra.cli", "--config", str(self.config(user)), *args], capture_output=True,
-            text=True, timeout=180, cwd=Path(__file__).parents[2], env={**os.environ, "HEADRACE_INSTANCE": ""},
+            text=True, timeout=360, cwd=Path(__file__).parents[2], env={**os.environ, "HEADRACE_INSTANCE": ""},
         )
 
 
@@ -213,6 +213,7 @@ def test_the_scaler_sees_every_group_and_kedas_scaler_its_offsets(cluster):
 
 
 def test_a_backfill_replays_to_its_lane(cluster):
+    # Its processes run only when a processor is idle (SCHED_IDLE): on a busy machine that takes a while.
     done = cluster.command("headrace-backfill", "backfill", "run", "--id", "all", "--workers", "1", "--ignore-live")
     assert done.returncode == 0, done
     done = cluster.command("headrace-scaler", "backfill", "list")  # who looks at replays needs no right to write
