@@ -58,20 +58,15 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     settings = load_running(args.config)
     await sign_on.check(settings)
     _check(settings, args.ring, args.cell)
-    store = open_store(settings.heads, Path(settings.state_dir) / "heads-cache")
-    heads = HeadCache(args.ring, store, settings.heads.memory_mb << 20, settings.heads.pinned)
-    placement = Placement(settings.rings[args.ring])
-    follower = PlacementFollower(settings.broker, topics.placement(settings.prefix), placement)
-    await follower.start()
-    room = Room(placement, args.cell, heads.apply)
-    registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), room.apply, args.ring)
-    log.info("registry read: %d records", await registry.start())
+    heads, room, registry, follower = await _told(settings, args.ring, args.cell)
     read()
     replies = ReplyWriter(settings.redis, settings.prefix)
-    topic = topics.embeddings(settings.prefix, args.ring, args.cell, args.lane)
-    group = topics.head_group(settings.prefix, args.ring, args.cell, args.lane)
+    source = settings.prefix, args.ring, args.cell, args.lane
     worker = HeadWorker(settings, args.ring, args.cell, heads, args.lane, Answered(replies))
-    consumer, producer = PlacedConsumer(settings.broker, topic, group, args.instance), Producer(settings.broker)
+    consumer = PlacedConsumer(
+        settings.broker, topics.embeddings(*source), topics.head_group(*source), args.instance
+    )
+    producer = Producer(settings.broker)
     # Callers have results as replies already, so predictions linger.
     loop = PlacedLoop(worker, consumer, producer, replies, follower, linger_s=PACING.prediction_linger_s)
     loop.on_assigned = lambda count: assigned()
@@ -80,8 +75,8 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
         return {**worker.stats(), **loop.stats(), **consumer.zones.stats()}
 
     loop.note = WorkNotes(args.instance, figures)
-    page.tell(metrics.of_worker("head", lambda: {**figures(), **room.stats()}, {"ring": args.ring, "cell": args.cell},
-                                worker.stages))
+    labels = {"ring": args.ring, "cell": args.cell}
+    page.tell(metrics.of_worker("head", lambda: {**figures(), **room.stats()}, labels, worker.stages))
     following = asyncio.create_task(registry.follow())
     following.add_done_callback(loop.note_failure)
     try:
@@ -92,6 +87,21 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
         log.info("stats %s", json.dumps(figures()))
         await registry.stop()
         await replies.close()
+
+
+async def _told(
+    settings: Settings, ring: str, cell: str
+) -> tuple[HeadCache, Room, RegistryFollower, PlacementFollower]:
+    """The ring's heads and where its tenants live, both read to their ends."""
+    store = open_store(settings.heads, Path(settings.state_dir) / "heads-cache")
+    heads = HeadCache(ring, store, settings.heads.memory_mb << 20, settings.heads.pinned)
+    placement = Placement(settings.rings[ring])
+    follower = PlacementFollower(settings.broker, topics.placement(settings.prefix), placement)
+    await follower.start()
+    room = Room(placement, cell, heads.apply)
+    registry = RegistryFollower(settings.broker, topics.heads(settings.prefix), room.apply, ring)
+    log.info("registry read: %d records", await registry.start())
+    return heads, room, registry, follower
 
 
 def _check(settings: Settings, ring: str, cell: str) -> None:

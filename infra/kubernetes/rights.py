@@ -56,6 +56,10 @@ def _encoder(settings: Settings, ring: Ring) -> list[Right]:
         *_each("group", [topics.encoder_group(prefix, ring.name, lane) for lane in LANES], "Read"),
         *_each("topic", [topics.embeddings(prefix, ring.name, cell, lane) for lane in LANES for cell in ring.cells],
                "Write"),
+        Right("topic", topics.placement(prefix), ("Read",)),
+        # Whether the cell that a tenant left has finished what was sent there before.
+        *_each("group", [topics.head_group(prefix, ring.name, cell, lane) for lane in LANES for cell in ring.cells],
+               "Describe"),
         *_results(settings, ring, LANES),
     ]
 
@@ -65,7 +69,7 @@ def _head(settings: Settings, ring: Ring) -> list[Right]:
     return [
         *_each("topic", [topics.embeddings(prefix, ring.name, cell, lane) for cell, lane in cells], "Read"),
         *_each("group", [topics.head_group(prefix, ring.name, cell, lane) for cell, lane in cells], "Read"),
-        Right("topic", topics.heads(prefix), ("Read",)),
+        *_each("topic", [topics.heads(prefix), topics.placement(prefix)], "Read"),
         *_results(settings, ring, LANES),
         Right("topic", topics.shadows(prefix), ("Write",)),
     ]
@@ -104,7 +108,7 @@ def _backfill(settings: Settings) -> list[Right]:
     prefix = settings.prefix
     live = [topics.predictions(prefix, ring.name, cell) for ring in settings.rings.values() for cell in ring.cells]
     return [
-        *_each("topic", [*_read(settings, "live"), *live, topics.heads(prefix)], "Read"),
+        *_each("topic", [*_read(settings, "live"), *live, topics.heads(prefix), topics.placement(prefix)], "Read"),
         *_each("group", _groups(settings, "live"), "Describe"),
         Right("topic", topics.backfills(prefix), ("Read", "Write", "DescribeConfigs")),
         Right("group", topics.backfill_group(prefix, ""), ("Read",), prefix=True),

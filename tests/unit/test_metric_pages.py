@@ -19,7 +19,9 @@ from infra.insights.metrics import InsightsCollector
 from infra.insights.windows import Said
 from infra.stack.embedded import free_port
 from tests.prometheus import faults, told_by_promtool
-from topology.stream.metrics import FIGURES, STAGES_OF, Stages, serve
+from topology.stream.health import Health
+from topology.stream.metrics import FIGURES, STAGES_OF, Stages, of_worker
+from topology.stream.page import Page
 
 
 class Once(Collector):
@@ -37,7 +39,8 @@ def worker(kind):
     port, stages = free_port(), Stages(kind, {"ring": "en"})
     for stage in STAGES_OF[kind]:
         stages.took(stage, 3_000)
-    serve(port, kind, lambda: dict.fromkeys(FIGURES[kind], 3.0), {"ring": "en"}, stages)
+    figures = dict.fromkeys(FIGURES[kind], 3.0)
+    Page("127.0.0.1", port, Health()).tell(of_worker(kind, lambda: figures, {"ring": "en"}, stages))
     return [WorkerPages(lambda: {f"{kind}-en-0": port, "starts": 1})]
 
 

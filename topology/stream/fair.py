@@ -80,8 +80,10 @@ class FairQueue:
         return chain.from_iterable(self._queues.values())
 
     def keep(self, kept: Iterable[Record]) -> None:
-        """Forget all but those, which come in the given order, whoever's they are. What is held is forgotten too."""
-        self.clear()
+        """Forget all but those, which come in the given order, whoever's they are. Who is held stays held."""
+        for queues in (self._queues, self._set_aside):
+            queues.clear()
+        self._count = self.nbytes = 0
         for record in kept:
             self.push("", record)
 

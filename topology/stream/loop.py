@@ -44,15 +44,13 @@ class Loop(Rebalances):
     ) -> None:
         """`linger_s`: of the worker's outputs."""
         self._worker, self._consumer, self._producer = worker, consumer, producer
-        self._pacing = pacing
-        self._queue = FairQueue()
+        self._pacing, self._queue = pacing, FairQueue()
         self._fetching: asyncio.Task[None] | None = None
         self._stopping = False  # a rebalance meanwhile begins nothing
         self._processing: asyncio.Task[None] | None = None  # one call of `process` at a time
         self._computing: set[asyncio.Task[None]] = set()
         self._parked: set[asyncio.Task[None]] = set()
-        self._marks: Watermarks[Partition] = Watermarks()
-        self._committed: dict[Partition, int] = {}
+        self._marks, self._committed = Watermarks[Partition](), dict[Partition, int]()
         self._progress = Progress()
         self._delivery = Delivery(
             producer, replies, linger_s, pacing.prediction_batch, self._progress, worker.refuse, self._delivered
