@@ -23,7 +23,7 @@ def faults(text):
             "no help": not family.documentation.strip(), "no type": kind in ("unknown", "untyped"),
             "a counter ends in _total": kind == "counter" and not all(ends),
             "only a counter does": kind != "counter" and any(ends),
-            "a suffix of histograms": name.endswith(("_bucket", "_count", "_sum", "_info")),
+            "a suffix of histograms": name.endswith(("_bucket", "_count", "_sum")),
             "a label of histograms": kind == "gauge" and {"le", "quantile"} & labels,
             "its type in its name": {"gauge", "counter", "histogram", "summary"} & parts,
             "a unit in short": ABBREVIATED & parts, "not a base unit": NOT_BASE.search(name),
