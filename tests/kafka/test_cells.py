@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from infra.stack import kafka
 from tests.fleet import Load, fleet, known, latency_ms, out_of_order, repeated, results_of
 from tests.small import example
 from topology import topics
+from topology.pacing import PACING
 from topology.stream.admin import apply_topics
 from topology.stream.positions import Positions
 from topology.stream.process import now_us
@@ -101,7 +103,8 @@ async def test_under_load_a_cell_is_added_tenants_move_back_and_forth_and_a_cell
     assert (cells["a"].state, cells["a"].lag, cells["a"].share) == ("draining", 0, 0.0)
 
 
-async def test_a_drained_cells_topics_grow_where_it_is_added_again_and_those_of_others_say_why_not(running):
+async def test_a_drained_cells_topics_grow_where_it_is_added_again_and_those_of_others_say_why_not(running, monkeypatch):
+    monkeypatch.setattr("infra.fleet.cells.PACING", replace(PACING, metadata_max_age_s=0.5))  # nobody writes here
     partitions = {"b": 2, "a": 4}
     for cell, there in partitions.items():
         running.edit(f"[rings.en.cells.{cell}]\npartitions = {there}", f"[rings.en.cells.{cell}]\npartitions = 6")
