@@ -103,7 +103,7 @@ async def test_under_load_a_cell_is_added_tenants_move_back_and_forth_and_a_cell
     assert (cells["a"].state, cells["a"].lag, cells["a"].share) == ("draining", 0, 0.0)
 
 
-async def test_a_drained_cells_topics_grow_where_it_is_added_again_and_those_of_others_say_why_not(running, monkeypatch):
+async def test_a_drained_cells_topics_grow_when_it_is_added_again_and_those_of_others_say_why_not(running, monkeypatch):
     monkeypatch.setattr("infra.fleet.cells.PACING", replace(PACING, metadata_max_age_s=0.5))  # nobody writes here
     partitions = {"b": 2, "a": 4}
     for cell, there in partitions.items():
