@@ -20,6 +20,7 @@ from infra.stack.supervise import Supervisor
 from infra.stack.up import stack
 from infra.training.examples import Example
 from infra.training.fit import Recipe
+from infra.training.told import how, score
 from producers import Headrace
 from topology.addresses import load_placed
 from topology.encoders import cache_dir, find_encoder, space_of
@@ -86,8 +87,8 @@ def _train_missing(settings: Settings, home: Path) -> None:
             settings, ring, tenant, examples_of(tenant), None, home / "new" / tenant, Recipe(epochs=EPOCHS)
         )
         store.put(home / "new" / tenant)
-        metrics = manifest.metrics
-        print(f"held out: intents {metrics['intent_accuracy']:.1%}, spans {metrics['span_f1']:.1%}", flush=True)
+        print(f"{how(manifest.metrics)}: intents {score(manifest.metrics, 'intent_accuracy')}, "
+              f"spans {score(manifest.metrics, 'span_f1')}", flush=True)
 
 
 async def _announce_all(settings: Settings) -> None:

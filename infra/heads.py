@@ -20,7 +20,6 @@ from topology.errors import Misconfigured
 from topology.heads import HeadManifest
 from topology.settings import Ring, Settings
 
-HELD_OUT = 10  # every tenth example, where no tuning file is given
 BATCH = 32
 DEFAULT = Recipe()
 
@@ -63,13 +62,10 @@ def train(
     out: Path, recipe: Recipe = DEFAULT, about: Target | None = None,
     progress: Progress = lambda epoch, scores: None,
 ) -> HeadManifest:
-    """Train a head and write its directory. Without `tune`, every tenth example is held out.
+    """Train a head and write its directory. Without `tune` it is judged as `fit` says: by folds, or by a tenth.
 
     `about`: system entities and synonyms of the head; its tenant, ring and space are filled in here.
     """
-    given = list(examples)
-    if tune is None:
-        tune, given = given[::HELD_OUT], [one for i, one in enumerate(given) if i % HELD_OUT]
-    space, rows = embed(settings, ring, [*given, *tune])
+    space, rows = embed(settings, ring, [*examples, *(tune or ())])
     target = replace(about or Target("", "", ""), tenant=tenant, ring=ring.name, space=space)
-    return fit(target, rows[: len(given)], rows[len(given) :], out, recipe, progress)
+    return fit(target, rows[: len(examples)], rows[len(examples) :] or None, out, recipe, progress)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 TRAIN = """\
 Train a head. DATA holds {"text", "intent", "entities": [{"start", "end", "label"}]} lines, or is a .csv with the
 columns text, intent and entities (a JSON list), or of any format that `headrace data convert --help` shows. A row that
-cannot be used is left out and named. A file's own dev part tunes. Examples of the intent out_of_scope set the threshold
-for it and are no intent. `headrace head train DIRECTORY` trains every TENANT.jsonl, TENANT.csv, TENANT.yml, … in it."""
+cannot be used is left out and named. A file's own dev part tunes. Examples of the intent out_of_scope teach what to
+refuse and are no intent. `headrace head train DIRECTORY` trains every TENANT.jsonl, TENANT.csv, TENANT.yml, … in it."""
 
 
 def add_commands(head: Any) -> None:
@@ -32,8 +32,8 @@ def add_commands(head: Any) -> None:
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
-    train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else every "
-                       "tenth line of data)")
+    train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else five folds "
+                       "of the data; of 1,000 lines or more a tenth of them)")
     train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
     train.add_argument(
         "--size", default="compact",
@@ -43,11 +43,20 @@ def add_commands(head: Any) -> None:
     train.add_argument("--balance", choices=("none", "sqrt", "full"), default="none", help="weight rare intents up")
     train.add_argument("--epochs", type=int, default=30)
     train.add_argument("--rate", type=float, default=1e-3, help="AdamW's highest rate (default: 0.001)")
+    train.add_argument("--keep", type=_share, default=0.97, metavar="SHARE",
+                       help="of what is in scope, at least this is not refused (default: 0.97)")
     train.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights")
     train.add_argument(
         "--system-entities", default="", metavar="KINDS", help=f"comma-separated, of {', '.join(SYSTEM_ENTITIES)}"
     )
     train.add_argument("--synonyms", type=Path, help='JSON: {"label": {"value": ["ways", "to say it"]}}')
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise ValueError(text)
+    return value
 
 
 def ring_of(settings: Any, name: str | None) -> Any:
@@ -61,14 +70,13 @@ def ring_of(settings: Any, name: str | None) -> Any:
 
 def print_manifest(manifest: Any) -> None:
     """A manifest and its scores."""
-    metrics = manifest.metrics
     name = f"{manifest.ring}/{manifest.tenant} {manifest.version}"
     print(f"{name}: {len(manifest.intents)} intents, {manifest.precision}, space {manifest.space}")
-    if metrics:
-        print(f"held out: intent accuracy {metrics['intent_accuracy']:.1%}, span F1 {metrics['span_f1']:.1%}, "
-              f"calibration error {metrics.get('ece', 0):.3f}")
-        for label, value in sorted(metrics["span_f1_by_label"].items()):
-            print(f"  {label:32} {value:.1%}")
+    if manifest.metrics:
+        from infra.training.told import lines_of
+
+        for line in lines_of(manifest.metrics, manifest.out_of_scope_threshold):
+            print(line)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -83,14 +91,17 @@ def _train(args: argparse.Namespace) -> int:
     files = tenants_in(folder)
     if not files:
         raise Misconfigured(f"{folder}: no TENANT.jsonl, TENANT.csv, TENANT.yml or the like is in it")
-    failed = 0
+    failed = []
     for place in files:  # one tenant's bad data costs only its own head
         try:
             _train_one(args, place.stem, place, (args.out or Path()) / f"{place.stem}-head")
-        except HeadraceError as error:
-            failed += 1
-            print(f"headrace: {place.stem} was not trained: {error}")
-    return int(failed > 0)
+        except Exception as error:
+            failed.append(place.stem)
+            reason = str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+            print(f"headrace: {place.stem} was not trained: {reason}")
+    print(f"{len(files) - len(failed):,} of {len(files):,} tenants were trained"
+          + (f"; not: {', '.join(failed)}" if failed else ""))
+    return int(bool(failed))
 
 
 def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Path) -> None:
@@ -102,14 +113,15 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from infra.training.limit import token_limit
     from infra.training.reading import read_training
     from infra.training.report import write_report
+    from infra.training.told import lone, tested
 
     settings = (load_running if data is None else load_placed)(args.config)
     ring = ring_of(settings, args.ring)
     own = data or asyncio.run(read_topic(settings, tenant))
     given = read_training(own, ring.languages, token_limit(settings, ring), args.tune, args.test)
-    for line in (*given.notes, *told(given.findings)):
-        print(line)
     examples, tune = given.train, given.dev
+    for line in (*given.notes, *told(given.findings), *lone(examples)):
+        print(line)
     recipe, about = _recipe(args), _about(args, given.synonyms)
     with Progress() as bar:
         task = bar.add_task(f"{tenant}: encoding {len(examples)} examples", total=recipe.epochs)
@@ -121,9 +133,8 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
         manifest = heads.train(settings, ring, tenant, examples, tune, out, recipe, about, note)
     print_manifest(manifest)
     if given.test:
-        scores = heads.score(settings, ring, out, given.test)
-        print(f"{args.test}: intent accuracy {scores.intent_accuracy:.2%}, span F1 {scores.span_f1:.2%}, "
-              f"sentence accuracy {scores.sentence_accuracy:.2%}")
+        for line in tested(heads.score(settings, ring, out, given.test).as_dict()):
+            print(f"{args.test}: {line}")
     page = write_report(manifest, out / "report.html")
     print(f"written to {out} (a report: {page}); announce it with: headrace head publish {out}")
 
@@ -131,7 +142,8 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
 def _recipe(args: argparse.Namespace) -> Recipe:
     from infra.training.fit import Recipe
 
-    return Recipe(epochs=args.epochs, seed=args.seed, size=_size(args.size), rate=args.rate, balance=args.balance)
+    return Recipe(epochs=args.epochs, seed=args.seed, size=_size(args.size), rate=args.rate, balance=args.balance,
+                  keep=args.keep)
 
 
 def _size(name: str) -> Any:

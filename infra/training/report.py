@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from infra.training.told import has_spans, how, out_of_scope, score
 from topology.heads import HeadManifest
 
 PLOT = 260
@@ -29,7 +30,8 @@ def write_report(manifest: HeadManifest, place: Path) -> Path:
     title = html.escape(f"{manifest.tenant} {manifest.version}")
     body = (
         f"<h1>Head of {title}</h1>{_summary(manifest, metrics)}<h2>Entities, F1 by label</h2>"
-        f"{_labels(metrics.get('span_f1_by_label', {}))}<h2>Intents, wanted (rows) and said (columns)</h2>"
+        f"{_labels(metrics['span_f1_by_label'] if has_spans(metrics) else {})}"
+        f"<h2>Intents, wanted (rows) and said (columns)</h2>"
         f"{confusion(metrics.get('confusion', []))}<h2>Calibration</h2>{_calibration(metrics)}"
     )
     place.write_text(document(title, body), encoding="utf-8")
@@ -45,26 +47,22 @@ def document(title: str, body: str, style: str = STYLE) -> str:
 
 
 def _summary(manifest: HeadManifest, metrics: dict[str, Any]) -> str:
-    outside = metrics.get("out_of_scope") or {}
-    told = "99 % of the held-out examples exceed it"
-    if outside:
-        told = (f"keeps {outside['in_scope_kept']:.1%} of what is in scope and finds "
-                f"{outside['out_of_scope_found']:.1%} of {outside['examples']:.0f} examples that are not")
     facts = {
         "ring, space": f"{manifest.ring}, {manifest.space}", "intents": str(len(manifest.intents)),
-        "intent accuracy": f"{metrics.get('intent_accuracy', 0):.2%}", "entity F1": f"{metrics.get('span_f1', 0):.2%}",
-        "whole utterance right": f"{metrics.get('sentence_accuracy', 0):.2%}",
+        "intent accuracy": score(metrics, "intent_accuracy"),
+        **({"entity F1": score(metrics, "span_f1")} if has_spans(metrics) else {}),
+        "whole utterance right": score(metrics, "sentence_accuracy"),
         "temperature": f"{manifest.temperature:.3f}",
-        "out-of-scope threshold": f"{manifest.out_of_scope_threshold:.3f}: {told}",
+        "out-of-scope threshold": f"{manifest.out_of_scope_threshold:.3f}: {out_of_scope(metrics)}",
         "system entities": ", ".join(manifest.system_entities) or "none",
     }
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
-    return f"<p>All figures are on the held-out examples.</p><dl>{rows}</dl>"
+    return f"<p>All figures are of lines that did not teach the head: {html.escape(how(metrics))}.</p><dl>{rows}</dl>"
 
 
 def _labels(scores: dict[str, float]) -> str:
     if not scores:
-        return "<p>This head finds no entities of its own.</p>"
+        return "<p>No entities were there to be found.</p>"
     rows = "".join(
         f"<tr><th scope=row>{html.escape(label)}</th><td>{value:.1%}</td>"
         f"<td class=name><span class=bar style='width:{value * 12:.2f}rem'></span></td></tr>"

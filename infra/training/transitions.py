@@ -33,7 +33,13 @@ def associations(paths: Sequence[Path], tags: int) -> Array:
 
 
 def weighed(found: Array, tuning: Sequence[tuple[Array, Path]], tags: Sequence[str]) -> Array | None:
-    """`found` times the weight of WEIGHTS under which the right paths are likeliest, None for 0.
+    """`found` times the weight of WEIGHTS under which the right paths are likeliest, None for 0."""
+    best = WEIGHTS[int(np.argmax(likelihoods(found, tuning, tags)))]
+    return found * np.float32(best) if best else None
+
+
+def likelihoods(found: Array, tuning: Sequence[tuple[Array, Path]], tags: Sequence[str]) -> list[float]:
+    """How likely the right paths are together under each weight of WEIGHTS, as logarithms.
 
     `tuning`: (log chances float32[words, tags], right path) of each utterance. Likelihood, and not how many come out
     right: a few hundred utterances tell weights apart by the one and not by the other.
@@ -42,8 +48,7 @@ def weighed(found: Array, tuning: Sequence[tuple[Array, Path]], tags: Sequence[s
     for weight in WEIGHTS:
         transitions = legal_transitions(found * np.float32(weight), tags)
         totals.append(sum(log_likelihood(scores, transitions, path) for scores, path in tuning))
-    best = WEIGHTS[int(np.argmax(totals))]
-    return found * np.float32(best) if best else None
+    return totals
 
 
 def log_likelihood(scores: Array, transitions: Array, path: Path) -> float:

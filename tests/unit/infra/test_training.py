@@ -14,9 +14,10 @@ import torch
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
 from infra.training.calibrate import OUT_OF_SCOPE, expected_calibration_error
+from infra.training.descend import weights_of
 from infra.training.evaluate import Labelled
 from infra.training.examples import Entity, Example
-from infra.training.fit import Recipe, Target, _weights, fit
+from infra.training.fit import Recipe, Target, fit
 from infra.training.model import Size
 from infra.training.reading import read_training
 from infra.training.report import write_report
@@ -89,8 +90,8 @@ def test_the_calibration_error_is_naeinis():
 
 def test_rare_intents_weigh_more_by_the_strength_asked_for():
     counts = Counter({0: 90, 1: 10})
-    assert _weights(counts, 2, 0.0).tolist() == [1, 1]
-    full = _weights(counts, 2, 1.0).tolist()
+    assert weights_of(counts, 2, 0.0).tolist() == [1, 1]
+    full = weights_of(counts, 2, 1.0).tolist()
     assert full[1] / full[0] == pytest.approx(9)
     assert (90 * full[0] + 10 * full[1]) / 100 == pytest.approx(1)
 

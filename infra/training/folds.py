@@ -1,0 +1,55 @@
+"""Which lines a head is scored on, and which teach it: stratified and shuffled, a text always on one side."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from infra.training.examples import Example
+
+FOLDED = 1_000  # lines from which on a tenth is held out once, and not every line in turn
+FOLDS = 5
+TENTH = 10
+
+
+def folds_of(examples: Sequence[Example], seed: int) -> list[list[int]]:
+    """The lines (by place) to hold out, fold by fold; from FOLDED lines on one fold of a tenth.
+
+    Lines that are alike but for case and blanks share a fold. A line with an intent or a label that no other line has
+    is in no fold: it has to teach.
+    """
+    count = FOLDS if len(examples) < FOLDED else TENTH
+    texts: dict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(examples):
+        texts[" ".join(one.text.casefold().split())].append(place)
+    lone = rare(examples, [places[0] for places in texts.values()])
+    by_intent: dict[str, list[list[int]]] = defaultdict(list)
+    for places in texts.values():
+        if not any(kind in lone for place in places for kind in _kinds(examples[place])):
+            by_intent[examples[places[0]].intent].append(places)
+    shuffle, found, turn = random.Random(seed), [list[int]() for _ in range(count)], 0
+    for intent in sorted(by_intent):
+        shuffle.shuffle(by_intent[intent])
+        for places in by_intent[intent]:
+            found[turn % count] += places
+            turn += 1
+    found = [sorted(fold) for fold in found if fold]
+    return found[:1] if count == TENTH else found
+
+
+def rare(examples: Sequence[Example], places: Sequence[int]) -> set[tuple[str, str]]:
+    """("intent" or "label", name) of what only one of the lines has."""
+    counts = Counter(kind for place in places for kind in _kinds(examples[place]))
+    return {kind for kind, count in counts.items() if count == 1}
+
+
+def halves(count: int, seed: int) -> list[list[int]]:
+    """The places of `count` lines in two halves by chance."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return [sorted(order[::2]), sorted(order[1::2])]
+
+
+def _kinds(example: Example) -> set[tuple[str, str]]:
+    return {("intent", example.intent), *(("label", one.label) for one in example.entities)}

@@ -1,0 +1,87 @@
+"""What a head's metrics say, in words: with how many lines they were counted on, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from infra.training.calibrate import LEAST
+from infra.training.examples import SHOWN, Example
+from infra.training.folds import rare
+
+Metrics = Mapping[str, Any]
+NAMES = {"intent_accuracy": "intent accuracy", "span_f1": "span F1", "sentence_accuracy": "sentence accuracy"}
+KEPT = 0.95  # of what is in scope: below it a warning
+
+
+def score(metrics: Metrics, name: str) -> str:
+    """A score and its interval of 95 %, or that it cannot be told; `metrics` of an older head have no interval."""
+    count = metrics.get("examples")
+    if name not in metrics or (count is not None and count < LEAST):
+        return f"cannot be told from {count or 0:g} lines"
+    interval = metrics.get("intervals", {}).get(name)
+    between = f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
+    return f"{metrics[name]:.1%}{between}"
+
+
+def has_spans(metrics: Metrics) -> bool:
+    """Whether there were entities to find; of an older head, whether it knows any."""
+    return bool(metrics.get("spans", metrics.get("span_f1_by_label")))
+
+
+def how(metrics: Metrics) -> str:
+    """On how many lines the scores were counted, and which."""
+    count, way = metrics.get("examples"), str(metrics.get("evaluation", "held out"))
+    if count is None:
+        return way
+    return f"{count:,} lines, {way}" + ("" if way != "none" else ": too few to hold any out")
+
+
+def out_of_scope(metrics: Metrics) -> str:
+    """What the threshold keeps and finds."""
+    found = metrics.get("out_of_scope")
+    if not found:
+        return "no examples of what is out of scope: it keeps about 99 % of what is in scope"
+    return (f"keeps {found['in_scope_kept']:.1%} of in-scope, finds {found['out_of_scope_found']:.1%} of "
+            f"{found['examples']:.0f} out-of-scope lines")
+
+
+def lines_of(metrics: Metrics, threshold: float) -> Iterator[str]:
+    """The metrics of a head for a terminal."""
+    yield f"unseen lines ({how(metrics)}): " + ", ".join(
+        f"{title} {score(metrics, name)}" for name, title in NAMES.items()
+        if name == "intent_accuracy" or has_spans(metrics)
+    )
+    if has_spans(metrics) and metrics.get("examples", LEAST) >= LEAST:
+        for label, value in sorted(metrics["span_f1_by_label"].items()):
+            yield f"  {label:32} {value:.1%}"
+    if "examples" not in metrics:
+        return
+    if not threshold:
+        yield "out of scope: nothing is refused: too few lines to find a threshold"
+    else:
+        yield f"out of scope: below a confidence of {threshold:.2f}: {out_of_scope(metrics)}"
+    if (found := metrics.get("out_of_scope")) and found["in_scope_kept"] < KEPT:
+        yield f"warning: {1 - found['in_scope_kept']:.1%} of what is in scope is refused; --keep sets the bound"
+
+
+def lone(examples: Sequence[Example]) -> Iterator[str]:
+    """What only one line has, and what that costs."""
+    kinds = sorted(rare(examples, range(len(examples))))
+    if kinds:
+        names = ", ".join(f"{kind} {name}" for kind, name in kinds[:SHOWN])
+        yield (f"warning: only one line has {names}{' …' if len(kinds) > SHOWN else ''}: it teaches, and how well it "
+               "is found cannot be told")
+
+
+def tested(metrics: Metrics) -> Iterator[str]:
+    """The scores on a test file; what is in scope and what is not, apart."""
+    yield f"{metrics['examples']:,} lines in scope: " + ", ".join(
+        f"{title} {score({**metrics, 'examples': max(LEAST, metrics['examples'])}, name)}"
+        for name, title in NAMES.items() if name == "intent_accuracy" or has_spans(metrics)
+    ) + ", whatever the threshold refuses"
+    if found := metrics["out_of_scope"]:
+        yield (f"{found['examples']:.0f} lines out of scope: finds {found['out_of_scope_found']:.1%} (recall), "
+               f"precision {found['precision']:.1%}, AUROC {found['auroc']:.3f}; "
+               f"keeps {found['in_scope_kept']:.1%} of in-scope, right and kept "
+               f"{found['accuracy_with_threshold']:.1%}")
