@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,10 +74,23 @@ def fit(
     found = associations([path_of(one, tags)[1] for one in within], len(tags)) if len(tags) > 1 else None
     by_folds = not any(one.example.intent in intents for one in known) and len(train) < FOLDED
     learn = _fold if by_folds else _hold_out
-    model, manifest, verdict = learn(fresh, list(train), known, found, recipe, progress)
+    with _threads(1 if by_folds else torch.get_num_threads()):
+        model, manifest, verdict = learn(fresh, list(train), known, found, recipe, progress)
     shipped = replace(manifest, metrics=verdict.metrics, temperature=verdict.calibration.temperature,
                       out_of_scope_threshold=verdict.calibration.threshold)
     return write_head(_head(model, shipped, verdict.transitions), out, recipe.precision)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch's threads for a while. Steps on few lines are too short for two: beside other load, 70 lines took more than
+    90 s with two and 8 s with one, as each step waits for the thread that does not run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 Fresh = Callable[[], tuple[HeadModel, HeadManifest]]
