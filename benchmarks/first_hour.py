@@ -55,7 +55,10 @@ class Tenant:
 
 def run(plan: Plan, settings: Settings, ring: Ring) -> Result:
     """Each tenant's figures, their mean difference, and the share of intervals that cover; and by set."""
-    rows = [_figures(plan, settings, ring, one) for one in tenants(plan)]
+    rows = []
+    for one in tenants(plan):
+        rows.append(_figures(plan, settings, ring, one))
+        print(rows[-1], flush=True)
     found: dict[str, Any] = {}
     for name in SCORES:
         ones = [row[name] for row in rows if name in row]

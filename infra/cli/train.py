@@ -113,7 +113,7 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from infra.training.limit import token_limit
     from infra.training.reading import read_training
     from infra.training.report import write_report
-    from infra.training.told import lone, tested
+    from infra.training.told import lines_of_test, lone
 
     settings = (load_running if data is None else load_placed)(args.config)
     ring = ring_of(settings, args.ring)
@@ -133,7 +133,7 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
         manifest = heads.train(settings, ring, tenant, examples, tune, out, recipe, about, note)
     print_manifest(manifest)
     if given.test:
-        for line in tested(heads.score(settings, ring, out, given.test).as_dict()):
+        for line in lines_of_test(heads.score(settings, ring, out, given.test).as_dict()):
             print(f"{args.test}: {line}")
     page = write_report(manifest, out / "report.html")
     print(f"written to {out} (a report: {page}); announce it with: headrace head publish {out}")

@@ -74,7 +74,7 @@ def lone(examples: Sequence[Example]) -> Iterator[str]:
                "is found cannot be told")
 
 
-def tested(metrics: Metrics) -> Iterator[str]:
+def lines_of_test(metrics: Metrics) -> Iterator[str]:
     """The scores on a test file; what is in scope and what is not, apart."""
     yield f"{metrics['examples']:,} lines in scope: " + ", ".join(
         f"{title} {score({**metrics, 'examples': max(LEAST, metrics['examples'])}, name)}"
