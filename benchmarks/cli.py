@@ -101,6 +101,10 @@ def _add_heads(bench: Any) -> None:
     lifecycle = _add(bench, "lifecycle", _lifecycle, "a head's whole life on several workers, under traffic")
     lifecycle.add_argument("--workers", type=int, default=3, help="head workers (default: 3)")
     lifecycle.add_argument("--rate", type=float, default=60.0, help="utterances a second (default: 60)")
+    hour = _add(bench, "first-hour", _first_hour, "what training prints, against unseen lines (10 minutes)")
+    hour.add_argument("data", type=Path, help="the folder of clinc150, snips and xsid, as their authors published them")
+    hour.add_argument("--tenants", type=int, default=20, help="how many (default: 20)")
+    hour.add_argument("--exposure", type=float, default=1.0, help="weight of lines out of scope in training; 0: none")
     accuracy = _add(bench, "accuracy", _accuracy, "ATIS through the pipeline, three seeds (about 10 minutes)")
     accuracy.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     accuracy.add_argument("--size", choices=("compact", "standard"), default="standard")
@@ -264,6 +268,15 @@ def _accuracy(args: argparse.Namespace) -> None:
     )
     result = accuracy.run(plan)
     report.finish("accuracy", result, _given(args), args.json, accuracy.plot(result))
+
+
+def _first_hour(args: argparse.Namespace) -> None:
+    from benchmarks import first_hour, report
+
+    plan = first_hour.Plan(args.data, 6 if args.short else args.tenants, exposure=args.exposure)
+    result = first_hour.run(plan)
+    given = {name: value for name, value in _given(args).items() if name != "data"}
+    report.finish("first-hour", result, given, args.json, first_hour.plot(result))
 
 
 def _given(args: argparse.Namespace) -> dict[str, object]:

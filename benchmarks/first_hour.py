@@ -17,15 +17,19 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.accuracy import CONFIG
 from benchmarks.report import Result
 from head_worker.load import load_head
 from infra import heads
 from infra.assets.datasets import atis, home_assistant
+from infra.assets.weights import encoder_directory
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.examples import OUT_OF_SCOPE, Example
 from infra.training.fit import Recipe, Target, fit
 from infra.training.model import SIZES
 from infra.training.reading import found_in, rows_of
+from topology.addresses import load_placed
+from topology.encoders import cache_dir
 from topology.settings import Ring, Settings
 
 UNSEEN = 300
@@ -38,6 +42,7 @@ class Plan:
 
     data: Path
     tenants: int = 20
+    encoder: str = "minilm-l6"
     size: str = "compact"
     epochs: int = 30
     exposure: float = 1.0
@@ -53,9 +58,18 @@ class Tenant:
     unseen: list[Example]
 
 
-def run(plan: Plan, settings: Settings, ring: Ring) -> Result:
-    """Each tenant's figures, their mean difference, and the share of intervals that cover; and by set."""
-    rows = []
+def run(plan: Plan) -> Result:
+    """Each tenant's figures, their mean difference, and the share of intervals that cover."""
+    encoder = encoder_directory(plan.encoder, cache_dir() / "encoders")
+    with tempfile.TemporaryDirectory(prefix="headrace-first-hour-") as home:
+        config = Path(home) / "headrace.toml"
+        config.write_text(CONFIG.format(home=home, encoder=encoder, precision="int8"))
+        settings = load_placed(config)
+        return _over(plan, settings, settings.rings["en"])
+
+
+def _over(plan: Plan, settings: Settings, ring: Ring) -> Result:
+    rows: list[dict[str, Any]] = []
     for one in tenants(plan):
         rows.append(_figures(plan, settings, ring, one))
         print(rows[-1], flush=True)
@@ -139,3 +153,16 @@ def _compared(metrics: dict[str, Any], unseen: dict[str, Any], given: Sequence[L
             "difference": 100 * (metrics[name] - unseen[name]), "covered": below <= unseen[name] <= above,
         }
     return row
+
+
+def plot(result: Result) -> Any:
+    """Printed over unseen, with the intervals that were printed."""
+    def draw(axes: Any) -> None:
+        ones = [row["intent_accuracy"] for row in result["by_tenant"]]
+        axes.plot([50, 100], [50, 100], color="gray", linestyle="--")
+        for one in ones:
+            axes.plot([one["unseen"]] * 2, one["interval"], color="#2c7fb8", alpha=0.5)
+        axes.plot([one["unseen"] for one in ones], [one["printed"] for one in ones], "o", color="#2c7fb8")
+        axes.set(xlabel="intent accuracy on unseen lines, %", ylabel="printed, with its interval, %")
+
+    return draw

@@ -33,7 +33,7 @@ def add_commands(head: Any) -> None:
     train.add_argument("--ring", help="the ring (default: the only one)")
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
     train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else five folds "
-                       "of the data; of 1,000 lines or more a tenth of them)")
+                       "of the data; of 400 lines or more a tenth of them)")
     train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
     train.add_argument(
         "--size", default="compact",

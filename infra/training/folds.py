@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from infra.training.examples import Example
 
-FOLDED = 1_000  # lines from which on a tenth is held out once, and not every line in turn
+FOLDED = 400  # lines from which on a tenth is held out once, and not every line in turn: folds train six times
 FOLDS = 5
 TENTH = 10
 
@@ -16,14 +16,17 @@ TENTH = 10
 def folds_of(examples: Sequence[Example], seed: int) -> list[list[int]]:
     """The lines (by place) to hold out, fold by fold; from FOLDED lines on one fold of a tenth.
 
-    Lines that are alike but for case and blanks share a fold. A line with an intent or a label that no other line has
-    is in no fold: it has to teach.
+    Lines that are alike but for case and blanks share a fold. A line with an intent that no other line has is in no
+    fold. One with a label that no other has is in no fold of a tenth, where the head never learns from what is held
+    out; of five folds it is, as such lines are a share of what is still to come, and left out the figure is too high
+    (ATIS, 139 lines: span F1 74 % printed, 67 % unseen).
     """
     count = FOLDS if len(examples) < FOLDED else TENTH
     texts: dict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(examples):
         texts[" ".join(one.text.casefold().split())].append(place)
     lone = rare(examples, [places[0] for places in texts.values()])
+    lone = {kind for kind in lone if count == TENTH or kind[0] == "intent"}
     by_intent: dict[str, list[list[int]]] = defaultdict(list)
     for places in texts.values():
         if not any(kind in lone for place in places for kind in _kinds(examples[place])):
