@@ -134,7 +134,7 @@ def _fold(
     best = best_epoch(trials) if trials else min(UNTRIED_EPOCHS, recipe.epochs) - 1
     descend(model, manifest, train, None, best + 1, recipe, progress)
     if not trials:
-        return model, manifest, Verdict(Calibration(), None, {"examples": 0, "evaluation": "none"})
+        return model, manifest, Verdict(Calibration(), None, {"examples": 0, "lines": len(train), "evaluation": "none"})
     verdict = judge(trials, best, manifest, found, recipe.keep, spread=SPREAD)
     return model, manifest, replace(verdict, metrics={**verdict.metrics, "evaluation": f"{len(trials)} folds"})
 

@@ -18,7 +18,7 @@ def score(metrics: Metrics, name: str) -> str:
     """A score and its interval of 95 %, or that it cannot be told; `metrics` of an older head have no interval."""
     count = metrics.get("examples")
     if name not in metrics or (count is not None and count < LEAST):
-        return f"cannot be told from {count or 0:g} lines"
+        return f"cannot be told from {metrics.get('lines', count) or 0:g} lines"
     interval = metrics.get("intervals", {}).get(name)
     between = f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
     return f"{metrics[name]:.1%}{between}"

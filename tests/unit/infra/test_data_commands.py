@@ -68,7 +68,7 @@ def test_rasa_files_are_converted_trained_on_and_tested(home, capsys):
                  "out/synonyms.json", "--epochs", "20", "--seed", "1"]) == 0
     told = capsys.readouterr().out
     line = next(line for line in told.splitlines() if line.startswith("out/test") and "%" in line)
-    accuracy, spans = (float(one) for one in re.findall(r"([\d.]+)%", line)[:2])
+    accuracy, spans = (float(one) for one in re.findall(r"(?:accuracy|F1) ([\d.]+)%", line)[:2])
     assert accuracy >= 90 and spans >= 90, line
     assert main(["head", "train", "acme", "bot", "--test", "bot", "--out", "direct", "--epochs", "2"]) == 0
     assert "bot/test.yml:52" in capsys.readouterr().out

@@ -68,7 +68,7 @@ def test_seven_lines_tell_nothing_and_it_is_said(tmp_path):
     manifest = fit(TARGET, [labelled(f"intent{i}", i) for i in range(7)], None, tmp_path, SMALL)
     assert len(manifest.intents) == 7
     told = "\n".join(lines_of(manifest.metrics, manifest.out_of_scope_threshold))
-    assert "cannot be told" in told and "%" not in told
+    assert "cannot be told from 7 lines" in told and "%" not in told
 
 
 def test_one_line_in_scope_is_refused_by_name(tmp_path):
