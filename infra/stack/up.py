@@ -82,9 +82,9 @@ def tiers(settings: Settings) -> Iterator[tuple[str, list[str], int]]:
     """(tier, what `python -m` starts a worker of it with, how many `headrace.toml` wants) of every tier: the encoder
     workers of a ring ("encoder/en") and the head workers of a cell ("head/en/a")."""
     for ring in settings.rings.values():
-        yield f"encoder/{ring.name}", ["encoder_worker", "--ring", ring.name], ring.workers
+        yield f"encoder/{ring.name}", ["encoder_worker", f"--ring={ring.name}"], ring.workers
         for cell in ring.cells.values():
-            yield (f"head/{ring.name}/{cell.name}", ["head_worker", "--ring", ring.name, "--cell", cell.name],
+            yield (f"head/{ring.name}/{cell.name}", ["head_worker", f"--ring={ring.name}", f"--cell={cell.name}"],
                    cell.workers)
 
 
@@ -126,6 +126,6 @@ def _workers(settings: Settings, supervisor: Supervisor, config: str, zones: Seq
     started = [start_worker(supervisor, config, tier, what, number, zones[number % len(zones)] if zones else "")
                for tier, what, count in tiers(settings) for number in range(count)]
     for ring in settings.rings if settings.insights.enabled else ():
-        command = [sys.executable, "-m", "infra.insights", "--config", config, "--ring", ring]
+        command = [sys.executable, "-m", "infra.insights", "--config", config, f"--ring={ring}"]
         started.append(supervisor.start(f"insights-{ring}", command))
     return started
