@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from infra.kept import keep
 from topology import topics
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
@@ -50,9 +51,10 @@ class Changes:
         producer = Producer(self.settings.broker)
         await producer.start()
         try:
-            topic = topics.placement(self.settings.prefix)
-            if refused := await producer.send([Output(topic, record.key, record.to_bytes())]):
+            output = Output(topics.placement(self.settings.prefix), record.key, record.to_bytes())
+            if refused := await producer.send([output]):
                 raise refused[0].error
+            keep(self.settings, [output])
         finally:
             await producer.stop()
         await self._read()

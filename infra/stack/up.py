@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from encoder_worker.load import quantized
+from infra import kept
 from infra.fleet import changes
 from infra.stack import embedded, kafka
+from infra.stack.alone import alone
 from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
 from topology.addresses import RACK
@@ -35,20 +37,25 @@ def stack(
     asyncio.run(sign_on.check(settings))
     state = Path(settings.state_dir)
     state.mkdir(parents=True, exist_ok=True)
+    with alone(state):
+        yield from _stack(settings, state, str(settings_path(config).resolve()), say, worker_metrics, zones)
+
+
+def _stack(
+    settings: Settings, state: Path, config: str, say: Callable[[str], None], worker_metrics: bool,
+    zones: Sequence[str],
+) -> Iterator[tuple[Settings, Supervisor]]:
     supervisor = Supervisor(state, worker_metrics)
     try:
+        kept.compact(settings)
         bootstrap, url = _broker(settings, supervisor, state, zones), _redis(settings, supervisor, state)
         settings = addresses.at(settings, bootstrap, url)
         addresses.write(settings, settings.broker.bootstrap, settings.redis.url)
         say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
-        reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
-        say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
-        for ring_name, cells in asyncio.run(changes.begin(settings)).items():
-            for cell in cells:
-                say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")
+        lay_out(settings, say)
         for ring in settings.rings.values():
             _prepare(ring, say)
-        workers = _workers(settings, supervisor, str(settings_path(config).resolve()), zones)
+        workers = _workers(settings, supervisor, config, zones)
         for worker in workers:
             supervisor.wait_ready(worker, WORKER_START_S)
             say(f"ready: {worker.name}")
@@ -56,6 +63,35 @@ def stack(
     finally:
         addresses.forget(settings)
         supervisor.stop()
+
+
+def lay_out(settings: Settings, say: Callable[[str], None]) -> None:
+    """The topics, with the heads and placements of before in them where they had to be made anew."""
+    reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
+    say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
+    anew = {report.name for report in reports if report.created}
+    lost = settings.broker.kind != "external" and topics.heads(settings.prefix) in anew
+    if lost and (count := asyncio.run(kept.restore(settings))):
+        say(f"announced again: {count} heads and placements of before")
+    for ring_name, cells in asyncio.run(changes.begin(settings)).items():
+        for cell in cells:
+            say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")
+
+
+def restored(settings: Settings, supervisor: Supervisor, restarted: Sequence[str], say: Callable[[str], None]) -> None:
+    """After the embedded broker was restarted, which keeps nothing: what it held is laid out again, and the workers,
+    whose positions were the old one's, end to be started again. Raises: Unavailable where it does not come."""
+    if settings.broker.kind != "embedded" or embedded.BROKER not in restarted:
+        return
+    port = int(settings.broker.bootstrap.rpartition(":")[2])
+    broker = next(one for one in supervisor.children if one.name == embedded.BROKER)
+    supervisor.wait_ready(broker, embedded.START_S, lambda: embedded.listens(port))
+    lay_out(settings, say)
+    for child in supervisor.children:
+        if child.name not in (embedded.BROKER, embedded.REDIS):
+            child.process.kill()
+            child.process.wait()
+    say("the broker ended and its records are lost: what was in flight is not answered; workers start again")
 
 
 def _broker(settings: Settings, supervisor: Supervisor, state: Path, zones: Sequence[str]) -> str:
