@@ -163,6 +163,7 @@ async def test_the_commands_say_where_tenants_live_move_them_and_name_what_is_wr
     for args, why in (
         (("tenant", "move", "tenant-0", "--to", "nowhere"), "those that do: a, b"),
         (("cell", "add", "nowhere"), "[rings.en.cells.nowhere]"), (("cell", "drain", "nowhere"), "takes no tenants"),
+        (("tenant", "list", "--cell", "nowhere"), "has no cell 'nowhere'"),
         (("tenant", "move", "../x", "--to", "a"), "tenant: a name has no '/'"),
     ):
         done = await run(*args)
