@@ -39,7 +39,8 @@ says why.
 
 ## Roll
 
-Who reads goes before who writes: heads, encoders, insights, scaler and lag, then services that call Headrace; the
+Who reads goes before who writes: heads, encoders, insights, scaler and lag, then services that call Headrace. Let
+replays end first, or pause them (`headrace backfill pause`) and resume them after the encoders. The
 annotation `headrace/roll-order` has the numbers, docs/UPGRADES.md of Headrace the reasons. `kubectl apply -k` alone
 changes all at once, so apply by label and wait after each. New names in headrace.toml come after the code.
 
