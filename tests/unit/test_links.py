@@ -9,7 +9,6 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "decisions") for page in folder.glob("*.md"))
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)")
 PATH = re.compile(r"`((?:docs|infra|topology|tests|benchmarks|\w+_worker)/[\w./-]+\.(?:py|md|toml|json|yaml))`")
-NOT_YET = {"docs/benchmarks/zones.json"}  # made by `headrace bench zones` on a quiet machine
 
 
 def anchors(page):
@@ -25,4 +24,4 @@ def test_what_a_page_points_to_is_there(page):
         assert to.exists(), name
         assert not anchor or anchor in anchors(to), f"{name}#{anchor}"
     gone = {name for name in PATH.findall(text) if not (ROOT / name).exists()}
-    assert gone <= NOT_YET, gone
+    assert not gone, gone
