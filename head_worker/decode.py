@@ -3,37 +3,57 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 REACH = 6.0  # nats below a word's likeliest tag: what is further is not looked at, transitions would not make up for it
-CJK_FROM = "\u2e80"  # scripts from here on are written without blanks: every piece is a word
+# Scripts that are written without blanks: every piece of the tokenizer is a word. Thai, Lao, Tibetan, Burmese; Khmer;
+# Tai; Chinese, Japanese and what follows.
+_BLANKLESS = re.compile("[\u0e00-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u2e80-\U0010ffff]")
 
 
 def words_of(text: str, offsets: NDArray[np.int32]) -> list[tuple[int, int, int]]:
     """The words as (index of the first token, start, end), characters, without blanks around.
 
-    Pieces that touch make one word, unless one side is punctuation or a script written without blanks. Tokens that
+    Pieces that touch make one word, unless one side is punctuation or a script written without blanks. No word begins
+    or ends inside a grapheme cluster (Unicode's UAX 29): a letter with its marks, an emoji with its parts. Tokens that
     cover no character ([CLS], a lone blank) belong to no word.
     """
     words: list[tuple[int, int, int]] = []
+    begins, ends = _clusters(text)
     for token, (start, end) in enumerate(offsets.tolist()):
         piece = text[start:end]
         start += len(piece) - len(piece.lstrip())
         end -= len(piece) - len(piece.rstrip()) if piece.strip() else 0
         if start >= end:
             continue
-        if words and words[-1][2] == start and _joins(text[start - 1], text[start]):
-            words[-1] = (words[-1][0], words[-1][1], end)
+        start, end = begins[start], ends[end - 1]
+        last = words[-1][2] if words else -1
+        if start < last or (start == last and _joins(text[begins[start - 1]], text[start])):
+            words[-1] = (words[-1][0], words[-1][1], max(end, last))
         else:
             words.append((token, start, end))
     return words
 
 
+def _clusters(text: str) -> tuple[Sequence[int], Sequence[int]]:
+    """Where the grapheme cluster of each character begins, and where it ends."""
+    if text.isascii():
+        return range(len(text)), range(1, len(text) + 1)
+    begins, ends = list[int](), list[int]()
+    for cluster in regex.finditer(r"\X", text):
+        start, end = cluster.span()
+        begins += [start] * (end - start)
+        ends += [end] * (end - start)
+    return begins, ends
+
+
 def _joins(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum() and left < CJK_FROM and right < CJK_FROM
+    return left.isalnum() and right.isalnum() and not _BLANKLESS.match(left) and not _BLANKLESS.match(right)
 
 
 def is_legal(path: Sequence[int], tags: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from head_worker.store import HeadStore, open_store
+from infra.kept import keep
 from topology import topics
 from topology.encoders import find_encoder, space_of
 from topology.errors import BadHead, MalformedRecord, Misconfigured
@@ -112,5 +113,6 @@ async def _send(settings: Settings, records: Mapping[bytes, bytes | None]) -> No
         outputs = [Output(topics.heads(settings.prefix), key, value) for key, value in records.items()]
         if refused := await producer.send(outputs):
             raise refused[0].error
+        keep(settings, outputs)
     finally:
         await producer.stop()

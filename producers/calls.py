@@ -163,3 +163,10 @@ async def in_time(ends_s: float, late: Callable[[], HeadraceError]) -> AsyncIter
         if isinstance(error, HeadraceError) or not limit.expired():
             raise
         raise late() from None
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel `task`. A time-out that races with it can swallow a cancellation: ask until it is heard."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from producers.calls import Call, Calls, in_time
+from producers.calls import Call, Calls, end, in_time
+from producers.guess import Guesses
 from producers.reply import Reply, read_reply
 from producers.request import Request, RequestBuilder, check_name, check_tenant, now_us, uuid7
 from topology import topics, wire
@@ -44,6 +45,7 @@ class Headrace:
         self._pacing = pacing
         self._replies = ReplyReader(self._settings.redis, self._settings.prefix, uuid7(), pacing)
         self._requests = RequestBuilder(self._settings, self._replies.stream)
+        self._guesses = Guesses(self._settings.languages, pacing)
         self._calls = Calls(pacing)
         self._outbox: Outbox | None = None  # while the client is open
         self._closing = AsyncExitStack()
@@ -69,7 +71,7 @@ class Headrace:
         self._outbox = Outbox(producer, lambda: len(self._calls), self._pacing)
         self._closing.push_async_callback(self._outbox.close)
         listening = asyncio.create_task(self._listen())
-        self._closing.push_async_callback(_end, listening)
+        self._closing.push_async_callback(end, listening)
         return self
 
     async def __aexit__(
@@ -85,15 +87,24 @@ class Headrace:
     ) -> Reply:
         """The tenant's prediction for `text`. Without an `id` of yours, it is forgotten 5 minutes after the deadline.
 
-        `lang`: a BCP 47 tag; identified from the text where left out. `deadline`: seconds from now. `id`: your own
+        `lang`: a BCP 47 tag; where left out, and without an `id`, guessed from the text among the rings where the
+        tenant has a head. `deadline`: seconds from now. `id`: your own
         idempotency key: the same id again gives the same reply and computes nothing; it is the tenant's own, and stands
         for one text in one language. `key`: utterances of one conversation under one key are read in order.
 
         Raises: InvalidUtterance, IdReused, TextTooLong, UnknownLanguage, UnknownTenant, DeadlineExceeded, Unavailable.
         """
+        if lang or id or not self._guesses.may_guess(text):
+            return await self._predict(tenant, text, lang, deadline, id, key)
+        return await self._guesses.first_known(
+            tenant, text, self._requests.deadline(deadline),
+            lambda guessed, left_s: self._predict(tenant, text, guessed, left_s, id, key))
+
+    async def _predict(
+        self, tenant: str, text: str, lang: str | None, deadline: float | None, id: str | None, key: str | None
+    ) -> Reply:
         request, ends_s = self._build(tenant, text, lang, deadline, id, key, one_reader=id is None)
-        call = await self._submit(request, ends_s)
-        return await self._reply(call, ends_s)
+        return await self._reply(await self._submit(request, ends_s), ends_s)
 
     async def submit(
         self, tenant: str, text: str, *, lang: str | None = None, deadline: float | None = None,
@@ -284,10 +295,3 @@ class Headrace:
         except MalformedRecord as error:
             log.error("the reply to %r cannot be read: %s", id, error)
             call.answer(error)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel `task`. A time-out that races with it can swallow a cancellation: ask until it is heard."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)

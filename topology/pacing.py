@@ -72,6 +72,7 @@ class Pacing:
     max_reply_poll_s: float = 0.004  # the most of it: fewer reads of more replies, later each one
     last_look_s: float = 0.05  # before a deadline the reply key is read once, in case the stream was late
     reply_kept_s: float = 120.0  # a reply that nobody asks for is forgotten after so long: memory against late askers
+    absent_s: float = 60.0  # a ring without such a tenant is left out: fewer requests, against a late new head
     max_at_once: int = 512  # calls in flight of `predict_many`: throughput against memory
     swept_every_s: float = 5.0  # that often replies to forget are looked for: memory against a look at all that wait
 
@@ -222,6 +223,7 @@ class Pacing:
     move_settle_s: float = 2.0  # that workers have to hear of a change where their commits do not tell that they did
     move_wait_s: float = 60.0  # without any progress of a cell that is drained, then the command gives up
     placement_s: float = 5.0  # that a worker waits to hear of the newest placements before it takes partitions
+    room_s: float = 0.05  # of a look at the metrics, to count a cell's tenants: an exact count sooner, against latency
 
 
 PACING = Pacing()

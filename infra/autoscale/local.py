@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from infra.autoscale.decider import Decider, Said, news, pause, together
 from infra.autoscale.tiers import Advice
 from infra.stack.supervise import Child, Supervisor
-from infra.stack.up import start_worker, tiers
+from infra.stack.up import restored, start_worker, tiers
 from topology import topics
 from topology.errors import HeadraceError
 from topology.pacing import PACING
@@ -52,7 +52,9 @@ class Fleet:
 
     async def tend(self) -> list[str]:
         """Start again what ended by itself, and let go what was asked to end. Returns what happened, in words."""
-        told = [f"restarted: {name}" for name in self._supervisor.restart_ended()]
+        names = self._supervisor.restart_ended()
+        told = [f"restarted: {name}" for name in names]
+        await asyncio.to_thread(restored, self._settings, self._supervisor, names, told.append)
         for child in self._supervisor.ended():
             told.append(f"stopped: {child.name}, status {child.process.returncode}")
             await self._leave(child)

@@ -6,13 +6,16 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.cli import train
 from infra.cli.command import add_command, add_group
 from infra.cli.train import print_manifest, ring_of
 from topology.addresses import load_placed, load_running
-from topology.errors import BadRecord, Misconfigured
+from topology.errors import BadRecord, Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from topology.registry import HeadRecord
 
 TOGETHER = 100  # heads that are announced in one go: fewer connections, against the work of a crash
 
@@ -38,15 +41,18 @@ def add_commands(commands: Any) -> None:
         trial.add_argument("directory", type=Path, help="the head directory to try")
         trial.add_argument("--share", type=float, default=0.1 if mode == "canary" else 1.0, help="0..1 of them")
     for name, function, text in (
-        ("list", _head_list, "the stored versions"), ("show", _head_show, "the manifest of the newest version"),
+        ("list", _head_list, "which version answers: of all tenants, or of one with all its stored versions"),
+        ("show", _head_show, "the manifest of the version that answers; of the newest where nothing is up"),
         ("promote", _head_promote, "end a trial: its version answers everything"),
         ("report", _head_report, "what a version in the shadow would have said"),
         ("rollback", _head_rollback, "announce an earlier version; ends a trial"),
         ("delete", _head_delete, "retract the head and remove its versions"),
     ):
         command = add_command(head, name, function, text)
-        command.add_argument("tenant")
+        command.add_argument("tenant", nargs="?" if name == "list" else None)
         command.add_argument("--ring", help="the ring (default: the only one)")
+        if name == "delete":
+            command.add_argument("--yes", action="store_true", help="do not ask")
         if name == "rollback":
             command.add_argument("--version", help="which (default: the current one in a trial, else the one before)")
 
@@ -113,12 +119,38 @@ def _stored(args: argparse.Namespace, running: bool = False) -> tuple[Any, Any, 
 
 
 def _head_list(args: argparse.Namespace) -> None:
-    print("\n".join(_stored(args)[3]))
+    from infra.versions import answering, told
+
+    if args.tenant is None:
+        for record in asyncio.run(answering(load_running(args.config), args.ring or "")):
+            print(told(record))
+        return
+    _, _, ring, versions = _stored(args)
+    current = _current(args, ring)
+    for version in versions:
+        marks = ["answers"] if current and version == current.version else []
+        if current and current.candidate and version == current.candidate.version:
+            marks.append(f"{current.candidate.mode} for {current.candidate.share:.0%}")
+        print("\t".join([version, *marks]))
+
+
+def _current(args: argparse.Namespace, ring: str) -> HeadRecord | None:
+    """What the registry says of the tenant; None where no stack is up, or it does not answer."""
+    from infra.announce import announced
+
+    try:
+        return asyncio.run(announced(load_running(args.config), ring, args.tenant))
+    except (Misconfigured, Unavailable) as error:
+        print(f"headrace: which version answers is not known: {error}", file=sys.stderr)
+        return None
 
 
 def _head_show(args: argparse.Namespace) -> None:
     _, store, ring, versions = _stored(args)
-    print_manifest(store.manifest(ring, args.tenant, versions[-1]))
+    record = _current(args, ring)
+    print_manifest(store.manifest(ring, args.tenant, record.version if record else versions[-1]))
+    if record is not None:
+        print(f"answers: {record.version}")
 
 
 def _head_rollback(args: argparse.Namespace) -> None:
@@ -141,6 +173,10 @@ def _head_delete(args: argparse.Namespace) -> None:
     from infra.announce import retract
 
     settings, store, ring, _ = _stored(args, running=True)
+    if not args.yes and sys.stdin.isatty():
+        print(f"delete {ring}/{args.tenant} and all its versions? [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Misconfigured("nothing is deleted")
     asyncio.run(retract(settings, ring, args.tenant))
     store.delete(ring, args.tenant)
     print(f"deleted {ring}/{args.tenant}")

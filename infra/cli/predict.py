@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
+import threading
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
-from topology.errors import HeadraceError, Misconfigured
+from topology.errors import HeadraceError, InvalidUtterance
+from topology.pacing import PACING
 
 if TYPE_CHECKING:
     from producers import Headrace, Reply
@@ -28,42 +32,79 @@ def add_commands(commands: Any) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    return asyncio.run(_ask(args, [{"text": args.text}] if args.text is not None else _asked()))
+    if args.text is not None:
+        return asyncio.run(_ask_all(args, [json.dumps({"text": args.text})]))
+    return asyncio.run(_ask_all(args, sys.stdin))
 
 
-def _asked() -> list[dict[str, Any]]:
-    asked = []
-    for number, line in enumerate(sys.stdin, 1):
-        try:
-            asked.append({"text": str(json.loads(line)["text"]), "lang": json.loads(line).get("lang")})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Misconfigured(f'standard input, line {number}: {{"text": …}} is wanted: {error}') from error
-    return asked
-
-
-async def _ask(args: argparse.Namespace, asked: list[dict[str, Any]]) -> int:
+async def _ask_all(args: argparse.Namespace, lines: Iterable[str]) -> int:
+    """Replies in the order of the lines, each printed once those before it are; `pacing.max_at_once` in flight, and no
+    line is read beyond them."""
     from producers import Headrace
 
-    failed = 0
+    failed, reading = 0, _Reading(lines)
     async with Headrace(args.config) as client:
-        for one in asked:
-            failed |= await _ask_one(client, args, one)
+        asking = asyncio.Queue[asyncio.Task[tuple[int, str]] | None]()
+
+        async def ask() -> None:
+            number = 0
+            while (line := await reading.next()) is not None:
+                number += 1
+                asking.put_nowait(asyncio.create_task(_ask_one(client, args, number, line)))
+            asking.put_nowait(None)
+
+        asked = asyncio.create_task(ask())
+        while (one := await asking.get()) is not None:
+            status, said = await one
+            failed |= status
+            print(said, file=sys.stderr if status and not args.json else sys.stdout, flush=True)
+            reading.room.release()
+        await asked
     return failed
 
 
-async def _ask_one(client: Headrace, args: argparse.Namespace, one: dict[str, Any]) -> int:
+class _Reading:
+    """Lines read by a thread of their own, which nobody waits for at the end: standard input may stay open. A line
+    takes one of `room`, which the caller gives back."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.room = threading.Semaphore(PACING.max_at_once)
+        self._read, self._loop = asyncio.Queue[str | None](), asyncio.get_running_loop()
+        threading.Thread(target=self._run, args=(lines,), daemon=True).start()
+
+    def _run(self, lines: Iterable[str]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            for line in lines:
+                self.room.acquire()
+                self._loop.call_soon_threadsafe(self._read.put_nowait, line)
+            self._loop.call_soon_threadsafe(self._read.put_nowait, None)
+
+    async def next(self) -> str | None:
+        """The next line; None after the last."""
+        return await self._read.get()
+
+
+async def _ask_one(client: Headrace, args: argparse.Namespace, number: int, line: str) -> tuple[int, str]:
+    """(exit status, what to print). A line that is no request costs only itself."""
+    text = line[:200]
     try:
-        reply = await client.predict(
-            args.tenant, one["text"], lang=one.get("lang") or args.lang, deadline=args.deadline
-        )
+        one = _request(number, line)
+        text = one["text"]
+        reply = await client.predict(args.tenant, text, lang=one["lang"] or args.lang, deadline=args.deadline)
     except HeadraceError as error:
         if args.json:
-            print(json.dumps({"text": one["text"], "error": error.code, "message": str(error)}))
-        else:
-            print(f"headrace: {error.code}: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(asdict(reply), ensure_ascii=False) if args.json else _line(reply))
-    return 0
+            return 1, json.dumps({"text": text, "error": error.code, "message": str(error)})
+        return 1, f"headrace: {error.code}: {error}"
+    return 0, json.dumps(asdict(reply), ensure_ascii=False) if args.json else _line(reply)
+
+
+def _request(number: int, line: str) -> dict[str, Any]:
+    """Raises: InvalidUtterance."""
+    try:
+        body = json.loads(line)
+        return {"text": body["text"], "lang": body.get("lang")}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidUtterance(f'standard input, line {number}: {{"text": …}} is wanted: {error}') from error
 
 
 def _line(reply: Reply) -> str:
@@ -71,4 +112,7 @@ def _line(reply: Reply) -> str:
         f"{e.label}={e.text!r}" + (f" ({e.value})" if e.value is not None else "") for e in reply.entities
     )
     total = f"{reply.times_ms['total']:.0f} ms"
-    return f"{reply.intent} ({reply.confidence:.0%})  {spans or 'no entities'}  {total}"
+    intent = f"{reply.intent} ({reply.confidence:.0%})"
+    if reply.out_of_scope:
+        intent = f"out of scope (nearest: {intent})"
+    return f"{intent}  {spans or 'no entities'}  {total}"

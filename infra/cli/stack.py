@@ -41,7 +41,7 @@ def _up(args: argparse.Namespace) -> None:
         if args.autoscale:
             asyncio.run(_autoscale(settings, supervisor, str(settings_path(args.config).resolve())))
             raise KeyboardInterrupt
-        _wait_for_signal(supervisor, NewCells(settings, str(settings_path(args.config).resolve())).start)
+        _wait_for_signal(settings, supervisor, NewCells(settings, str(settings_path(args.config).resolve())).start)
 
 
 async def _autoscale(settings: Settings, supervisor: Supervisor, config: str) -> None:
@@ -62,17 +62,23 @@ def _demo(args: argparse.Namespace) -> None:
         asyncio.run(demo.show(settings))
         if args.serve:
             print(f'\nTry: headrace --config {config} predict airline "flights from boston to denver"   (Ctrl-C stops)')
-            _wait_for_signal(supervisor)
+            _wait_for_signal(settings, supervisor)
 
 
-def _wait_for_signal(supervisor: Supervisor, look: Callable[[Supervisor], list[str]] = lambda of: []) -> None:
+def _wait_for_signal(
+    settings: Settings, supervisor: Supervisor, look: Callable[[Supervisor], list[str]] = lambda of: []
+) -> None:
+    from infra.stack.up import restored
+
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
     while True:
         time.sleep(0.5)
-        for name in supervisor.restart_ended():
+        names = supervisor.restart_ended()
+        for name in names:
             print(f"restarted: {name}", flush=True)
+        restored(settings, supervisor, names, lambda line: print(line, flush=True))
         for line in look(supervisor):
             print(line, flush=True)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from infra.kept import keep
 from topology import topics
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
@@ -43,12 +44,17 @@ class Changes:
         an older release would not follow it, or another command wrote one for the same key at the same time."""
         for lane in topics.LANES:
             await self._heard(0, lane, PACING.placement_s, "Nothing has moved")
+        await self.put(record)
+
+    async def put(self, record: RingRecord | PinRecord) -> None:
+        """As `write`, of what moves nobody: no encoder worker is asked."""
         producer = Producer(self.settings.broker)
         await producer.start()
         try:
-            topic = topics.placement(self.settings.prefix)
-            if refused := await producer.send([Output(topic, record.key, record.to_bytes())]):
+            output = Output(topics.placement(self.settings.prefix), record.key, record.to_bytes())
+            if refused := await producer.send([output]):
                 raise refused[0].error
+            keep(self.settings, [output])
         finally:
             await producer.stop()
         await self._read()
@@ -181,7 +187,7 @@ async def begin(settings: Settings) -> dict[str, list[str]]:
     for name, placement in found.items():
         if not placement.is_told:
             async with changes(settings, settings.rings[name]) as one:
-                await one.write(RingRecord(name, placement.shares))
+                await one.put(RingRecord(name, placement.shares))
     return {name: [cell for cell in settings.rings[name].cells if one.is_told and cell not in one.shares.weights]
             for name, one in found.items()}
 

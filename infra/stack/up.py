@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from encoder_worker.load import quantized
+from infra import kept
 from infra.fleet import changes
 from infra.stack import embedded, kafka
+from infra.stack.alone import alone
 from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
 from topology.addresses import RACK
 from topology.encoders import find_encoder
-from topology.errors import Misconfigured
+from topology.errors import Misconfigured, Unavailable
 from topology.settings import Ring, Settings, settings_path
 from topology.stream import sign_on
 from topology.stream.admin import apply_topics
@@ -35,20 +37,25 @@ def stack(
     asyncio.run(sign_on.check(settings))
     state = Path(settings.state_dir)
     state.mkdir(parents=True, exist_ok=True)
+    with alone(state):
+        yield from _stack(settings, state, str(settings_path(config).resolve()), say, worker_metrics, zones)
+
+
+def _stack(
+    settings: Settings, state: Path, config: str, say: Callable[[str], None], worker_metrics: bool,
+    zones: Sequence[str],
+) -> Iterator[tuple[Settings, Supervisor]]:
     supervisor = Supervisor(state, worker_metrics)
     try:
+        kept.compact(settings)
         bootstrap, url = _broker(settings, supervisor, state, zones), _redis(settings, supervisor, state)
         settings = addresses.at(settings, bootstrap, url)
         addresses.write(settings, settings.broker.bootstrap, settings.redis.url)
         say(f"broker {settings.broker.bootstrap}, redis {settings.redis.url}")
-        reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
-        say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
-        for ring_name, cells in asyncio.run(changes.begin(settings)).items():
-            for cell in cells:
-                say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")
+        lay_out(settings, say)
         for ring in settings.rings.values():
             _prepare(ring, say)
-        workers = _workers(settings, supervisor, str(settings_path(config).resolve()), zones)
+        workers = _workers(settings, supervisor, config, zones)
         for worker in workers:
             supervisor.wait_ready(worker, WORKER_START_S)
             say(f"ready: {worker.name}")
@@ -56,6 +63,35 @@ def stack(
     finally:
         addresses.forget(settings)
         supervisor.stop()
+
+
+def lay_out(settings: Settings, say: Callable[[str], None]) -> None:
+    """The topics, with the heads and placements of before in them where they had to be made anew."""
+    reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
+    say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
+    anew = {report.name for report in reports if report.created}
+    lost = settings.broker.kind != "external" and topics.heads(settings.prefix) in anew
+    if lost and (count := asyncio.run(kept.restore(settings))):
+        say(f"announced again: {count} heads and placements of before")
+    for ring_name, cells in asyncio.run(changes.begin(settings)).items():
+        for cell in cells:
+            say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")
+
+
+def restored(settings: Settings, supervisor: Supervisor, restarted: Sequence[str], say: Callable[[str], None]) -> None:
+    """After the embedded broker was restarted, which keeps nothing: what it held is laid out again, and the workers,
+    whose positions were the old one's, end to be started again. Raises: Unavailable where it does not come."""
+    if settings.broker.kind != "embedded" or embedded.BROKER not in restarted:
+        return
+    port = int(settings.broker.bootstrap.rpartition(":")[2])
+    broker = next(one for one in supervisor.children if one.name == embedded.BROKER)
+    supervisor.wait_ready(broker, embedded.START_S, lambda: embedded.listens(port))
+    lay_out(settings, say)
+    for child in supervisor.children:
+        if child.name not in (embedded.BROKER, embedded.REDIS):
+            child.process.kill()
+            child.process.wait()
+    say("the broker ended and its records are lost: what was in flight is not answered; workers start again")
 
 
 def _broker(settings: Settings, supervisor: Supervisor, state: Path, zones: Sequence[str]) -> str:
@@ -82,9 +118,9 @@ def tiers(settings: Settings) -> Iterator[tuple[str, list[str], int]]:
     """(tier, what `python -m` starts a worker of it with, how many `headrace.toml` wants) of every tier: the encoder
     workers of a ring ("encoder/en") and the head workers of a cell ("head/en/a")."""
     for ring in settings.rings.values():
-        yield f"encoder/{ring.name}", ["encoder_worker", "--ring", ring.name], ring.workers
+        yield f"encoder/{ring.name}", ["encoder_worker", f"--ring={ring.name}"], ring.workers
         for cell in ring.cells.values():
-            yield (f"head/{ring.name}/{cell.name}", ["head_worker", "--ring", ring.name, "--cell", cell.name],
+            yield (f"head/{ring.name}/{cell.name}", ["head_worker", f"--ring={ring.name}", f"--cell={cell.name}"],
                    cell.workers)
 
 
@@ -106,16 +142,24 @@ class NewCells:
         self._changed_ns = Path(config).stat().st_mtime_ns
 
     def start(self, supervisor: Supervisor) -> list[str]:
-        """Start the head workers of cells that came since the last call. Returns what happened, in words."""
+        """Create the topics of cells that came since the last call, and start their head workers. Returns what
+        happened, in words."""
         try:
             changed_ns = Path(self._config).stat().st_mtime_ns
             if changed_ns == self._changed_ns:
                 return []
             self._changed_ns = changed_ns
-            found = list(tiers(addresses.load_placed(self._config)))
+            settings = addresses.load_running(self._config)
+            found = list(tiers(settings))
         except (OSError, Misconfigured) as error:  # it is being written, or a person made a mistake
             return [f"headrace.toml has changed and is not followed: {error}"]
         new = [one for one in found if one[0] not in self._known and one[0].startswith("head/")]
+        try:
+            if new:  # a broker that creates topics at the first question would do so with partitions of its own
+                asyncio.run(apply_topics(settings, topics.wanted(settings)))
+        except Unavailable as error:
+            self._changed_ns = 0  # looked at again
+            return [f"new cells wait for their topics: {error}"]
         self._known |= {tier for tier, _, _ in new}
         started = [start_worker(supervisor, self._config, tier, what, number)
                    for tier, what, count in new for number in range(count)]
@@ -126,6 +170,6 @@ def _workers(settings: Settings, supervisor: Supervisor, config: str, zones: Seq
     started = [start_worker(supervisor, config, tier, what, number, zones[number % len(zones)] if zones else "")
                for tier, what, count in tiers(settings) for number in range(count)]
     for ring in settings.rings if settings.insights.enabled else ():
-        command = [sys.executable, "-m", "infra.insights", "--config", config, "--ring", ring]
+        command = [sys.executable, "-m", "infra.insights", "--config", config, f"--ring={ring}"]
         started.append(supervisor.start(f"insights-{ring}", command))
     return started

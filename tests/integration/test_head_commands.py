@@ -83,11 +83,13 @@ def test_publish_list_rollback_and_delete_as_typed(running, tmp_path):
         published = headrace(config, "head", "publish", str(tmp_path))
         assert published.returncode == 0, published.stderr
         until(client, "v2")
-        assert headrace(config, "head", "list", "acme").stdout.split() == [first["version"], "v2"]
+        assert headrace(config, "head", "list", "acme").stdout.split() == [first["version"], "v2", "answers"]
+        assert headrace(config, "head", "list").stdout.split() == ["en/acme", "v2"]
         assert "v2" in headrace(config, "head", "show", "acme").stdout
         back = headrace(config, "head", "rollback", "acme")
         assert back.returncode == 0, back.stderr
         until(client, first["version"])
+        assert f"answers: {first['version']}" in headrace(config, "head", "show", "acme").stdout
         assert "nine" in headrace(config, "head", "rollback", "acme", "--version", "nine").stderr
         assert headrace(config, "head", "delete", "acme").returncode == 0
         until(client, None)
@@ -244,5 +246,5 @@ def test_many_tenants_are_trained_in_one_command_and_one_bad_file_costs_only_its
     (tmp_path / "bad.jsonl").write_text("{")
     done = headrace(config, "head", "train", str(tmp_path), "--size", "small", "--epochs", "1", "--out", str(tmp_path))
     assert done.returncode == 1
-    assert "bad.jsonl:1" in done.stdout
+    assert "bad was not trained" in done.stdout and "bad.jsonl: of no format that is known" in done.stdout
     assert (tmp_path / "good-head" / "head.safetensors").is_file()

@@ -25,6 +25,19 @@ def test_punctuation_and_chinese_are_words_of_their_own():
     assert words_of("开灯", offsets((0, 1), (1, 2))) == [(0, 0, 1), (1, 1, 2)]
 
 
+@pytest.mark.parametrize("text, pieces, words", [
+    ("ok 😀 now", ((0, 2), (2, 4), (3, 4), (3, 4), (4, 8)), ["ok", "😀", "now"]),  # a byte-level tokenizer
+    ("नमस्ते दुनिया", tuple((at, at + 1) for at in range(13)), ["नमस्ते", "दुनिया"]),
+    ("lumie\u0300re on", ((0, 5), (6, 8), (8, 11)), ["lumie\u0300re", "on"]),  # the mark is in no piece
+    ("เปิดไฟที่ห้องน้ำ", ((0, 4), (4, 6), (6, 8), (8, 9), (9, 11), (11, 13), (13, 15), (15, 16)),
+     ["เปิด", "ไฟ", "ที่", "ห้", "อง", "น้ำ"]),
+    ("ເປີດໄຟ", ((0, 4), (4, 6)), ["ເປີດ", "ໄຟ"]),
+    ("👍🏽 ok", ((0, 1), (1, 2), (3, 5)), ["👍🏽", "ok"]),
+])
+def test_no_word_ends_inside_a_letter_and_scripts_without_blanks_have_words(text, pieces, words):
+    assert [text[start:end] for _, start, end in words_of(text, offsets(*pieces))] == words
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_no_path_is_illegal(seed):
     scores = np.random.default_rng(seed).normal(size=(12, len(TAGS))).astype(np.float32) * 5
