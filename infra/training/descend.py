@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import copy
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from head_worker.engine import Array, Head, TokenVectors
+from infra.training.adamw import AdamW
 from infra.training.calibrate import KEEP
-from infra.training.evaluate import Labelled, scores_of
+from infra.training.evaluate import Labelled
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.model import SIZES, HeadModel, Size
+from infra.training.packed import Packed
 from infra.training.tags import IGNORED, tags_of
 from infra.training.trial import Trial
 from topology.heads import HeadManifest
 
-BATCH = 32
 BALANCE = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
 
-Progress = Callable[[int, dict[str, float]], None]
+Scored = dict[str, float]  # of an epoch: intent_accuracy and span_f1
 
 
 @dataclass(frozen=True)
@@ -31,98 +33,85 @@ class Recipe:
     """How to train. `balance`: how far rare intents are weighted up: none, sqrt or full (inverse frequency).
 
     `patience`: epochs without a better one after which training ends. `keep`: the least share of what is in scope that
-    the threshold may let through; `exposure`: the weight of lines out of scope beside the others in training.
+    the threshold may let through. `batch`: lines of a step.
     """
 
-    epochs: int = 30
+    epochs: int = 20
     seed: int = 0
     size: Size = SIZES["compact"]
     precision: str = "int8"
-    rate: float = 1e-3
+    rate: float = 2e-3
     balance: str = "none"
     patience: int = 6
     smoothing: float = 0.0
     keep: float = KEEP
-    exposure: float = 1.0
+    batch: int = 32
 
 
 def descend(
-    model: HeadModel, manifest: HeadManifest, train: Sequence[Labelled], trial: Trial | None, epochs: int,
-    recipe: Recipe, progress: Progress,
+    model: HeadModel, manifest: HeadManifest, train: Sequence[Labelled], trial: Trial | None, recipe: Recipe,
+    progress: Callable[[int, Scored], None],
 ) -> int:
-    """Leave `model` with the weights of its best epoch on the trial, which is returned, counted from 0.
+    """Leave `model` with the weights of its best epoch on the trial, which is returned, counted from 0; without a trial
+    with those of the last. Lines that are out of scope teach nothing here.
 
-    Without a trial: with those of the last of `epochs`. The rate's cycle is always that of all the recipe's epochs.
+    `progress` is told how many epochs are done and, where there is a trial, what the last one scored on it.
     """
-    wanted = [(_intent(one, manifest), tags_of(one, manifest.tags) if _intent(one, manifest) >= 0 else [])
-              for one in train]
-    counts = Counter(intent for intent, _ in wanted if intent >= 0)
-    weights = weights_of(counts, len(manifest.intents), BALANCE[recipe.balance])
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=0.01, fused=True)
-    steps = recipe.epochs * len(_batches([1] * len(train)))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.1)
-    kept, best, best_score = copy.deepcopy(model.state_dict()), 0, -1.0
-    for epoch in range(epochs):
+    lessons = Lessons([one for one in train if one.example.intent != OUT_OF_SCOPE], manifest, recipe)
+    optimizer = AdamW(model, recipe.rate, recipe.epochs * lessons.steps)
+    kept, best, best_score = optimizer.weights.clone(), 0, -1.0
+    for epoch in range(recipe.epochs):
         model.train()
-        for batch in _batches([len(one.row.data) for one in train]):
-            loss = _loss(model, [train[i] for i in batch], [wanted[i] for i in batch], weights, recipe)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
+        for places in lessons.batches():
+            lessons.loss(model, places).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
         if trial is None:
+            progress(epoch + 1, {})
             continue
-        said = trial.note(_Learning(manifest, model.eval()))
-        scores = scores_of(said.lines, spread=-1)
-        progress(epoch + 1, {"intent_accuracy": scores.intent_accuracy, "span_f1": scores.span_f1})
+        said = trial.note(Learning(manifest, model.eval()))
+        progress(epoch + 1, {"intent_accuracy": said.intent_accuracy, "span_f1": said.span_f1})
         if said.score > best_score:
-            kept, best, best_score = copy.deepcopy(model.state_dict()), epoch, said.score
+            kept, best, best_score = optimizer.weights.clone(), epoch, said.score
         if epoch - best >= recipe.patience:
             break
     if trial is not None:
-        model.load_state_dict(kept)
+        optimizer.weights.copy_(kept)
     model.eval()
     return best
 
 
-def _intent(one: Labelled, manifest: HeadManifest) -> int:
-    """Its number; IGNORED of what is out of scope."""
-    return IGNORED if one.example.intent == OUT_OF_SCOPE else manifest.intents.index(one.example.intent)
+class Lessons:
+    """The lines that teach, ready to be taken in batches."""
 
+    def __init__(self, lines: Sequence[Labelled], manifest: HeadManifest, recipe: Recipe) -> None:
+        self._rows = Packed([one.row for one in lines])
+        self._intents = torch.tensor([manifest.intents.index(one.example.intent) for one in lines])
+        self._tags = torch.tensor([tag for one in lines for tag in tags_of(one, manifest.tags)])
+        counts = Counter(self._intents.tolist())
+        self._weights = weights_of(counts, len(manifest.intents), BALANCE[recipe.balance])
+        self._smoothing, self._batch = recipe.smoothing, recipe.batch
+        self._chance = np.random.default_rng(recipe.seed)
+        self.steps = math.ceil(len(lines) / self._batch)
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Every index once, BATCH at a time, in a new order; examples of like length meet, so that little is padding."""
-    order: list[int] = torch.randperm(len(lengths)).tolist()
-    batches = []
-    for at in range(0, len(order), BATCH * 16):
-        near = sorted(order[at : at + BATCH * 16], key=lambda i: lengths[i])
-        batches += [near[i : i + BATCH] for i in range(0, len(near), BATCH)]
-    return [batches[i] for i in torch.randperm(len(batches)).tolist()]
+    def batches(self) -> Iterator[Tensor]:
+        """The places of all lines once, in a new order; lines of like length meet, so that little is padding."""
+        order, found = self._chance.permutation(len(self._intents)), []
+        for at in range(0, len(order), self._batch * 16):
+            part = order[at : at + self._batch * 16]
+            near = torch.from_numpy(part[np.argsort(self._rows.lengths[part], kind="stable")])
+            found += near.split(self._batch)
+        for i in self._chance.permutation(len(found)):
+            yield found[i]
 
-
-def _loss(
-    model: HeadModel, batch: Sequence[Labelled], wanted: Sequence[tuple[int, list[int]]], weights: Tensor,
-    recipe: Recipe,
-) -> Tensor:
-    """Of intents and tags; of lines out of scope the distance from being equally unsure of every intent (outlier
-    exposure, Hendrycks et al. 2019)."""
-    vectors, mask = padded([one.row for one in batch])
-    intents, tags = _scores(model, vectors, mask)
-    right = torch.tensor([intent for intent, _ in wanted])
-    outside = right == IGNORED
-    loss = intents.new_zeros(())
-    if not outside.all():
-        loss = F.cross_entropy(intents, right, weight=weights, label_smoothing=recipe.smoothing, ignore_index=IGNORED)
-    if outside.any() and recipe.exposure:
-        even = -intents[outside].log_softmax(1).mean()
-        loss = loss + recipe.exposure * even * outside.sum() / (~outside).sum().clamp(min=1)
-    if tags is None or outside.all():
-        return loss
-    tag_ids = torch.full(mask.shape, IGNORED)
-    for place, (_, own) in enumerate(wanted):
-        tag_ids[place, : len(own)] = torch.tensor(own, dtype=torch.long)
-    return loss + F.cross_entropy(tags.flatten(0, 1), tag_ids.flatten(), ignore_index=IGNORED)
+    def loss(self, model: HeadModel, places: Tensor) -> Tensor:
+        """Of intents and tags."""
+        vectors, mask, where = self._rows.batch(places)
+        intents, tags = _scores(model, vectors, mask)
+        loss = F.cross_entropy(intents, self._intents[places], self._weights, label_smoothing=self._smoothing)
+        if tags is None:
+            return loss
+        right = self._tags[where].masked_fill(~mask, IGNORED)
+        return loss + F.cross_entropy(tags.flatten(0, 1), right.flatten(), ignore_index=IGNORED)
 
 
 def _scores(model: HeadModel, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -132,7 +121,7 @@ def _scores(model: HeadModel, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Te
     return intents.float(), None if tags is None else tags.float()
 
 
-class _Learning(Head):
+class Learning(Head):
     """The model as a head, for its scores between two epochs."""
 
     nbytes = 0
@@ -144,7 +133,7 @@ class _Learning(Head):
     @torch.no_grad()
     def logits(self, rows: Sequence[TokenVectors]) -> tuple[Array, Array]:
         """As `Head.logits`."""
-        vectors, mask = padded(rows)
+        vectors, mask, _ = Packed(rows).batch(torch.arange(len(rows)))
         intents, tags = _scores(self._model, vectors, mask)
         found = torch.zeros(int(mask.sum()), 1) if tags is None else tags[mask]
         return intents.numpy(), found.numpy()
@@ -155,14 +144,3 @@ def weights_of(counts: Counter[int], classes: int, strength: float) -> Tensor:
     found = torch.tensor([float(max(1, counts[i])) for i in range(classes)]) ** -strength
     total = sum(counts[i] * float(found[i]) for i in range(classes))
     return found * (counts.total() / total)
-
-
-def padded(rows: Sequence[TokenVectors]) -> tuple[Tensor, Tensor]:
-    """(float32[rows, longest, hidden], bool[rows, longest]) of rows of token vectors."""
-    longest = max(len(row.data) for row in rows)
-    vectors = torch.zeros(len(rows), longest, rows[0].data.shape[1])
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        vectors[i, : len(row.data)] = torch.from_numpy(row.vectors)
-        mask[i, : len(row.data)] = True
-    return vectors, mask

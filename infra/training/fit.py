@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,24 +18,22 @@ from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
 from infra.training.calibrate import Calibration
-from infra.training.descend import Progress as Progress
-from infra.training.descend import Recipe as Recipe
-from infra.training.descend import descend
+from infra.training.descend import Learning, Recipe, Scored, descend
 from infra.training.evaluate import Labelled
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.folds import FOLDED, FOLDS, folds_of
 from infra.training.model import HeadModel
 from infra.training.tags import path_of
 from infra.training.transitions import associations
-from infra.training.trial import Trial, Verdict, best_epoch, judge
+from infra.training.trial import Trial, Verdict, judge
 from topology.errors import Misconfigured
 from topology.heads import HeadManifest
 from topology.native.kernels import WIDTHS_OF
 from topology.native.tensors import to_bytes
 
 SPREAD = FOLDS / (FOLDS - 1)  # folds share lines: their scores vary more than lines do (Nadeau and Bengio 2003)
+OTHERS = 300  # lines whose score the interval of folds holds: they vary too
 DEFAULT = Recipe()
-UNTRIED_EPOCHS = 15  # of a head that no line can be held out for
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Target:
 
 def fit(
     target: Target, train: Sequence[Labelled], tune: Sequence[Labelled] | None, out: Path, recipe: Recipe = DEFAULT,
-    progress: Progress = lambda epoch, scores: None,
+    progress: Progress = lambda share, scores: None,
 ) -> HeadManifest:
     """Train, keep the epoch that is best on lines that do not teach, calibrate on them and write a head directory.
 
@@ -74,25 +74,25 @@ def fit(
     found = associations([path_of(one, tags)[1] for one in within], len(tags)) if len(tags) > 1 else None
     by_folds = not any(one.example.intent in intents for one in known) and len(train) < FOLDED
     learn = _fold if by_folds else _hold_out
-    with _threads(1 if by_folds else torch.get_num_threads()):
-        model, manifest, verdict = learn(fresh, list(train), known, found, recipe, progress)
+    model, manifest, verdict = learn(fresh, list(train), known, found, recipe, progress)
     shipped = replace(manifest, metrics=verdict.metrics, temperature=verdict.calibration.temperature,
                       out_of_scope_threshold=verdict.calibration.threshold)
     return write_head(_head(model, shipped, verdict.transitions), out, recipe.precision)
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch's threads for a while. Steps on few lines are too short for two: beside other load, 70 lines took more than
-    90 s with two and 8 s with one, as each step waits for the thread that does not run."""
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread for a while. Steps on few lines are too short for two: beside other load, 70 lines
+    took more than 90 s with two and 8 s with one, as each step waits for the thread that does not run."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
+Progress = Callable[[float, Scored], None]  # the share that is done, and what the last epoch scored, where it was told
 Fresh = Callable[[], tuple[HeadModel, HeadManifest]]
 Learned = tuple[HeadModel, HeadManifest, Verdict]
 
@@ -110,7 +110,7 @@ def _hold_out(
         tune, train = [*tune, *strange], [one for one in train if one not in strange]
     model, manifest = fresh()
     trial = Trial(tune)
-    best = descend(model, manifest, train, trial, recipe.epochs, recipe, progress)
+    best = descend(model, manifest, train, trial, recipe, lambda epoch, said: progress(epoch / recipe.epochs, said))
     verdict = judge(trial.parts(recipe.seed), best, manifest, found, recipe.keep)
     return model, manifest, replace(verdict, metrics={**verdict.metrics, "evaluation": "held out"})
 
@@ -118,24 +118,33 @@ def _hold_out(
 def _fold(
     fresh: Fresh, train: list[Labelled], tune: list[Labelled], found: Array | None, recipe: Recipe, progress: Progress
 ) -> Learned:
-    """A model of all lines, judged by models that each learned without a part of them."""
-    trials: list[Trial] = []
+    """A model of all lines, judged by models that each learned without a part of them; none is stopped early.
+
+    They learn side by side, in a thread each: steps on few lines are too short to be shared by threads.
+    """
     folds = folds_of([one.example for one in train], recipe.seed)
-    for number, fold in enumerate(folds if len(folds) > 1 else ()):
-        model, manifest = fresh()
-        trials.append(Trial([train[i] for i in fold]))
-        teach = [one for i, one in enumerate(train) if i not in set(fold)]
+    folds = folds if len(folds) > 1 else []
+    done = [0] * (1 + len(folds))
 
-        def note(epoch: int, scores: dict[str, float], done: int = number * recipe.epochs) -> None:
-            progress((done + epoch) // (len(folds) + 1), scores)
+    def learn(number: int, model: HeadModel, manifest: HeadManifest) -> Trial:
+        def note(epoch: int, scores: Scored) -> None:
+            done[number] = epoch
+            progress(sum(done) / len(done) / recipe.epochs, {})
 
-        descend(model, manifest, teach, trials[-1], recipe.epochs, recipe, note)
-    model, manifest = fresh()
-    best = best_epoch(trials) if trials else min(UNTRIED_EPOCHS, recipe.epochs) - 1
-    descend(model, manifest, train, None, best + 1, recipe, progress)
+        held = set(folds[number - 1]) if number else set()
+        descend(model, manifest, [one for i, one in enumerate(train) if i not in held], None, recipe, note)
+        trial = Trial([train[i] for i in sorted(held)])
+        if held:
+            trial.note(Learning(manifest, model))
+        return trial
+
+    models = [fresh() for _ in done]  # here, as torch's source of chance is one for all threads
+    with one_thread(), ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        own, *trials = threads.map(learn, range(len(done)), *zip(*models, strict=True))
+    model, manifest = models[0]
     if not trials:
         return model, manifest, Verdict(Calibration(), None, {"examples": 0, "lines": len(train), "evaluation": "none"})
-    verdict = judge(trials, best, manifest, found, recipe.keep, spread=SPREAD)
+    verdict = judge(trials, 0, manifest, found, recipe.keep, SPREAD + len(train) / OTHERS)
     return model, manifest, replace(verdict, metrics={**verdict.metrics, "evaluation": f"{len(trials)} folds"})
 
 
@@ -151,7 +160,7 @@ def _model(hidden: int, intents: int, tags: int, recipe: Recipe) -> HeadModel:
         )
     if size.layer and width % size.heads:
         raise Misconfigured(f"a head's width of {width} does not divide into {size.heads} attention heads")
-    return HeadModel(hidden, intents, tags, size)
+    return HeadModel(hidden, intents, tags, size, recipe.seed)
 
 
 def _manifest(

@@ -17,7 +17,7 @@ from torch import Tensor
 from head_worker.decode import is_legal
 from head_worker.engine import Array, Head, TokenVectors, log_of, softmax
 from infra.training.calibrate import KEEP, LEAST, Calibration, calibrate, expected_calibration_error
-from infra.training.evaluate import Labelled, Outcome, outcomes, scores_of
+from infra.training.evaluate import Labelled, Outcome, f1, outcomes, scores_of
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.folds import halves
 from infra.training.tags import path_of
@@ -27,7 +27,7 @@ from topology.heads import HeadManifest
 BATCH = 64
 
 
-@dataclass(frozen=True)
+@dataclass
 class Epoch:
     """What a model said of each line after an epoch: float32[lines, intents], float16[tokens, tags] of each."""
 
@@ -35,11 +35,18 @@ class Epoch:
     tags: list[Any]
     lines: list[Outcome]
 
+    def __post_init__(self) -> None:
+        inside = [one for one in self.lines if not one.outside]
+        hit, said, there = (sum(counts[i].total() for counts in ((one.hit, one.found, one.there) for one in inside))
+                            for i in range(3))
+        self.intent_accuracy = sum(one.wanted == one.said for one in inside) / max(1, len(inside))
+        self.span_f1 = f1(hit, said, there)
+        self.sentence_accuracy = sum(one.whole for one in inside) / max(1, len(inside))
+
     @property
     def score(self) -> float:
         """In 0..3: what an epoch is chosen by."""
-        scores = scores_of(self.lines, spread=-1)
-        return scores.intent_accuracy + scores.span_f1 + scores.sentence_accuracy
+        return self.intent_accuracy + self.span_f1 + self.sentence_accuracy
 
 
 @dataclass
@@ -57,8 +64,8 @@ class Trial:
             said, tokens = head.logits(part)
             intents.append(said)
             tags += np.split(tokens.astype(np.float16), np.cumsum([len(row.data) for row in part])[:-1])
-        epoch = Epoch(np.concatenate(intents), tags, [])
-        epoch.lines.extend(outcomes(Recorded(head.manifest, epoch), self.rows, len(self.rows)))
+        scores = np.concatenate(intents)
+        epoch = Epoch(scores, tags, outcomes(Recorded(head.manifest, scores, tags), self.rows, len(self.rows)))
         self.epochs.append(epoch)
         return epoch
 
@@ -78,13 +85,15 @@ class Recorded(Head):
 
     nbytes = 0
 
-    def __init__(self, manifest: HeadManifest, epoch: Epoch, transitions: Array | None = None) -> None:
+    def __init__(
+        self, manifest: HeadManifest, intents: Array, tags: Sequence[Any], transitions: Array | None = None
+    ) -> None:
         super().__init__(manifest, transitions)
-        self._epoch = epoch
+        self._intents, self._tags = intents, tags
 
     def logits(self, rows: Sequence[TokenVectors]) -> tuple[Array, Array]:
         """As `Head.logits`; `rows` are all of the trial's."""
-        return self._epoch.intents, np.concatenate(self._epoch.tags).astype(np.float32)
+        return self._intents, np.concatenate(self._tags).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ def judge(
         own = _calibrated(others, chosen, manifest, keep)
         said = trial.at(chosen)
         weight = _weight([one for i, one in enumerate(likely) if i != number])
-        head = Recorded(_with(manifest, own), said, _weighed(found, weight))
+        head = Recorded(_with(manifest, own), said.intents, said.tags, _weighed(found, weight))
         lines += outcomes(head, trial.rows, len(trial.rows))
         before += softmax(said.intents).max(axis=1).tolist()
     return Verdict(shipped, _weighed(found, _weight(likely)), _metrics(lines, before, spread) if lines else {})
