@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.reading import add_reading, options_of
 from topology.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from infra.training.checks import Finding, Tokens
-    from infra.training.formats.found import Found, Options, Row
+    from infra.training.formats.found import Found, Row
 
 FORMATS = """\
 Formats, known by content (a directory or .zip is read whole):
@@ -44,7 +45,9 @@ Formats, known by content (a directory or .zip is read whole):
   conll        kitchen B-room
                A token and its tag a line (`# text`, `# intent` are heeded), ATIS's lines, seq.in/seq.out/label.
   huggingface  {"tokens": ["lamp", "in", "hall"], "ner_tags": [0, 0, 1], "label": 4}
-               JSON lines or the viewer's JSON. Names: its features, dataset_info.json or README.md beside, --names."""
+               JSON lines or the viewer's JSON. Names: its features, dataset_info.json or README.md beside, --names.
+  synonyms     {"room": {"living room": ["lounge", "parlor"]}}
+               Beside any of the others: label, value, ways to say it. train.synonyms.json is that of train.jsonl."""
 CONVERT = f"""\
 Convert training data of other tools to the JSON lines that `head train` reads (it also reads these formats itself).
 Train, dev and test stay apart, and so do languages. A row that cannot be used is named by its line and costs itself
@@ -89,21 +92,7 @@ def add_commands(commands: Any) -> None:
     check.add_argument("--all", action="store_true", help="show every line, not only the first of each kind")
     check.add_argument("--json", action="store_true", help="one JSON object with every finding")
     for command in (convert, check):
-        _add_reading(command)
-
-
-def _add_reading(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--format", default="", metavar="NAME", help="read as this format, whatever the content says")
-    command.add_argument("--lang", default="", metavar="LANG", help="only rows in this language (de is also de-AT)")
-    command.add_argument("--encoding", default="", metavar="NAME", help="of files that are not UTF-8, such as cp1252")
-    command.add_argument("--intent", default="", metavar="NAME", help="the intent of rows that have none")
-    command.add_argument("--out-of-scope", default="", metavar="NAMES", help="comma-separated: more names of the "
-                         "intent that becomes out_of_scope")
-    command.add_argument("--names", type=Path, action="append", default=[], metavar="FILE",
-                         help="names of labels that are numbers: a name a line, a JSON list or id2label, or a JSON map "
-                         "of columns to such; may be given again")
-    command.add_argument("--offsets", default="", choices=("characters", "utf-16", "bytes"),
-                         help="what start and end count (default: characters; LUIS: what gives whole words)")
+        add_reading(command)
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -112,7 +101,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     if args.to and args.output:
         raise Misconfigured("--to DIR keeps splits and languages apart, -o FILE puts all into one: give one of them")
-    found = read(args.files, _options(args), args.format)
+    found = read(args.files, options_of(args))
     rows = [row for split in ((args.split,) if args.split else found.splits)
             for row in found.of(split, [args.lang] if args.lang else [])]
     parts = parts_of(rows)
@@ -197,26 +186,17 @@ def _next(written: Sequence[Path]) -> str:
     return f"headrace head train TENANT {train}{more}"
 
 
-def _options(args: argparse.Namespace) -> Options:
-    from infra.training.formats.found import Options
-    from infra.training.formats.huggingface import read_names
-
-    outside = tuple(name.strip() for name in args.out_of_scope.split(",") if name.strip())
-    names = {column: known for place in args.names for column, known in read_names(place).items()}
-    return Options(args.encoding, args.intent, names, args.offsets, outside)
-
-
 def _check(args: argparse.Namespace) -> int:
     from infra.training.checks import check, costly, told
     from infra.training.formats.registry import read
 
-    found = read(args.files, _options(args), args.format)
+    found = read(args.files, options_of(args))
     languages = [args.lang] if args.lang else []
     first = found.splits[0] if found.splits else "train"
     train = found.of(first, languages)
     held_out = [row for split in found.splits if split != first for row in found.of(split, languages)]
     if args.test:
-        test = read([args.test], _options(args), "")
+        test = read([args.test], options_of(args))
         held_out += [row for split in test.splits for row in test.of(split, languages)]
         found.refused += test.refused
     limit, why = _limit(args)

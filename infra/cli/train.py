@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from infra.cli.reading import add_reading, options_of
 from topology.addresses import load_placed, load_running
 from topology.errors import HeadraceError, Misconfigured
 from topology.heads import SYSTEM_ENTITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from infra.training.examples import Example
     from infra.training.fit import Recipe, Target
 
 TRAIN = """\
@@ -28,7 +32,7 @@ def add_commands(head: Any) -> None:
     """Put `train` among the commands of `head`."""
     train = add_command(head, "train", _train, TRAIN)
     train.add_argument("tenant", help="whose head; or the directory of many tenants' data")
-    train.add_argument("data", type=Path, nargs="?", help="examples: a file, a directory of one tenant, or a .zip")
+    train.add_argument("data", type=Path, nargs="*", help="examples: files, directories, .zip archives")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
@@ -47,7 +51,9 @@ def add_commands(head: Any) -> None:
     train.add_argument(
         "--system-entities", default="", metavar="KINDS", help=f"comma-separated, of {', '.join(SYSTEM_ENTITIES)}"
     )
-    train.add_argument("--synonyms", type=Path, help='JSON: {"label": {"value": ["ways", "to say it"]}}')
+    train.add_argument("--synonyms", type=Path, help='JSON: {"label": {"value": ["ways", "to say it"]}}, beside those '
+                       "that DATA brings")
+    add_reading(train)
 
 
 def ring_of(settings: Any, name: str | None) -> Any:
@@ -75,7 +81,7 @@ def _train(args: argparse.Namespace) -> int:
     from infra.training.reading import tenants_in
 
     folder = Path(args.tenant)
-    if args.data is not None or args.from_topic:
+    if args.data or args.from_topic:
         _train_one(args, args.tenant, args.data, args.out or Path(f"{args.tenant}-head"))
         return 0
     if not folder.is_dir():
@@ -86,14 +92,14 @@ def _train(args: argparse.Namespace) -> int:
     failed = 0
     for place in files:  # one tenant's bad data costs only its own head
         try:
-            _train_one(args, place.stem, place, (args.out or Path()) / f"{place.stem}-head")
+            _train_one(args, place.stem, [place], (args.out or Path()) / f"{place.stem}-head")
         except HeadraceError as error:
             failed += 1
             print(f"headrace: {place.stem} was not trained: {error}")
     return int(failed > 0)
 
 
-def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Path) -> None:
+def _train_one(args: argparse.Namespace, tenant: str, data: list[Path], out: Path) -> None:
     from rich.progress import Progress
 
     from infra import heads
@@ -103,10 +109,11 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
     from infra.training.reading import read_training
     from infra.training.report import write_report
 
-    settings = (load_running if data is None else load_placed)(args.config)
+    settings = (load_placed if data else load_running)(args.config)
     ring = ring_of(settings, args.ring)
-    own = data or asyncio.run(read_topic(settings, tenant))
-    given = read_training(own, ring.languages, token_limit(settings, ring), args.tune, args.test)
+    own: Sequence[Path | Example] = data or asyncio.run(read_topic(settings, tenant))
+    languages = [args.lang] if args.lang else ring.languages
+    given = read_training(own, languages, token_limit(settings, ring), args.tune, args.test, options_of(args))
     for line in (*given.notes, *told(given.findings)):
         print(line)
     examples, tune = given.train, given.dev
@@ -159,5 +166,6 @@ def _about(args: argparse.Namespace, synonyms: dict[str, dict[str, list[str]]]) 
     if unknown := [kind for kind in kinds if kind not in SYSTEM_ENTITIES]:
         raise Misconfigured(f"--system-entities {', '.join(unknown)}: known are {', '.join(SYSTEM_ENTITIES)}")
     if args.synonyms:
-        synonyms = read_synonyms(args.synonyms)
+        for label, values in read_synonyms(args.synonyms).items():
+            synonyms.setdefault(label, {}).update(values)
     return Target("", "", "", kinds, synonyms)

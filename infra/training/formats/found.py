@@ -24,13 +24,14 @@ Span = tuple[int, int, str]  # start, end (exclusive), label
 class Options:
     """How to read. `encoding`: of files that are not UTF-8; `intent`: of rows without one; `names`: of labels that are
     numbers, by column (of `read_names`); `offsets`: what a span's places count; `outside`: more names of the intent
-    that stands for none."""
+    that stands for none; `format`: of all files, where content is not to tell."""
 
     encoding: str = ""
     intent: str = ""
     names: dict[str, list[str]] = field(default_factory=dict)
     offsets: str = ""
     outside: tuple[str, ...] = ()
+    format: str = ""
 
 
 @dataclass(frozen=True)

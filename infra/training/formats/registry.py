@@ -19,21 +19,23 @@ from infra.training.formats.massive import MASSIVE
 from infra.training.formats.rasa import RASA
 from infra.training.formats.snips import SNIPS
 from infra.training.formats.source import Source, sources_of
+from infra.training.formats.synonyms import SYNONYMS
 from infra.training.formats.table import TABLE
 from infra.training.formats.watson import WATSON
 from topology.errors import Misconfigured
 
 SHOWN = 5  # names of files that are left out
 # The first that knows a file reads it: what is told by more of the content stands before what is told by less.
-FORMATS = (LUIS, CLU, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
+FORMATS = (SYNONYMS, LUIS, CLU, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
 
 
-def read(places: Sequence[Path], options: Options | None = None, name: str = "") -> Found:
-    """Everything that files, directories or archives hold. `name`: of a format, where content is not to tell.
+def read(places: Sequence[Path], options: Options | None = None) -> Found:
+    """Everything that files, directories or archives hold.
 
     Raises: Misconfigured where nothing can be read, or no file is of a format that is known.
     """
     found = Found(options)
+    name = found.options.format
     groups: dict[str, list[Source]] = {}
     others: list[str] = []
     for sources in _named_apart([sources_of(place, found.options.encoding) for place in places]):

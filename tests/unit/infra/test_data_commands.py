@@ -169,6 +169,32 @@ def test_training_tells_of_bad_rows_and_known_texts_in_the_files_that_tune_and_t
     assert "tune.jsonl:1: 'on number 3' stands in training too: shop.jsonl:4" in told
 
 
+def test_training_reads_what_convert_reads_by_the_same_words(home, capsys):
+    bare = [(intent, text.replace("[", "").replace("](room)", "")) for intent, text in marked()]
+    rows = [{"text": f"{text} café", "label": 2 if "please" in text else int(intent == "off")} for intent, text in bare]
+    (home / "a.jsonl").write_bytes("\n".join(json.dumps(one, ensure_ascii=False) for one in rows[:40]).encode("cp1252"))
+    (home / "b.jsonl").write_text("\n".join(map(json.dumps, rows[40:])))
+    (home / "names.txt").write_text("on\noff\nnone of these\n")
+    reading = ["--encoding", "cp1252", "--names", "names.txt", "--out-of-scope", "none of these, nor this"]
+    assert main(["data", "convert", "a.jsonl", *reading, "b.jsonl", "-o", "both.jsonl"]) == 0
+    assert main(["data", "check", "a.jsonl", *reading, "b.jsonl"]) == 0
+    assert main(["head", "train", "acme", *reading, "a.jsonl", "--epochs", "1", "b.jsonl"]) == 0
+    assert json.loads((home / "acme-head/head.json").read_text())["intents"] == ["off", "on"]
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_synonyms_that_convert_wrote_are_found_beside_the_rows_or_in_their_directory(home, capsys):
+    (home / "nlu.yml").write_text(nlu(marked()) + "- synonym: corridor\n  examples: |\n    - hall\n")
+    assert main(["data", "convert", "nlu.yml", "--to", "shop"]) == 0
+    assert main(["data", "convert", "nlu.yml", "-o", "one.jsonl"]) == 0
+    (home / "more.json").write_text('{"room": {"bath": ["bathroom"]}}')
+    for name in ("shop", "shop/train.jsonl", "one.jsonl"):
+        assert main(["head", "train", "acme", "--synonyms", "more.json", "--epochs", "1", name]) == 0
+        synonyms = json.loads((home / "acme-head/head.json").read_text())["synonyms"]
+        assert synonyms == {"room": {"corridor": ["hall"], "bath": ["bathroom"]}}
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_a_file_with_more_bad_rows_than_good_is_not_trained_on(home, capsys):
     write(home / "shop.jsonl", '{"text": 1}', '{"text": 2}', '{"text": 3}', *plenty("on")[:2])
     assert main(["head", "train", "shop", "shop.jsonl"]) == 2
