@@ -27,7 +27,8 @@ Formats, known by content (a directory or .zip is read whole):
   csv          "My card, the blue one, is gone",lost_or_stolen_card
                With a header (text; intent, category or label; entities), or text,intent without one: Watson, Lex.
   rasa         - lamp in [NYC]{"entity": "city", "value": "New York"}
-               nlu.yml: values, synonyms and lookups come along; a role is put after its label: city.to.
+               nlu.yml, nlu.md, nlu.json: values, synonyms and lookups come along; a role is put after its label:
+               city.to. Groups and regular expressions are not kept.
   snips        {"LightOn": [{"data": [{"text": "lamp in the "}, {"text": "kitchen", "entity": "room"}]}]}
                Segments are joined as they stand. validate_* is the test split, as in the published set.
   clinc        {"train": [["dim the hall", "light_off"]], "oos_train": [["who painted this", "oos"]]}
@@ -35,13 +36,20 @@ Formats, known by content (a directory or .zip is read whole):
   massive      {"locale": "de-DE", "partition": "train", "intent": "alarm_set", "utt": "weck mich um neun",
                "annot_utt": "weck mich um [time : neun]"}
   dialogflow   [{"data": [{"text": "lamp in the "}, {"text": "attic", "alias": "room", "meta": "@room"}]}]
-               ES: an export (.zip or unpacked) with its entities, or NAME_usersays_LANG.json. alias is the label.
+               ES: an export (.zip or unpacked) with its entities, or NAME_usersays_LANG.json. alias is the label;
+               templates are filled with their entities' values; contexts are not kept.
   luis         {"text": "hall off", "intent": "off", "entities": [{"entity": "room", "startPos": 0, "endPos": 3}]}
-               An app's JSON, or utterances. endPos is inclusive. None becomes out_of_scope. Lists are synonyms.
+               An app's JSON, or utterances. endPos is inclusive. None becomes out_of_scope. Lists are synonyms, and
+               give the spans of labels that no utterance shows (so in lu, clu and watson).
+  lu           - {@room=hall} off
+               LUIS's text files: # intent above, @ list entities. {place} without words is a pattern: not used.
   clu          {"assets": {"utterances": [{"text": "hall off", "intent": "off", "entities": []}]}}
                A project of LUIS's successor: spans are offset and length, dataset is the split.
+  lex          {"name": "off", "sampleUtterances": ["{Room} off"], "slots": [{"name": "Room", "slotType": "Rooms"}]}
+               V1's JSON, or an export of V2 (.zip or unpacked). {Slots} are filled with values of their types.
   watson       {"intents": [{"intent": "off", "examples": [{"text": "hall off"}]}]}
-               A skill's JSON: mentions are spans, counterexamples are out of scope, values come along.
+               A skill's JSON: mentions are spans, counterexamples are out of scope, values come along. @entity in an
+               example is filled with its values.
   conll        kitchen B-room
                A token and its tag a line (`# text`, `# intent` are heeded), ATIS's lines, seq.in/seq.out/label.
   huggingface  {"tokens": ["lamp", "in", "hall"], "ner_tags": [0, 0, 1], "label": 4}

@@ -13,7 +13,10 @@ from infra.training.formats.dialogflow import DIALOGFLOW
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Options
 from infra.training.formats.huggingface import HUGGINGFACE
+from infra.training.formats.lex import LEX
 from infra.training.formats.lines import LINES
+from infra.training.formats.listed import mark
+from infra.training.formats.lu import LU
 from infra.training.formats.luis import LUIS
 from infra.training.formats.massive import MASSIVE
 from infra.training.formats.rasa import RASA
@@ -26,7 +29,9 @@ from topology.errors import Misconfigured
 
 SHOWN = 5  # names of files that are left out
 # The first that knows a file reads it: what is told by more of the content stands before what is told by less.
-FORMATS = (SYNONYMS, LUIS, CLU, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
+FORMATS = (
+    SYNONYMS, LUIS, LU, CLU, LEX, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE,
+)
 
 
 def read(places: Sequence[Path], options: Options | None = None) -> Found:
@@ -56,6 +61,8 @@ def read(places: Sequence[Path], options: Options | None = None) -> Found:
             for source in of_it:
                 if source.note:
                     found.notes[f"of a file's encoding: {source.note}"] += 1
+    found.settle()
+    mark(found)
     if not groups:
         raise Misconfigured(f"{', '.join(map(str, places))}: no file of a known format is in it")
     return found

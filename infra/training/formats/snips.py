@@ -59,7 +59,8 @@ def _values(source: Source, found: Found) -> None:
     for name, entity in entities.items():
         for one in maps(entity.get("data") if isinstance(entity, dict) else None):
             labels = sorted(slots.get(name, {name}))
-            found.keep(source.at(line_of(one)), labels, one.get("value"), one.get("synonyms", ()))
+            ways = one.get("synonyms", ()) if entity.get("use_synonyms", True) else ()
+            found.keep(source.at(line_of(one)), labels, one.get("value"), ways)
 
 
 SNIPS = Format("snips", knows, read)
