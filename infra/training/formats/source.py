@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from infra.training.formats.parquet import PARQUET, as_viewer
+from infra.training.formats.parquet import as_viewer, is_table
 from infra.training.formats.placed_json import PlacedList, PlacedMap, line_of, parse
 from topology.errors import Misconfigured
 
@@ -160,13 +160,13 @@ def _unpacked(place: Path, encoding: str) -> Iterator[Source]:
 
 def source_of(body: bytes, name: str, inner: PurePosixPath, place: Path | None = None, encoding: str = "") -> Source:
     """The file as text: UTF-8 (with surrogate pairs too, as Java writes them), UTF-16 with its mark, or `encoding`;
-    Parquet as the JSON of its rows.
+    Parquet and Arrow as the JSON of their rows.
 
     A byte that is none of these stands in the text as half a surrogate pair, so that it costs its own row alone.
 
     Raises: Misconfigured where `encoding` is unknown or does not fit.
     """
-    if body[:4] == PARQUET:
+    if is_table(body):
         return Source(name, inner, as_viewer(body, name), place)
     if body[:2] in UTF16:
         return Source(name, inner, body.decode("utf-16", "replace").removeprefix("\ufeff"), place)
@@ -189,7 +189,7 @@ def source_of(body: bytes, name: str, inner: PurePosixPath, place: Path | None =
 
 
 def _is_text(body: bytes) -> bool:
-    return b"\0" not in body[:4096] or body[:2] in UTF16 or body[:4] == PARQUET
+    return b"\0" not in body[:4096] or body[:2] in UTF16 or is_table(body)
 
 
 def _ended(text: str) -> str:

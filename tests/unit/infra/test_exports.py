@@ -4,9 +4,14 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from head_worker.engine import Span, TokenVectors, resolved
+from infra.training.formats.found import Options
 from infra.training.formats.registry import read
+from topology.errors import Misconfigured
+from topology.heads import HeadManifest
 
 LEX_V1 = {
     "metadata": {"schemaVersion": "1.0", "importType": "LEX", "importFormat": "JSON"},
@@ -218,3 +223,110 @@ def test_a_dialogflow_intent_in_a_context_is_told(tmp_path):
     put(tmp_path / "intents/yes_usersays_en.json", [{"id": "1", "data": [{"text": "sure", "userDefined": False}]}])
     found = read([tmp_path])
     assert taken(found) == [("sure", "yes", [])] and any("context" in note for note in found.notes)
+
+
+MEANT = {  # lofts and attics, as each tool writes that they are one
+    "nlu.yml": "nlu:\n- intent: on\n  examples: |\n    - lamp in the [loft](room)\n"
+               "    - lamp in the [attic]{\"entity\": \"room\"}\n"
+               "- synonym: attic\n  examples: |\n    - loft\n",
+    "rasa.json": {"rasa_nlu_data": {"common_examples": [
+        {"text": "lamp in the loft", "intent": "on", "entities": [
+            {"start": 12, "end": 16, "value": "attic", "entity": "room"}]}], "entity_synonyms": []}},
+    "snips.json": {"language": "en", "intents": {"on": {"utterances": [{"data": [
+        {"text": "lamp in the "}, {"text": "loft", "entity": "rooms", "slot_name": "room"}]}]}},
+        "entities": {"rooms": {"automatically_extensible": True, "use_synonyms": True, "matching_strictness": 1.0,
+                               "data": [{"value": "attic", "synonyms": ["loft"]}]}}},
+    "luis.json": {"luis_schema_version": "6.0.0", "utterances": [{"text": "lamp in the loft", "intent": "on",
+                                                                  "entities": []}],
+                  "closedLists": [{"name": "room", "subLists": [{"canonicalForm": "attic", "list": ["loft"]}]}]},
+    "rooms.lu": "# on\n- lamp in the loft\n@ list room =\n\t- attic :\n\t\t- loft\n",
+    "clu.json": {"metadata": {"language": "en"}, "assets": {
+        "utterances": [{"text": "lamp in the loft", "intent": "on", "entities": []}],
+        "entities": [{"category": "room", "list": {"sublists": [
+            {"listKey": "attic", "synonyms": [{"language": "en", "values": ["loft"]}]}]}}]}},
+    "skill.json": {"intents": [{"intent": "on", "examples": [{"text": "lamp in the loft"}]}],
+                   "entities": [{"entity": "room", "values": [
+                       {"type": "synonyms", "value": "attic", "synonyms": ["loft"]}]}]},
+    "lex.json": {"resource": {"name": "bot", "intents": [
+        {"name": "on", "sampleUtterances": ["lamp in the {room}"], "slots": [{"name": "room", "slotType": "rooms"}]}],
+        "slotTypes": [{"name": "rooms", "enumerationValues": [{"value": "attic", "synonyms": ["loft"]}]}]}},
+    "ours.jsonl": '{"text": "lamp in the loft", "intent": "on", "entities": '
+                  '[{"start": 12, "end": 16, "label": "room", "value": "attic"}]}',
+    "entities/rooms_entries_en.json": [{"value": "attic", "synonyms": ["attic", "loft"]}],
+}
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_what_a_tool_calls_a_synonym_is_the_value_that_a_prediction_gives(tmp_path, name):
+    put(tmp_path / name, MEANT[name])
+    if name.startswith("entities"):
+        put(tmp_path / "intents/on_usersays_en.json", [{"data": [
+            {"text": "lamp in the "}, {"text": "loft", "alias": "room", "meta": "@rooms", "userDefined": True}]}])
+    found = read([tmp_path])
+    manifest = HeadManifest("acme", "en", "v1", "s", 8, ("on",), ("O", "B-room", "I-room"), "x",
+                            synonyms=found.synonyms)
+    spans = [(row.example.text, one) for row in found.rows for one in row.example.entities]
+    assert "loft" in {text[one.start : one.end] for text, one in spans}
+    for text, one in spans:
+        span = Span(one.start, one.end, one.label, text[one.start : one.end].upper(), 0.9)
+        assert resolved((span,), TokenVectors(text, *[np.zeros((0, 2), np.int8)] * 3), manifest)[0].value == "attic"
+
+
+COLUMNS = "text,label\nlamp on,1\nlamp off,0\n"
+FEATURES = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": ["off", "on"], "_type": "ClassLabel"}}
+
+
+def test_numbers_in_a_csv_get_their_names_from_what_stands_beside_or_are_told(tmp_path):
+    found = read([put(tmp_path / "a/train.csv", COLUMNS)])
+    assert found.notes["rows whose intent is a number; --names FILE says what it means"] == 2
+    named = read([put(tmp_path / "a/train.csv", COLUMNS)], Options(names={"": ["off", "on"]}))
+    put(tmp_path / "b/dataset_infos.json", {"default": {"features": FEATURES}})
+    beside = read([put(tmp_path / "b/train.csv", COLUMNS)])
+    assert taken(named) == taken(beside) == [("lamp on", "on", []), ("lamp off", "off", [])]
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_a_set_that_was_saved_to_disk_is_read_with_the_names_that_it_carries(tmp_path, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"text": ["lamp on", "lamp off"], "label": [1, 0]}).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": FEATURES}})})
+    (tmp_path / "test").mkdir()
+    make = pyarrow.ipc.new_file if kind == "file" else pyarrow.ipc.new_stream
+    with make(tmp_path / "test/data-00000-of-00001.arrow", table.schema) as file:
+        file.write_table(table)
+    found = read([tmp_path])
+    assert taken(found) == [("lamp on", "on", []), ("lamp off", "off", [])] and found.splits == ("test",)
+
+
+ROWS = {
+    "entities": ({"text": "wake me at nine", "label": 1, "entities": [{"start": 11, "end": 15, "label": "time"}]},
+                 ("wake me at nine", "on", [("nine", "time")])),
+    "tokens": ({"text": "it's nine.", "tokens": ["it", "'s", "nine", "."], "ner_tags": ["O", "O", "B-time", "O"],
+                "label": 1}, ("it's nine.", "on", [("nine", "time")])),
+    "massive": ({"id": "1", "locale": "en-US", "partition": "test", "intent": 1, "utt": "wake me at nine",
+                 "annot_utt": "wake me at [time : nine]"}, ("wake me at nine", "on", [("nine", "time")])),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_rows_with_numbers_keep_their_spans_and_their_spacing(tmp_path, kind):
+    row, wanted = ROWS[kind]
+    place = put(tmp_path / "rows.jsonl", json.dumps(row))
+    assert taken(read([place], Options(names={"": ["off", "on"]}))) == [wanted]
+    with pytest.raises(Misconfigured, match=r"rows\.jsonl:1: .* is a number"):
+        read([place])
+
+
+@pytest.mark.parametrize("name", ["a.bio", "a.txt"])
+def test_a_tag_may_stand_before_its_word(tmp_path, name):
+    body = "O\ta\nB-Rating\tfive\nI-Rating\tstar\nO\tdiner\n\nO\tyes\n"
+    assert taken(read([put(tmp_path / name, body)], Options(intent="find"))) == [
+        ("a five star diner", "find", [("five star", "Rating")]), ("yes", "find", [])]
+
+
+def test_a_snips_file_that_stands_in_its_full_one_is_left_out(tmp_path):
+    body = {"on": [{"data": [{"text": "lamp on"}]}]}
+    for name in ("train_on.json", "train_on_full.json", "validate_on.json"):
+        put(tmp_path / name, body)
+    found = read([tmp_path])
+    assert [row.split for row in found.rows] == ["train", "test"] and any("_full" in note for note in found.notes)
