@@ -85,7 +85,8 @@ def add_commands(commands: Any) -> None:
     data = add_group(commands, "data", "convert and check training data",
                      "headrace data convert nlu.yml --to shop\nheadrace data check shop/train.jsonl")
     convert = add_command(data, "convert", _convert, CONVERT, CONVERT_EXAMPLE)
-    convert.add_argument("files", type=Path, nargs="+", metavar="FILE", help="files, directories or .zip archives")
+    convert.add_argument("files", type=Path, nargs="+", metavar="FILE",
+                         help="files, directories, .zip archives, or -: stdin")
     convert.add_argument("--to", type=Path, metavar="DIR", help="write SPLIT.jsonl here (LANG/SPLIT.jsonl where there "
                          "are several languages), and synonyms.json")
     convert.add_argument("-o", "--output", type=Path, metavar="FILE", help="write all rows into one file of JSON lines "
@@ -94,7 +95,8 @@ def add_commands(commands: Any) -> None:
     convert.add_argument("--all", action="store_true", help="show every row that is left out, not only the first")
     convert.add_argument("--json", action="store_true", help="the summary as one JSON object")
     check = add_command(data, "check", _check, CHECK, CHECK_EXAMPLE)
-    check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="files, directories or .zip archives")
+    check.add_argument("files", type=Path, nargs="+", metavar="FILE",
+                       help="files, directories, .zip archives, or -: stdin")
     check.add_argument("--test", type=Path, metavar="FILE", help="unseen examples, which must not be in training")
     check.add_argument("--ring", help="whose token limit holds (default: the only one of headrace.toml)")
     check.add_argument("--all", action="store_true", help="show every line, not only the first of each kind")

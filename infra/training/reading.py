@@ -16,7 +16,8 @@ from topology.errors import Misconfigured
 from topology.heads import are_synonyms
 
 INSTEAD = {"train": ("train", "dev"), "dev": ("dev",), "test": ("test",)}  # of several splits, the first that is there
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip", ".conll", ".bio", ".iob")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip", ".conll", ".bio", ".iob", ".lu",
+            ".parquet")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def read_training(
                 found.refused += other.refused
     findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
+    if (left := sum(row.split == train[0].split for row in found.rows) - len(train)) > 0:
+        notes.append(f"rows in languages that are not asked for: {left:,} (asked for: {', '.join(languages)})")
     if len(found.splits) > 1:
         own = f", tunes on dev: {len(parts['dev']):,}" if parts["dev"] and tune is None else ""
         notes.insert(0, f"{name}: trains on {train[0].split}: {len(train):,}{own}")

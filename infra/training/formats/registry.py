@@ -27,6 +27,7 @@ from infra.training.formats.table import TABLE
 from infra.training.formats.watson import WATSON
 from topology.errors import Misconfigured
 
+LOOKED_AT = 4096  # letters that tell a text
 SHOWN = 5  # names of files that are left out
 # The first that knows a file reads it: what is told by more of the content stands before what is told by less.
 FORMATS = (
@@ -100,7 +101,9 @@ def _named(name: str) -> Format:
 def _unknown(source: Source) -> str:
     if not source.text.strip():
         return f"{source.name}: the file is empty"
-    _, fault = source.parsed
-    hint = f" (as JSON: {fault})" if source.text.lstrip()[:1] in ("{", "[") and not source.document else ""
-    return (f"{source.name}: of no format that is known{hint}; `headrace data convert --help` shows them, "
-            f"--format takes {', '.join(one.name for one in FORMATS)}")
+    if "\0" in source.text[:LOOKED_AT]:
+        return f"{source.name}: no text: bytes of 0 are in it"
+    document, fault = source.parsed
+    is_json = source.text.lstrip()[:1] in ("{", "[")
+    hint = f" (as JSON: {fault or 'there is nothing in it'})" if is_json and not document else ""
+    return f"{source.name}: of no format that is known{hint}; `headrace data convert --help` shows them"
