@@ -30,8 +30,9 @@ from infra.assets.weights import encoder_directory
 from infra.stack.up import stack
 from infra.training.evaluate import Scores, evaluate
 from infra.training.examples import Example
-from infra.training.fit import Recipe, Target, fit
+from infra.training.fit import Hooks, Target, fit
 from infra.training.model import SIZES, Size
+from infra.training.recipe import Recipe
 from producers import Headrace
 from topology.encoders import cache_dir
 from topology.errors import HeadraceError
@@ -90,7 +91,7 @@ class Unrounded(TokenVectors):
 
 
 def unrounded(text: str, row: Row, encoded: Encoded, place: slice) -> TokenVectors:
-    """A form for `heads.embed`."""
+    """A form for `heads.Embedder.rows`."""
     served = heads.as_served(text, row, encoded, place)
     return Unrounded(text, served.data, served.scales, served.offsets, exact=encoded.vectors[place][row.kept])
 
@@ -106,19 +107,21 @@ def run(plan: Plan) -> Result:
         config.write_text(CONFIG.format(home=home, encoder=encoder, precision=plan.precision))
         with stack(config, say=lambda line: None) as (settings, _):
             ring, taught = settings.rings["en"], [*train[: plan.limit], *tune]
-            space, rows = heads.embed(settings, ring, taught)
-            exact = heads.embed(settings, ring, [*taught, *test], unrounded)[1] if plan.float32_wire else []
+            embedder = heads.Embedder(settings, ring)
+            space, rows = embedder.space, embedder.rows(taught)
+            exact = embedder.rows([*taught, *test], unrounded) if plan.float32_wire else []
             for seed in plan.seeds:
                 recipe = Recipe(epochs=plan.epochs, seed=seed, size=plan.shape, rate=plan.rate, patience=plan.epochs)
+                hooks = Hooks(_told(seed))
                 out, tenant = Path(home) / f"seed-{seed}", f"atis-{seed}"
-                fit(Target(tenant, "en", space), rows[: -len(tune)], rows[-len(tune) :], out, recipe, _told(seed))
+                fit(Target(tenant, "en", space), rows[: -len(tune)], rows[-len(tune) :], out, recipe, hooks)
                 asyncio.run(announce.publish(settings, out))
                 by_seed[str(seed)] = asyncio.run(_scored(settings, tenant, test))
                 print(f"seed {seed}: {by_seed[str(seed)]}", flush=True)
                 if exact:
                     out, recipe = Path(home) / f"exact-{seed}", replace(recipe, precision="float32")
                     known, tuning = exact[: len(taught) - len(tune)], exact[len(taught) - len(tune) : len(taught)]
-                    fit(Target(tenant, "en", space), known, tuning, out, recipe, _told(seed))
+                    fit(Target(tenant, "en", space), known, tuning, out, recipe, hooks)
                     float32_wire[str(seed)] = _in_per_cent(evaluate(load_head(out), exact[len(taught) :]))
                     print(f"seed {seed}, vectors and head in float32: {float32_wire[str(seed)]}", flush=True)
     values = {name: [one[name] for one in by_seed.values()] for name in next(iter(by_seed.values()))}
@@ -141,9 +144,9 @@ def _in_per_cent(scores: Scores) -> dict[str, float]:
             "sentence_accuracy": 100 * scores.sentence_accuracy}
 
 
-def _told(seed: int) -> Callable[[int, dict[str, float]], None]:
-    def note(epoch: int, scores: dict[str, float]) -> None:
-        print(f"seed {seed}, epoch {epoch}: {scores}", flush=True)
+def _told(seed: int) -> Callable[[float, dict[str, float]], None]:
+    def note(share: float, scores: dict[str, float]) -> None:
+        print(f"seed {seed}, {share:.0%}: {scores}", flush=True)
 
     return note
 

@@ -104,7 +104,6 @@ def _add_heads(bench: Any) -> None:
     hour = _add(bench, "first-hour", _first_hour, "what training prints, against unseen lines (10 minutes)")
     hour.add_argument("data", type=Path, help="the folder of clinc150, snips and xsid, as their authors published them")
     hour.add_argument("--tenants", type=int, default=20, help="how many (default: 20)")
-    hour.add_argument("--exposure", type=float, default=1.0, help="weight of lines out of scope in training; 0: none")
     accuracy = _add(bench, "accuracy", _accuracy, "ATIS through the pipeline, three seeds (about 10 minutes)")
     accuracy.add_argument("--seeds", type=int, default=3, help="how many seeds (default: 3)")
     accuracy.add_argument("--size", choices=("compact", "standard"), default="standard")
@@ -273,7 +272,7 @@ def _accuracy(args: argparse.Namespace) -> None:
 def _first_hour(args: argparse.Namespace) -> None:
     from benchmarks import first_hour, report
 
-    plan = first_hour.Plan(args.data, 6 if args.short else args.tenants, exposure=args.exposure)
+    plan = first_hour.Plan(args.data, 6 if args.short else args.tenants)
     result = first_hour.run(plan)
     given = {name: value for name, value in _given(args).items() if name != "data"}
     report.finish("first-hour", result, given, args.json, first_hour.plot(result))

@@ -12,7 +12,7 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -25,9 +25,10 @@ from infra.assets.datasets import atis, home_assistant
 from infra.assets.weights import encoder_directory
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.examples import OUT_OF_SCOPE, Example
-from infra.training.fit import Recipe, Target, fit
+from infra.training.fit import Target, fit
 from infra.training.model import SIZES
 from infra.training.reading import found_in, rows_of
+from infra.training.recipe import Recipe
 from topology.addresses import load_placed
 from topology.encoders import cache_dir
 from topology.settings import Ring, Settings
@@ -38,14 +39,13 @@ SCORES = ("intent_accuracy", "span_f1", "sentence_accuracy")
 
 @dataclass(frozen=True)
 class Plan:
-    """`data`: the folder of CLINC150, Snips and xSID as their authors published them. `exposure`: as of Recipe."""
+    """`data`: the folder of CLINC150, Snips and xSID as their authors published them. `epochs` 0: training's own."""
 
     data: Path
     tenants: int = 20
     encoder: str = "minilm-l6"
     size: str = "compact"
-    epochs: int = 30
-    exposure: float = 1.0
+    epochs: int = 0
     seed: int = 0
 
 
@@ -120,22 +120,23 @@ def _tenant(name: str, lines: Sequence[Example], draw: random.Random, count: int
 def _sets(data: Path) -> dict[str, list[Example]]:
     sets = {"atis": [*atis("train"), *atis("dev")], "home": home_assistant("en", 1_500, 1)}
     for name, place in (("clinc", data / "clinc150" / "data_full.json"), ("snips", data / "snips")):
-        found = found_in(place)
+        found = found_in([place])
         sets[name] = [row.example for split in found.splits for row in found.of(split)]
     for language in ("en", "de"):
-        parts = [found_in(data / "xsid" / f"{language}.{split}.conll") for split in ("valid", "test")]
-        sets[f"xsid-{language}"] = [row.example for part in parts for row in rows_of(part, data, part.splits[0], (), 1)]
+        parts = [found_in([data / "xsid" / f"{language}.{split}.conll"]) for split in ("valid", "test")]
+        rows = [row for part in parts for row in rows_of(part, str(data), part.splits[0], (), 1)]
+        sets[f"xsid-{language}"] = [row.example for row in rows]
     return sets
 
 
 def _figures(plan: Plan, settings: Settings, ring: Ring, tenant: Tenant) -> dict[str, Any]:
-    space, rows = heads.embed(settings, ring, [*tenant.train, *tenant.unseen])
+    embedder = heads.Embedder(settings, ring)
+    rows = embedder.rows([*tenant.train, *tenant.unseen])
     given, unseen = rows[: len(tenant.train)], rows[len(tenant.train) :]
-    recipe = Recipe(epochs=plan.epochs, exposure=plan.exposure)
-    recipe = replace(recipe, size=SIZES[plan.size])
+    recipe = Recipe(epochs=plan.epochs, size=SIZES[plan.size])
     with tempfile.TemporaryDirectory(prefix="headrace-first-hour-") as home:
         start, spent = time.monotonic(), time.process_time()
-        metrics = fit(Target("bench", ring.name, space), given, None, Path(home), recipe).metrics
+        metrics = fit(Target("bench", ring.name, embedder.space), given, None, Path(home), recipe).metrics
         took = {"train_s": time.monotonic() - start, "train_cpu_s": time.process_time() - spent}
         found = evaluate(load_head(Path(home)), unseen)
     return {**_compared(metrics, found.as_dict(), given), **took, "tenant": tenant.name,

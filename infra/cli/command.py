@@ -9,6 +9,24 @@ from typing import Any
 Run = Callable[[argparse.Namespace], int | None]
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes what is no option before, after and between options: argparse alone gives a word that may be left out, or
+    may be one of several, no second chance after an option."""
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it, the words that stand after options included."""
+        fixed = (argparse.PARSER, argparse.REMAINDER)  # which argparse cannot mix
+        if self._mixing or any(one.nargs in fixed for one in self._get_positional_actions()):
+            return super().parse_known_args(args, namespace)
+        self._mixing = True  # what is called below calls this once for the options, and once for the words
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
+
+
 def add_group(commands: Any, name: str, text: str, example: str) -> Any:
     """A group among `commands`, such as `headrace head`. Returns where its own commands are added."""
     parser = commands.add_parser(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
-import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.cli.bar import shown
 from infra.cli.command import add_command
 from infra.cli.train import ring_of
 from topology.addresses import load_placed, load_running
@@ -68,7 +66,10 @@ def _compare(args: argparse.Namespace) -> int:
     if not args.ignore_live:
         step_back_whole()
     watch = LiveWatch(settings, ring.name) if needs_broker and not args.ignore_live else None
-    with _progress(args.limit) as note:
+    with shown("comparing") as show:
+        def note(compared: int, read: int, why: str) -> None:
+            show(compared / args.limit, f"{compared:,} compared, {read:,} records read{f'; {why}' if why else ''}")
+
         result = asyncio.run(_watched(watch, compare(settings, ring, typed, asked, args.limit, note, watch)))
     page = write_page(result, args.report or Path(_file_name(result)))
     if args.json:
@@ -117,38 +118,3 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
 def _printable(label: str) -> str:
     """A label as a terminal may show it: it was written by a tenant."""
     return label if label.isprintable() else repr(label)
-
-
-@contextmanager
-def _progress(limit: int) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar where there is a terminal, a line every few seconds where there is none."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _told_at_times()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("comparing", total=limit)
-
-        def note(compared: int, read: int, why: str) -> None:
-            bar.update(task, completed=compared, description=why or f"comparing ({read:,} records read)")
-
-        yield note
-
-
-def _told_at_times() -> Callable[[int, int, str], None]:
-    from infra.backfill.meter import LINE_S
-
-    told_s = time.monotonic()
-
-    def note(compared: int, read: int, why: str) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= LINE_S:
-            told_s = time.monotonic()
-            told = f"{compared:,} compared, {read:,} records read{f'; {why}' if why else ''}"
-            print(told, file=sys.stderr, flush=True)
-
-    return note

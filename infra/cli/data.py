@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.reading import add_reading, options_of
 from topology.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from infra.training.checks import Finding, Tokens
-    from infra.training.formats.found import Found, Options, Row
+    from infra.training.formats.found import Found, Row
 
 FORMATS = """\
 Formats, known by content (a directory or .zip is read whole):
@@ -26,7 +27,8 @@ Formats, known by content (a directory or .zip is read whole):
   csv          "My card, the blue one, is gone",lost_or_stolen_card
                With a header (text; intent, category or label; entities), or text,intent without one: Watson, Lex.
   rasa         - lamp in [NYC]{"entity": "city", "value": "New York"}
-               nlu.yml: values, synonyms and lookups come along; a role is put after its label: city.to.
+               nlu.yml, nlu.md, nlu.json: values, synonyms and lookups come along; a role is put after its label:
+               city.to. Groups and regular expressions are not kept.
   snips        {"LightOn": [{"data": [{"text": "lamp in the "}, {"text": "kitchen", "entity": "room"}]}]}
                Segments are joined as they stand. validate_* is the test split, as in the published set.
   clinc        {"train": [["dim the hall", "light_off"]], "oos_train": [["who painted this", "oos"]]}
@@ -34,17 +36,26 @@ Formats, known by content (a directory or .zip is read whole):
   massive      {"locale": "de-DE", "partition": "train", "intent": "alarm_set", "utt": "weck mich um neun",
                "annot_utt": "weck mich um [time : neun]"}
   dialogflow   [{"data": [{"text": "lamp in the "}, {"text": "attic", "alias": "room", "meta": "@room"}]}]
-               ES: an export (.zip or unpacked) with its entities, or NAME_usersays_LANG.json. alias is the label.
+               ES: an export (.zip or unpacked) with its entities, or NAME_usersays_LANG.json. alias is the label;
+               templates are filled with their entities' values; contexts are not kept.
   luis         {"text": "hall off", "intent": "off", "entities": [{"entity": "room", "startPos": 0, "endPos": 3}]}
-               An app's JSON, or utterances. endPos is inclusive. None becomes out_of_scope. Lists are synonyms.
+               An app's JSON, or utterances. endPos is inclusive. None becomes out_of_scope. Lists are synonyms, and
+               give the spans of labels that no utterance shows (so in lu, clu and watson).
+  lu           - {@room=hall} off
+               LUIS's text files: # intent above, @ list entities. {place} without words is a pattern: not used.
   clu          {"assets": {"utterances": [{"text": "hall off", "intent": "off", "entities": []}]}}
                A project of LUIS's successor: spans are offset and length, dataset is the split.
+  lex          {"name": "off", "sampleUtterances": ["{Room} off"], "slots": [{"name": "Room", "slotType": "Rooms"}]}
+               V1's JSON, or an export of V2 (.zip or unpacked). {Slots} are filled with values of their types.
   watson       {"intents": [{"intent": "off", "examples": [{"text": "hall off"}]}]}
-               A skill's JSON: mentions are spans, counterexamples are out of scope, values come along.
+               A skill's JSON: mentions are spans, counterexamples are out of scope, values come along. @entity in an
+               example is filled with its values.
   conll        kitchen B-room
                A token and its tag a line (`# text`, `# intent` are heeded), ATIS's lines, seq.in/seq.out/label.
   huggingface  {"tokens": ["lamp", "in", "hall"], "ner_tags": [0, 0, 1], "label": 4}
-               JSON lines or the viewer's JSON. Names: its features, dataset_info.json or README.md beside, --names."""
+               JSON lines or the viewer's JSON. Names: its features, dataset_info.json or README.md beside, --names.
+  synonyms     {"room": {"living room": ["lounge", "parlor"]}}
+               Beside any of the others: label, value, ways to say it. train.synonyms.json is that of train.jsonl."""
 CONVERT = f"""\
 Convert training data of other tools to the JSON lines that `head train` reads (it also reads these formats itself).
 Train, dev and test stay apart, and so do languages. A row that cannot be used is named by its line and costs itself
@@ -74,7 +85,8 @@ def add_commands(commands: Any) -> None:
     data = add_group(commands, "data", "convert and check training data",
                      "headrace data convert nlu.yml --to shop\nheadrace data check shop/train.jsonl")
     convert = add_command(data, "convert", _convert, CONVERT, CONVERT_EXAMPLE)
-    convert.add_argument("files", type=Path, nargs="+", metavar="FILE", help="files, directories or .zip archives")
+    convert.add_argument("files", type=Path, nargs="+", metavar="FILE",
+                         help="files, directories, .zip archives, or -: stdin")
     convert.add_argument("--to", type=Path, metavar="DIR", help="write SPLIT.jsonl here (LANG/SPLIT.jsonl where there "
                          "are several languages), and synonyms.json")
     convert.add_argument("-o", "--output", type=Path, metavar="FILE", help="write all rows into one file of JSON lines "
@@ -83,27 +95,14 @@ def add_commands(commands: Any) -> None:
     convert.add_argument("--all", action="store_true", help="show every row that is left out, not only the first")
     convert.add_argument("--json", action="store_true", help="the summary as one JSON object")
     check = add_command(data, "check", _check, CHECK, CHECK_EXAMPLE)
-    check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="files, directories or .zip archives")
+    check.add_argument("files", type=Path, nargs="+", metavar="FILE",
+                       help="files, directories, .zip archives, or -: stdin")
     check.add_argument("--test", type=Path, metavar="FILE", help="unseen examples, which must not be in training")
     check.add_argument("--ring", help="whose token limit holds (default: the only one of headrace.toml)")
     check.add_argument("--all", action="store_true", help="show every line, not only the first of each kind")
     check.add_argument("--json", action="store_true", help="one JSON object with every finding")
     for command in (convert, check):
-        _add_reading(command)
-
-
-def _add_reading(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--format", default="", metavar="NAME", help="read as this format, whatever the content says")
-    command.add_argument("--lang", default="", metavar="LANG", help="only rows in this language (de is also de-AT)")
-    command.add_argument("--encoding", default="", metavar="NAME", help="of files that are not UTF-8, such as cp1252")
-    command.add_argument("--intent", default="", metavar="NAME", help="the intent of rows that have none")
-    command.add_argument("--out-of-scope", default="", metavar="NAMES", help="comma-separated: more names of the "
-                         "intent that becomes out_of_scope")
-    command.add_argument("--names", type=Path, action="append", default=[], metavar="FILE",
-                         help="names of labels that are numbers: a name a line, a JSON list or id2label, or a JSON map "
-                         "of columns to such; may be given again")
-    command.add_argument("--offsets", default="", choices=("characters", "utf-16", "bytes"),
-                         help="what start and end count (default: characters; LUIS: what gives whole words)")
+        add_reading(command)
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -112,7 +111,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     if args.to and args.output:
         raise Misconfigured("--to DIR keeps splits and languages apart, -o FILE puts all into one: give one of them")
-    found = read(args.files, _options(args), args.format)
+    found = read(args.files, options_of(args))
     rows = [row for split in ((args.split,) if args.split else found.splits)
             for row in found.of(split, [args.lang] if args.lang else [])]
     parts = parts_of(rows)
@@ -197,26 +196,17 @@ def _next(written: Sequence[Path]) -> str:
     return f"headrace head train TENANT {train}{more}"
 
 
-def _options(args: argparse.Namespace) -> Options:
-    from infra.training.formats.found import Options
-    from infra.training.formats.huggingface import read_names
-
-    outside = tuple(name.strip() for name in args.out_of_scope.split(",") if name.strip())
-    names = {column: known for place in args.names for column, known in read_names(place).items()}
-    return Options(args.encoding, args.intent, names, args.offsets, outside)
-
-
 def _check(args: argparse.Namespace) -> int:
     from infra.training.checks import check, costly, told
     from infra.training.formats.registry import read
 
-    found = read(args.files, _options(args), args.format)
+    found = read(args.files, options_of(args))
     languages = [args.lang] if args.lang else []
     first = found.splits[0] if found.splits else "train"
     train = found.of(first, languages)
     held_out = [row for split in found.splits if split != first for row in found.of(split, languages)]
     if args.test:
-        test = read([args.test], _options(args), "")
+        test = read([args.test], options_of(args))
         held_out += [row for split in test.splits for row in test.of(split, languages)]
         found.refused += test.refused
     limit, why = _limit(args)

@@ -4,34 +4,47 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.cli.bar import shown
 from infra.cli.command import add_command
+from infra.cli.reading import add_reading, options_of
 from topology.addresses import load_placed, load_running
-from topology.errors import HeadraceError, Misconfigured
+from topology.errors import Misconfigured
 from topology.heads import SYSTEM_ENTITIES
 
 if TYPE_CHECKING:
-    from infra.training.fit import Recipe, Target
+    from infra.training.examples import Example
+    from infra.training.fit import Target
+    from infra.training.reading import TrainingData
+    from infra.training.recipe import Recipe
 
 TRAIN = """\
 Train a head. DATA holds {"text", "intent", "entities": [{"start", "end", "label"}]} lines, or is a .csv with the
 columns text, intent and entities (a JSON list), or of any format that `headrace data convert --help` shows. A row that
-cannot be used is left out and named. A file's own dev part tunes. Examples of the intent out_of_scope teach what to
-refuse and are no intent. `headrace head train DIRECTORY` trains every TENANT.jsonl, TENANT.csv, TENANT.yml, … in it."""
+cannot be used is left out and named. A file's own dev part tunes. Examples of the intent out_of_scope are no intent:
+they teach what to refuse. Ctrl-C ends it; where an epoch was scored, it offers to write the best one so far.
+
+`headrace head train DIRECTORY` trains every TENANT.jsonl, TENANT.csv, TENANT.yml, … in it, as many at once as there are
+processors. One that cannot be trained stops no other. Begun again it goes on: a tenant whose data and options are those
+of its last head is left as it is (--again trains it)."""
 
 
 def add_commands(head: Any) -> None:
     """Put `train` among the commands of `head`."""
     train = add_command(head, "train", _train, TRAIN)
     train.add_argument("tenant", help="whose head; or the directory of many tenants' data")
-    train.add_argument("data", type=Path, nargs="?", help="examples: a file, a directory of one tenant, or a .zip")
+    train.add_argument("data", type=Path, nargs="*", help="examples: files, directories, .zip archives, -: stdin")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
-    train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
+    train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head); of many "
+                       "tenants: the directory of them")
+    train.add_argument("--again", action="store_true", help="of a directory: also tenants that have such a head")
     train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else five folds "
                        "of the data; of 400 lines or more a tenth of them)")
     train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
@@ -41,15 +54,17 @@ def add_commands(head: Any) -> None:
         ".toml file of width, ffn, heads, pool, layer, dropout",
     )
     train.add_argument("--balance", choices=("none", "sqrt", "full"), default="none", help="weight rare intents up")
-    train.add_argument("--epochs", type=int, default=30)
-    train.add_argument("--rate", type=float, default=1e-3, help="AdamW's highest rate (default: 0.001)")
+    train.add_argument("--epochs", type=int, help="times that every line teaches (default: 20, fewer of many lines)")
+    train.add_argument("--rate", type=float, default=2e-3, help="AdamW's highest rate (default: 0.002)")
     train.add_argument("--keep", type=_share, default=0.97, metavar="SHARE",
                        help="of what is in scope, at least this is not refused (default: 0.97)")
     train.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights")
     train.add_argument(
         "--system-entities", default="", metavar="KINDS", help=f"comma-separated, of {', '.join(SYSTEM_ENTITIES)}"
     )
-    train.add_argument("--synonyms", type=Path, help='JSON: {"label": {"value": ["ways", "to say it"]}}')
+    train.add_argument("--synonyms", type=Path, help='JSON: {"label": {"value": ["ways", "to say it"]}}, beside those '
+                       "that DATA brings")
+    add_reading(train)
 
 
 def _share(text: str) -> float:
@@ -83,66 +98,97 @@ def _train(args: argparse.Namespace) -> int:
     from infra.training.reading import tenants_in
 
     folder = Path(args.tenant)
-    if args.data is not None or args.from_topic:
-        _train_one(args, args.tenant, args.data, args.out or Path(f"{args.tenant}-head"))
+    if args.data or args.from_topic:
+        _train_one(args, args.tenant, args.out or Path(f"{args.tenant}-head"))
         return 0
     if not folder.is_dir():
         raise Misconfigured(f"no data: give a file after {args.tenant!r}, --from-topic, or a directory of many tenants")
     files = tenants_in(folder)
     if not files:
         raise Misconfigured(f"{folder}: no TENANT.jsonl, TENANT.csv, TENANT.yml or the like is in it")
-    failed = []
-    for place in files:  # one tenant's bad data costs only its own head
-        try:
-            _train_one(args, place.stem, place, (args.out or Path()) / f"{place.stem}-head")
-        except Exception as error:
-            failed.append(place.stem)
-            reason = str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
-            print(f"headrace: {place.stem} was not trained: {reason}")
-    print(f"{len(files) - len(failed):,} of {len(files):,} tenants were trained"
-          + (f"; not: {', '.join(failed)}" if failed else ""))
-    return int(bool(failed))
+    return _train_many(args, files)
 
 
-def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Path) -> None:
-    from rich.progress import Progress
-
+def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
     from infra import heads
     from infra.training.checks import told
     from infra.training.examples import read_topic
-    from infra.training.limit import token_limit
-    from infra.training.reading import read_training
+    from infra.training.fit import Hooks
     from infra.training.report import write_report
     from infra.training.told import lines_of_test, lone
 
-    settings = (load_running if data is None else load_placed)(args.config)
+    settings = (load_placed if args.data else load_running)(args.config)
     ring = ring_of(settings, args.ring)
-    own = data or asyncio.run(read_topic(settings, tenant))
-    given = read_training(own, ring.languages, token_limit(settings, ring), args.tune, args.test)
-    examples, tune = given.train, given.dev
-    for line in (*given.notes, *told(given.findings), *lone(examples)):
+    given = _given(args, settings, ring, args.data or asyncio.run(read_topic(settings, tenant)))
+    for line in (*given.notes, *told(given.findings), *lone(given.train)):
         print(line)
     recipe, about = _recipe(args), _about(args, given.synonyms)
-    with Progress() as bar:
-        task = bar.add_task(f"{tenant}: encoding {len(examples)} examples", total=recipe.epochs)
+    with shown(f"training {tenant}") as show:
+        show(0.0, f"encoding {len(given.train):,} examples")
+        embedder = heads.Embedder(settings, ring)
 
-        def note(epoch: int, scores: dict[str, float]) -> None:
-            text = f"{tenant}: intents {scores['intent_accuracy']:.1%}, spans {scores['span_f1']:.1%}"
-            bar.update(task, completed=epoch, description=text)
+        def note(share: float, scores: dict[str, float]) -> None:
+            show(share, f"intents {scores['intent_accuracy']:.1%}, spans {scores['span_f1']:.1%}" if scores else "")
 
-        manifest = heads.train(settings, ring, tenant, examples, tune, out, recipe, about, note)
+        manifest = heads.train(
+            embedder, ring, tenant, given.train, given.dev, out, recipe, about, Hooks(note, _may_keep))
     print_manifest(manifest)
     if given.test:
-        for line in lines_of_test(heads.score(settings, ring, out, given.test).as_dict()):
+        for line in lines_of_test(heads.score(embedder, out, given.test).as_dict()):
             print(f"{args.test}: {line}")
     page = write_report(manifest, out / "report.html")
     print(f"written to {out} (a report: {page}); announce it with: headrace head publish {out}")
 
 
-def _recipe(args: argparse.Namespace) -> Recipe:
-    from infra.training.fit import Recipe
+def _train_many(args: argparse.Namespace, files: Sequence[Path]) -> int:
+    from infra.many_heads import Order, Several, train_many
 
-    return Recipe(epochs=args.epochs, seed=args.seed, size=_size(args.size), rate=args.rate, balance=args.balance,
+    settings = load_placed(args.config)
+    ring = ring_of(settings, args.ring)
+    out, recipe = args.out or Path(), _recipe(args)
+
+    def orders() -> Any:
+        for place in files:
+            def read(place: Path = place) -> Order:
+                given = _given(args, settings, ring, [place])
+                return Order(place.stem, given.train, given.dev, given.test, out / f"{place.stem}-head",
+                             _about(args, given.synonyms), len(given.findings))
+
+            yield place.stem, read
+
+    several = Several(len(files))
+    with shown(f"training {len(files):,} tenants") as show:
+        for line in train_many(settings, ring, orders(), recipe, several, args.again):
+            print(line, flush=True)
+            show(several.done / len(files), several.told())
+    print(several.told())
+    if several.failed:
+        print(f"headrace: not trained: {', '.join(several.failed)}", file=sys.stderr)
+    return int(bool(several.failed))
+
+
+def _given(args: argparse.Namespace, settings: Any, ring: Any, data: Sequence[Path | Example]) -> TrainingData:
+    from infra.training.limit import token_limit
+    from infra.training.reading import read_training
+
+    languages = [args.lang] if args.lang else ring.languages
+    return read_training(data, languages, token_limit(settings, ring), args.tune, args.test, options_of(args))
+
+
+def _may_keep(epoch: int, scores: dict[str, float]) -> bool:
+    """Whether the best epoch so far is written, at Ctrl-C; without a terminal it is."""
+    best = (f"stopped; the best epoch so far is the {epoch}., with {scores['intent_accuracy']:.1%} of intents and a "
+            f"span F1 of {scores['span_f1']:.1%}")
+    if not sys.stdin.isatty():
+        print(f"{best}: it is written", file=sys.stderr)
+        return True
+    return input(f"\n{best}. Write it? [Y/n] ").strip().lower() in ("", "y", "yes")
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    from infra.training.recipe import Recipe
+
+    return Recipe(epochs=args.epochs or 0, seed=args.seed, size=_size(args.size), rate=args.rate, balance=args.balance,
                   keep=args.keep)
 
 
@@ -171,5 +217,6 @@ def _about(args: argparse.Namespace, synonyms: dict[str, dict[str, list[str]]]) 
     if unknown := [kind for kind in kinds if kind not in SYSTEM_ENTITIES]:
         raise Misconfigured(f"--system-entities {', '.join(unknown)}: known are {', '.join(SYSTEM_ENTITIES)}")
     if args.synonyms:
-        synonyms = read_synonyms(args.synonyms)
+        for label, values in read_synonyms(args.synonyms).items():
+            synonyms.setdefault(label, {}).update(values)
     return Target("", "", "", kinds, synonyms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.adamw import adamw
 
 WARM_UP = 0.1  # of the steps
@@ -16,7 +16,10 @@ class AdamW:
     """Torch's own function, without its class, whose first step imports a compiler for 2 to 4 s."""
 
     def __init__(self, model: nn.Module, rate: float, steps: int, decay: float = 0.01) -> None:
-        """The rate rises over a tenth of `steps` and falls to nothing along a cosine. `model`'s weights become views."""
+        """The rate rises over a tenth of `steps` and falls to nothing along a cosine.
+
+        The model's weights become views of one tensor.
+        """
         self._rate, self._steps, self._decay = rate, steps, decay
         weights = list(model.parameters())
         self.weights = torch.cat([one.detach().flatten() for one in weights])
@@ -33,8 +36,8 @@ class AdamW:
         norm = float(self._gradient.norm())
         if norm > LONGEST:
             self._gradient.mul_(LONGEST / norm)
-        state: list[list[Tensor]] = [[self.weights], [self._gradient], [self._mean], [self._square], [], [self._step]]
-        adamw(*state, fused=True, amsgrad=False, beta1=0.9, beta2=0.999, lr=self._rate * self.cycle(int(self._step)),
+        adamw([self.weights], [self._gradient], [self._mean], [self._square], [], [self._step], fused=True,
+              amsgrad=False, beta1=0.9, beta2=0.999, lr=self._rate * self.cycle(int(self._step)),
               weight_decay=self._decay, eps=1e-8, maximize=False)
         self._gradient.zero_()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,69 +13,52 @@ from torch.nn import functional as F
 
 from head_worker.engine import Array, Head, TokenVectors
 from infra.training.adamw import AdamW
-from infra.training.calibrate import KEEP
 from infra.training.evaluate import Labelled
 from infra.training.examples import OUT_OF_SCOPE
-from infra.training.model import SIZES, HeadModel, Size
+from infra.training.model import HeadModel
 from infra.training.packed import Packed
+from infra.training.recipe import BALANCE, Recipe
 from infra.training.tags import IGNORED, tags_of
 from infra.training.trial import Trial
 from topology.heads import HeadManifest
 
-BALANCE = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
-
 Scored = dict[str, float]  # of an epoch: intent_accuracy and span_f1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. `balance`: how far rare intents are weighted up: none, sqrt or full (inverse frequency).
-
-    `patience`: epochs without a better one after which training ends. `keep`: the least share of what is in scope that
-    the threshold may let through. `batch`: lines of a step.
-    """
-
-    epochs: int = 20
-    seed: int = 0
-    size: Size = SIZES["compact"]
-    precision: str = "int8"
-    rate: float = 2e-3
-    balance: str = "none"
-    patience: int = 6
-    smoothing: float = 0.0
-    keep: float = KEEP
-    batch: int = 32
 
 
 def descend(
     model: HeadModel, manifest: HeadManifest, train: Sequence[Labelled], trial: Trial | None, recipe: Recipe,
-    progress: Callable[[int, Scored], None],
+    progress: Callable[[int, Scored], None], may_keep: Callable[[int, Scored], bool] = lambda epoch, scores: False,
 ) -> int:
     """Leave `model` with the weights of its best epoch on the trial, which is returned, counted from 0; without a trial
     with those of the last. Lines that are out of scope teach nothing here.
 
-    `progress` is told how many epochs are done and, where there is a trial, what the last one scored on it.
+    `progress` is told how many epochs are done and, where there is a trial, what the last one scored on it. `may_keep`
+    is asked at a KeyboardInterrupt whether the best epoch so far is enough; where it is not, that is raised.
     """
     lessons = Lessons([one for one in train if one.example.intent != OUT_OF_SCOPE], manifest, recipe)
     optimizer = AdamW(model, recipe.rate, recipe.epochs * lessons.steps)
-    kept, best, best_score = optimizer.weights.clone(), 0, -1.0
-    for epoch in range(recipe.epochs):
-        model.train()
-        for places in lessons.batches():
-            lessons.loss(model, places).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        if trial is None:
-            progress(epoch + 1, {})
-            continue
-        said = trial.note(Learning(manifest, model.eval()))
-        progress(epoch + 1, {"intent_accuracy": said.intent_accuracy, "span_f1": said.span_f1})
-        if said.score > best_score:
-            kept, best, best_score = optimizer.weights.clone(), epoch, said.score
-        if epoch - best >= recipe.patience:
-            break
+    kept, best = optimizer.weights.clone(), -1
+    try:
+        for epoch in range(recipe.epochs):
+            model.train()
+            for places in lessons.batches():
+                lessons.loss(model, places).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            model.eval()
+            if trial is None:
+                progress(epoch + 1, {})
+                continue
+            said = trial.note(Learning(manifest, model))
+            progress(epoch + 1, said.scores)
+            if best < 0 or said.score > trial.at(best).score:
+                kept, best = optimizer.weights.clone(), epoch
+            if epoch - best >= recipe.patience:
+                break
+    except KeyboardInterrupt:
+        if trial is None or best < 0 or not may_keep(best + 1, trial.at(best).scores):
+            raise
     if trial is not None:
         optimizer.weights.copy_(kept)
-    model.eval()
     return best
 
 
@@ -95,11 +77,11 @@ class Lessons:
 
     def batches(self) -> Iterator[Tensor]:
         """The places of all lines once, in a new order; lines of like length meet, so that little is padding."""
-        order, found = self._chance.permutation(len(self._intents)), []
+        order, found = self._chance.permutation(len(self._intents)), list[Tensor]()
         for at in range(0, len(order), self._batch * 16):
             part = order[at : at + self._batch * 16]
             near = torch.from_numpy(part[np.argsort(self._rows.lengths[part], kind="stable")])
-            found += near.split(self._batch)
+            found += torch.split(near, self._batch)
         for i in self._chance.permutation(len(found)):
             yield found[i]
 

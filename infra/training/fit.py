@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,11 +18,13 @@ from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
 from infra.training.calibrate import Calibration
-from infra.training.descend import Learning, Recipe, Scored, descend
+from infra.training.descend import Learning, Scored, descend
 from infra.training.evaluate import Labelled
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.folds import FOLDED, FOLDS, folds_of
 from infra.training.model import HeadModel
+from infra.training.recipe import Recipe as Recipe
+from infra.training.recipe import epochs_of
 from infra.training.tags import path_of
 from infra.training.transitions import associations
 from infra.training.trial import Trial, Verdict, judge
@@ -47,20 +49,38 @@ class Target:
     synonyms: dict[str, dict[str, list[str]]] | None = None
 
 
+Progress = Callable[[float, Scored], None]  # the share that is done, and what the last epoch scored, where it was told
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who looks on, and what the processor may be used for. `may_keep`: as of `descend`."""
+
+    progress: Progress = lambda share, scores: None
+    may_keep: Callable[[int, Scored], bool] = lambda epoch, scores: False
+    threads: int = os.cpu_count() or 1
+
+
+ALONE = Hooks()
+
+
 def fit(
     target: Target, train: Sequence[Labelled], tune: Sequence[Labelled] | None, out: Path, recipe: Recipe = DEFAULT,
-    progress: Progress = lambda share, scores: None,
+    hooks: Hooks = ALONE, facts: Mapping[str, object] = {},
 ) -> HeadManifest:
-    """Train, keep the epoch that is best on lines that do not teach, calibrate on them and write a head directory.
+    """Train, calibrate and score on lines that do not teach, and write a head directory.
 
-    Those lines are `tune`; without it a tenth of `train`, or of few lines every fifth in turn (5 folds: the head itself
-    learns from all lines, for as many epochs as were best). Examples of the intent `out_of_scope` are no class: they
-    teach the head to be unsure of them, and set the threshold. The same examples, recipe and machine give the same
-    weights. Raises: Misconfigured where fewer than two lines are in scope.
+    Those lines are `tune`; without it a tenth of `train`, and the epoch that is best on them is kept; or of few lines
+    every fifth in turn (5 folds), and the head itself learns from all lines. Examples of the intent `out_of_scope` are
+    no class: they set the threshold. The same examples, recipe and machine give the same weights. `facts`: what is to
+    stand among the head's metrics beside these.
+
+    Raises: Misconfigured where fewer than two lines are in scope.
     """
     within = [one for one in train if one.example.intent != OUT_OF_SCOPE]
     if len(within) < 2:
         raise Misconfigured(f"{len(within)} examples in scope are too few to train a head")
+    recipe = recipe if recipe.epochs else replace(recipe, epochs=epochs_of(len(within)))
     intents = tuple(sorted({one.example.intent for one in within}))
     labels = sorted({entity.label for one in within for entity in one.example.entities})
     tags = ("O", *(f"{kind}-{label}" for label in labels for kind in "BI")) if recipe.size.layer else ("O",)
@@ -74,62 +94,67 @@ def fit(
     found = associations([path_of(one, tags)[1] for one in within], len(tags)) if len(tags) > 1 else None
     by_folds = not any(one.example.intent in intents for one in known) and len(train) < FOLDED
     learn = _fold if by_folds else _hold_out
-    model, manifest, verdict = learn(fresh, list(train), known, found, recipe, progress)
-    shipped = replace(manifest, metrics=verdict.metrics, temperature=verdict.calibration.temperature,
+    with _torch_threads(1 if by_folds else hooks.threads):
+        model, manifest, verdict = learn(fresh, list(train), known, found, recipe, hooks)
+    shipped = replace(manifest, metrics={**verdict.metrics, **facts}, temperature=verdict.calibration.temperature,
                       out_of_scope_threshold=verdict.calibration.threshold)
     return write_head(_head(model, shipped, verdict.transitions), out, recipe.precision)
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch computes with one thread for a while. Steps on few lines are too short for two: beside other load, 70 lines
-    took more than 90 s with two and 8 s with one, as each step waits for the thread that does not run."""
+def _torch_threads(count: int) -> Iterator[None]:
+    """For a while. Steps on few lines are too short for two: beside other load, 70 lines took more than 90 s with two
+    and 8 s with one, as each step waits for the thread that does not run."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-Progress = Callable[[float, Scored], None]  # the share that is done, and what the last epoch scored, where it was told
 Fresh = Callable[[], tuple[HeadModel, HeadManifest]]
 Learned = tuple[HeadModel, HeadManifest, Verdict]
 
 
 def _hold_out(
-    fresh: Fresh, train: list[Labelled], tune: list[Labelled], found: Array | None, recipe: Recipe, progress: Progress
+    fresh: Fresh, train: list[Labelled], tune: list[Labelled], found: Array | None, recipe: Recipe, hooks: Hooks
 ) -> Learned:
     """One model, judged by lines that are held out."""
     if not any(one.example.intent != OUT_OF_SCOPE for one in tune):
         held = set(folds_of([one.example for one in train], recipe.seed)[0])
         tune = [*tune, *(train[i] for i in sorted(held))]
         train = [one for i, one in enumerate(train) if i not in held]
-    if not any(one.example.intent == OUT_OF_SCOPE for one in tune):
-        strange = [one for one in train if one.example.intent == OUT_OF_SCOPE][::2]
-        tune, train = [*tune, *strange], [one for one in train if one not in strange]
+    tune = [*tune, *(one for one in train if one.example.intent == OUT_OF_SCOPE)]  # they teach nothing
     model, manifest = fresh()
     trial = Trial(tune)
-    best = descend(model, manifest, train, trial, recipe, lambda epoch, said: progress(epoch / recipe.epochs, said))
+
+    def note(epoch: int, scores: Scored) -> None:
+        hooks.progress(epoch / recipe.epochs, scores)
+
+    best = descend(model, manifest, train, trial, recipe, note, hooks.may_keep)
     verdict = judge(trial.parts(recipe.seed), best, manifest, found, recipe.keep)
     return model, manifest, replace(verdict, metrics={**verdict.metrics, "evaluation": "held out"})
 
 
 def _fold(
-    fresh: Fresh, train: list[Labelled], tune: list[Labelled], found: Array | None, recipe: Recipe, progress: Progress
+    fresh: Fresh, train: list[Labelled], tune: list[Labelled], found: Array | None, recipe: Recipe, hooks: Hooks
 ) -> Learned:
     """A model of all lines, judged by models that each learned without a part of them; none is stopped early.
 
     They learn side by side, in a thread each: steps on few lines are too short to be shared by threads.
     """
+    train = [*train, *tune]  # which are out of scope: they teach nothing
     folds = folds_of([one.example for one in train], recipe.seed)
     folds = folds if len(folds) > 1 else []
-    done = [0] * (1 + len(folds))
+    done, halted = [0] * (1 + len(folds)), list[bool]()
 
     def learn(number: int, model: HeadModel, manifest: HeadManifest) -> Trial:
         def note(epoch: int, scores: Scored) -> None:
             done[number] = epoch
-            progress(sum(done) / len(done) / recipe.epochs, {})
+            hooks.progress(sum(done) / len(done) / recipe.epochs, {})
+            if halted:
+                raise KeyboardInterrupt
 
         held = set(folds[number - 1]) if number else set()
         descend(model, manifest, [one for i, one in enumerate(train) if i not in held], None, recipe, note)
@@ -139,8 +164,12 @@ def _fold(
         return trial
 
     models = [fresh() for _ in done]  # here, as torch's source of chance is one for all threads
-    with one_thread(), ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        own, *trials = threads.map(learn, range(len(done)), *zip(*models, strict=True))
+    with ThreadPoolExecutor(hooks.threads) as threads:
+        try:
+            _, *trials = threads.map(learn, range(len(done)), *zip(*models, strict=True))
+        except KeyboardInterrupt:
+            halted.append(True)
+            raise
     model, manifest = models[0]
     if not trials:
         return model, manifest, Verdict(Calibration(), None, {"examples": 0, "lines": len(train), "evaluation": "none"})

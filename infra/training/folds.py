@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from infra.training.examples import Example
 
 FOLDED = 400  # lines from which on a tenth is held out once, and not every line in turn: folds train six times
-import os
-FOLDS = int(os.environ.get('FOLDS','5'))
+FOLDS = 5
 TENTH = 10
 
 

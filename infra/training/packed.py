@@ -1,4 +1,4 @@
-"""Token vectors of many lines one behind the other, so that a batch is taken from them without a loop over its lines."""
+"""Token vectors of many lines one behind the other, so that a batch is taken without a loop over its lines."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ class Packed:
         self.scales = torch.from_numpy(np.concatenate([row.scales for row in rows]).astype(np.float32))
 
     def batch(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(float32[rows, longest, hidden], bool[rows, longest], int64[rows, longest]) of the rows at int64[rows] places:
-        their vectors, where they have any, and where among all tokens these are."""
+        """(float32[rows, longest, hidden], bool[rows, longest], int64[rows, longest]) of rows at int64[rows] places.
+
+        Their vectors, where they have any, and where among all tokens these are.
+        """
         lengths = self.lengths[places]
         steps = torch.arange(int(lengths.max()))
         mask = steps < lengths[:, None]

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from infra.training.checks import Finding, Tokens, check
 from infra.training.examples import Example, listed
-from infra.training.formats.found import Found, Options, Row
+from infra.training.formats.found import SPLITS, Found, Options, Row
 from infra.training.formats.registry import read
+from infra.training.formats.synonyms import NAME as SYNONYMS
 from topology.errors import Misconfigured
 from topology.heads import are_synonyms
 
 INSTEAD = {"train": ("train", "dev"), "dev": ("dev",), "test": ("test",)}  # of several splits, the first that is there
-SYNONYMS = "synonyms.json"
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip", ".conll", ".bio", ".iob")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip", ".conll", ".bio", ".iob", ".lu",
+            ".parquet")
 
 
 @dataclass(frozen=True)
@@ -32,33 +33,37 @@ class TrainingData:
 
 
 def read_training(
-    data: Path | Sequence[Example], languages: Sequence[str] = (), limit: Tokens | None = None,
-    tune: Path | None = None, test: Path | None = None,
+    data: Path | Sequence[Path | Example], languages: Sequence[str] = (), limit: Tokens | None = None,
+    tune: Path | None = None, test: Path | None = None, options: Options | None = None,
 ) -> TrainingData:
     """What a head of a ring of these languages can be trained, tuned and tested on, and what was wrong with the rest.
 
+    `data`: files, or examples. `options`: how files are read, those of `tune` and `test` included.
+
     Raises: Misconfigured, naming the bad rows, where more are bad than good or fewer than two are left.
     """
-    if isinstance(data, Path):
-        found = found_in(data)
-        train = rows_of(found, data, "train", languages)
+    given = [data] if isinstance(data, Path) else list(data)
+    files, name = [one for one in given if isinstance(one, Path)], ", ".join(map(str, given))
+    if files:
+        found = found_in(files, options)
+        train = rows_of(found, name, "train", languages)
     else:
         found = Found()
-        train = [Row(f"labelled {number}", example) for number, example in enumerate(data, 1)]
+        train = [Row(f"labelled {i}", one) for i, one in enumerate(given, 1) if isinstance(one, Example)]
     parts = {"dev": found.of("dev", languages) if train[0].split == "train" else [], "test": list[Row]()}
     for split, place in (("dev", tune), ("test", test)):
         if place is not None:
-            other = found if place == data else found_in(place)
-            parts[split] = rows_of(other, place, split, languages, 1)
+            other = found if [place] == files else found_in([place], options)
+            parts[split] = rows_of(other, str(place), split, languages, 1)
             if other is not found:
                 found.refused += other.refused
     findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
-    if isinstance(data, Path) and (beside := data.with_suffix(f".{SYNONYMS}")).is_file():
-        found.synonyms.update(read_synonyms(beside))  # acme.synonyms.json, as `data convert -o acme.jsonl` writes it
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
+    if (left := sum(row.split == train[0].split for row in found.rows) - len(train)) > 0:
+        notes.append(f"rows in languages that are not asked for: {left:,} (asked for: {', '.join(languages)})")
     if len(found.splits) > 1:
         own = f", tunes on dev: {len(parts['dev']):,}" if parts["dev"] and tune is None else ""
-        notes.insert(0, f"{data}: trains on {train[0].split}: {len(train):,}{own}")
+        notes.insert(0, f"{name}: trains on {train[0].split}: {len(train):,}{own}")
     dev, tested = (_examples(rows) or None for rows in parts.values())
     return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
 
@@ -80,17 +85,27 @@ def read_synonyms(place: Path) -> dict[str, dict[str, list[str]]]:
     return dict(body)
 
 
-def found_in(place: Path, options: Options | None = None, name: str = "") -> Found:
-    """Everything in a file or directory. Raises: Misconfigured where more rows are refused than taken."""
-    found = read([place], options, name)
+def found_in(places: Sequence[Path], options: Options | None = None) -> Found:
+    """Everything in files and directories, and in the synonyms that `data convert` wrote beside them.
+
+    Raises: Misconfigured where more rows are refused than taken.
+    """
+    found = read([*places, *_beside(places)], options)
     if len(found.refused) > len(found.rows):
         lines = [f"{one.place}: {one.reason}" for one in found.refused]
-        raise Misconfigured(f"{listed(lines)}\n{place}: {len(found.refused):,} of "
+        raise Misconfigured(f"{listed(lines)}\n{', '.join(map(str, places))}: {len(found.refused):,} of "
                             f"{len(found.refused) + len(found.rows):,} rows cannot be used")
     return found
 
 
-def rows_of(found: Found, place: Path, split: str, languages: Sequence[str] = (), least: int = 2) -> list[Row]:
+def _beside(places: Sequence[Path]) -> list[Path]:
+    """acme.synonyms.json of acme.jsonl, synonyms.json of train.jsonl: as `data convert` names them."""
+    asked = [place.with_suffix(f".{SYNONYMS}") for place in places]
+    asked += [place.with_name(SYNONYMS) for place in places if place.stem in SPLITS]
+    return [place for place in dict.fromkeys(asked) if place.is_file() and place not in places]
+
+
+def rows_of(found: Found, place: str, split: str, languages: Sequence[str] = (), least: int = 2) -> list[Row]:
     """The rows for a split. Raises: Misconfigured where there are fewer than `least`."""
     there = found.splits
     chosen = there[0] if len(there) == 1 else next((one for one in INSTEAD[split] if one in there), "")

@@ -8,6 +8,7 @@ from typing import Any
 from infra.training.calibrate import LEAST
 from infra.training.examples import SHOWN, Example
 from infra.training.folds import rare
+from topology.heads import HeadManifest
 
 Metrics = Mapping[str, Any]
 NAMES = {"intent_accuracy": "intent accuracy", "span_f1": "span F1", "sentence_accuracy": "sentence accuracy"}
@@ -63,6 +64,14 @@ def lines_of(metrics: Metrics, threshold: float) -> Iterator[str]:
         yield f"out of scope: below a confidence of {threshold:.2f}: {out_of_scope(metrics)}"
     if (found := metrics.get("out_of_scope")) and found["in_scope_kept"] < KEPT:
         yield f"warning: {1 - found['in_scope_kept']:.1%} of what is in scope is refused; --keep sets the bound"
+
+
+def summary(manifest: HeadManifest) -> str:
+    """A head and its scores in one line."""
+    metrics = manifest.metrics
+    scores = ", ".join(f"{title} {score(metrics, name)}" for name, title in NAMES.items()
+                       if name == "intent_accuracy" or (name == "span_f1" and has_spans(metrics)))
+    return f"{len(manifest.intents)} intents, {how(metrics)}: {scores}"
 
 
 def lone(examples: Sequence[Example]) -> Iterator[str]:

@@ -44,6 +44,11 @@ class Epoch:
         self.sentence_accuracy = sum(one.whole for one in inside) / max(1, len(inside))
 
     @property
+    def scores(self) -> dict[str, float]:
+        """For who looks on."""
+        return {"intent_accuracy": self.intent_accuracy, "span_f1": self.span_f1}
+
+    @property
     def score(self) -> float:
         """In 0..3: what an epoch is chosen by."""
         return self.intent_accuracy + self.span_f1 + self.sentence_accuracy

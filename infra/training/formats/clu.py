@@ -43,6 +43,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
 
 def _values(source: Source, entity: Mapping[str, Any], found: Found) -> None:
     lists = entity.get("list")
+    if isinstance(lists, dict):
+        found.listed.add(str(entity.get("category")))
     for one in maps(lists.get("sublists") if isinstance(lists, dict) else None):
         ways = [way for words in maps(one.get("synonyms")) for way in items(words.get("values"))]
         found.keep(source.at(line_of(one)), [str(entity.get("category"))], one.get("listKey"), ways)

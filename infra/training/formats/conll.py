@@ -33,14 +33,23 @@ class Sentence:
 
 
 def knows(source: Source) -> bool:
-    """Most lines end in a BIO tag, or in an arrow and an intent; or one of seq.in, seq.out, label."""
+    """Most lines end or begin with a BIO tag, or end in an arrow and an intent; or one of seq.in, seq.out, label."""
     if source.inner.name in PARALLEL:
         return True
-    lines = [line for _, line in source.text_lines[:LOOKED_AT] if line.strip() and not line.startswith("#")]
-    tagged_lines = sum(len(cells := line.split()) > 1 and TAG.match(cells[-1]) is not None for line in lines)
+    lines = _looked_at(source)
+    tagged_lines = max(_tagged(lines, -1), _tagged(lines, 0))
     arrows = sum(ARROW.search(line) is not None for line in lines)
     cntk = sum("\t" in line and "BOS " in line for line in lines)
     return bool(lines) and 2 * max(tagged_lines, arrows, cntk) > len(lines)
+
+
+def _looked_at(source: Source) -> list[str]:
+    return [line for _, line in source.text_lines[:LOOKED_AT] if line.strip() and not line.startswith("#")]
+
+
+def _tagged(lines: Sequence[str], column: int) -> int:
+    """How many lines have a tag in this column."""
+    return sum(len(cells := line.split()) > 1 and TAG.match(cells[column]) is not None for line in lines)
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -76,6 +85,8 @@ def _take(source: Source, one: Sentence, found: Found, split: str) -> None:
 def _sentences(source: Source, found: Found) -> Iterator[Sentence]:
     """Every sentence of a file of its own form."""
     one: Sentence | None = None
+    looked_at = _looked_at(source)
+    is_first = _tagged(looked_at, 0) > _tagged(looked_at, -1)  # O, then the word: MIT's movie and restaurant sets
     for number, line in source.text_lines:
         if not line.strip():
             if one and one.tokens:
@@ -85,7 +96,7 @@ def _sentences(source: Source, found: Found) -> Iterator[Sentence]:
             yield _whole(number, line)
         elif not line.startswith("-DOCSTART-"):
             one = one or Sentence(number)
-            _line(line, one)
+            _line("\t".join(line.split(None, 1)[::-1]) if is_first and not line.startswith("#") else line, one)
     if one and one.tokens:
         yield one
 

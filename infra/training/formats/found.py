@@ -24,13 +24,14 @@ Span = tuple[int, int, str]  # start, end (exclusive), label
 class Options:
     """How to read. `encoding`: of files that are not UTF-8; `intent`: of rows without one; `names`: of labels that are
     numbers, by column (of `read_names`); `offsets`: what a span's places count; `outside`: more names of the intent
-    that stands for none."""
+    that stands for none; `format`: of all files, where content is not to tell."""
 
     encoding: str = ""
     intent: str = ""
     names: dict[str, list[str]] = field(default_factory=dict)
     offsets: str = ""
     outside: tuple[str, ...] = ()
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Refused:
 
 
 class Found:
-    """Collects what the formats read. `synonyms`: label → value → ways to say it, as `head train --synonyms` reads."""
+    """Collects what the formats read. `synonyms`: label → value → ways to say it, as `head train --synonyms` reads;
+    `listed`: the labels that the file's own tool finds by their values alone."""
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
@@ -62,6 +64,7 @@ class Found:
         self.refused: list[Refused] = []
         self.trimmed: list[str] = []  # places of rows whose spans had blanks around, which were cut off
         self.synonyms: dict[str, dict[str, list[str]]] = {}
+        self.listed: set[str] = set()
         self.notes: Counter[str] = Counter()
         self._outside = OUTSIDE | {name.casefold() for name in self.options.outside}
 
@@ -119,6 +122,13 @@ class Found:
             for label in labels:
                 for way in ("", *ways):
                     self.mean(label, str(value), way)
+
+    def settle(self) -> None:
+        """Leave out values that are ways to say another value of their label, as a lookup's may be by a synonym."""
+        for values in self.synonyms.values():
+            ways = {way.casefold() for others in values.values() for way in others}
+            for value in [one for one, others in values.items() if not others and one.casefold() in ways]:
+                del values[value]
 
     def of(self, split: str, languages: Iterable[str] = ()) -> list[Row]:
         """The rows of a split, in these languages (`de` is also `de-AT`); rows that tell no language are in each."""

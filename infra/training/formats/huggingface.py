@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.training.examples import record_of
 from infra.training.formats import massive
 from infra.training.formats.conll import UNNAMED
 from infra.training.formats.format import Format
-from infra.training.formats.found import Found
+from infra.training.formats.found import Found, Row
 from infra.training.formats.placed_json import items, line_of, maps
-from infra.training.formats.segments import spoken, tagged
+from infra.training.formats.segments import found_in, spoken, tagged
 from infra.training.formats.source import SPLITS, Source
 from topology.errors import Misconfigured
 
@@ -20,7 +21,7 @@ TEXTS = ("text", "utterance", "utt", "sentence", "query", "question", "content")
 TOKENS = ("tokens", "words")
 INTENTS = ("label_text", "intent", "label", "category", "intent_class", "labels", "class")
 TAGS = ("ner_tags", "tags", "slots", "bio_tags", "labels", "entities")
-INFO = "dataset_info.json"
+INFO, INFOS = "dataset_info.json", "dataset_infos.json"  # of one configuration, or of each by its name
 CARD = "README.md"
 ANY_INTENT, ANY_TAG = "", "#tags"  # keys of names that were given for no column
 Names = dict[str, list[str]]
@@ -31,6 +32,8 @@ def knows(source: Source) -> bool:
     body = source.document
     if isinstance(body, dict) and isinstance(body.get("features"), dict | list):
         return True
+    if source.inner.name == INFOS:
+        return bool(_described(INFOS, source.text, body))
     if source.inner.name == CARD:
         return "class_label" in source.text
     return any(
@@ -46,7 +49,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
         shared.update(_described(source.inner.name, source.text, source.document))
     for source in sources:
         body = source.document
-        names = {**_beside(source), **shared, **found.options.names}
+        names = {**names_beside(source), **shared, **found.options.names}
         split = source.split
         if isinstance(body, dict) and isinstance(body.get("rows"), list):
             names = {**_of_features(body.get("features")), **found.options.names}
@@ -56,7 +59,10 @@ def read(sources: Sequence[Source], found: Found) -> None:
             with found.row(place):
                 if fault:
                     raise ValueError(fault)
-                _take(place, row, names, split, found)
+                try:
+                    _take(place, row, names, split, found)
+                except Misconfigured as error:
+                    raise Misconfigured(f"{place}: {error}") from error
 
 
 def _rows(source: Source) -> Iterator[tuple[int, str, Mapping[str, Any], str]]:
@@ -73,7 +79,7 @@ def _rows(source: Source) -> Iterator[tuple[int, str, Mapping[str, Any], str]]:
 
 def _take(place: str, row: Mapping[str, Any], names: Names, split: str, found: Found) -> None:
     column = _column(row, [one for one in INTENTS if not isinstance(row.get(one), list)])
-    intent = _named(row[column], column, names) if column else None
+    intent = named(row[column], column, names) if column else None
     split = SPLITS.get(str(row.get("partition", row.get("split", split))).lower(), split)
     if "annot_utt" in row:
         massive.take(place, row, intent, split, found)
@@ -81,12 +87,19 @@ def _take(place: str, row: Mapping[str, Any], names: Names, split: str, found: F
     language = str(row.get("language") or row.get("lang") or row.get("locale") or "")
     tokens, text = _column(row, TOKENS), _column(row, TEXTS)
     if not tokens:
-        found.add(place, row[text] if text else "", intent, (), split, language)
+        spans = row.get("entities") if maps(row.get("entities")) else []
+        one = record_of({"text": row[text] if text else "", "intent": found.scoped(intent), "entities": spans},
+                        found.options.offsets or "characters")
+        found.take(Row(place, one.example, split, language), one.trimmed)
+        for meant in one.meant:
+            found.mean(*meant)
         return
     tags = next((one for one in TAGS if isinstance(row.get(one), list)), "")
-    marks = [_named(tag, tags, names) for tag in row[tags]] if tags else ["O"] * len(row[tokens])
-    said, places = spoken(row[tokens])
-    found.notes["rows of tokens, with one blank put between two: their true spacing is lost"] += 1
+    marks = [named(tag, tags, names) for tag in row[tags]] if tags else ["O"] * len(row[tokens])
+    said, places = str(row.get(text, "")), found_in(str(row.get(text, "")), row[tokens]) if text else None
+    if places is None:
+        said, places = spoken(row[tokens])
+        found.notes["rows of tokens, with one blank put between two: their true spacing is lost"] += 1
     if intent is None and not found.options.intent:
         found.notes[f"rows without an intent, which have {UNNAMED!r} now (--intent names another)"] += 1
         intent = UNNAMED
@@ -97,7 +110,7 @@ def _column(row: Mapping[str, Any], known: Iterable[str]) -> str:
     return next((one for one in known if row.get(one) is not None), "")
 
 
-def _named(value: Any, column: str, names: Names) -> str:
+def named(value: Any, column: str, names: Names) -> str:
     """The label, by its name. Raises: Misconfigured where there are no names, ValueError where the number has none."""
     if isinstance(value, str):
         return value
@@ -106,8 +119,8 @@ def _named(value: Any, column: str, names: Names) -> str:
     known = names.get(column) or names.get(ANY_INTENT if column in INTENTS else ANY_TAG)
     if not known:
         raise Misconfigured(
-            f"{column} is a number, and nothing says what it means: put the set's {INFO} beside the file, or convert "
-            "it by headrace data convert --names FILE (a JSON map of columns to lists of names, or a name a line)"
+            f"{column} is a number, and nothing says what it means: put the set's {INFO} beside the file, or give "
+            "--names FILE (a name a line, or a JSON map of columns to lists of names)"
         )
     if not 0 <= value < len(known):
         raise ValueError(f"{column} is {value}, but there are {len(known)} names, counted from 0")
@@ -149,14 +162,15 @@ def _in_order(value: Any) -> list[str]:
     return []
 
 
-def _beside(source: Source) -> Names:
+def names_beside(source: Source) -> Names:
+    """What a description of the set in the same directory tells, by column."""
     found: Names = {}
-    for name in (CARD, INFO):
+    for name in (CARD, INFOS, INFO):
         place = source.place.parent / name if source.place else None
         if place and place.is_file() and place != source.place:
             text = place.read_text(encoding="utf-8", errors="replace")
             try:
-                found.update(_described(name, text, json.loads(text) if name == INFO else None))
+                found.update(_described(name, text, json.loads(text) if name != CARD else None))
             except ValueError:
                 continue
     return found

@@ -44,6 +44,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
                     intent = OUT_OF_SCOPE
                 found.add(place, text, intent, _spans(text, one, found), source.split, culture)
         for entity in maps(app.get("closedLists")):
+            found.listed.add(str(entity.get("name")))
             for one in maps(entity.get("subLists")):
                 place = source.at(line_of(one))
                 found.keep(place, [str(entity.get("name"))], one.get("canonicalForm"), one.get("list", ()))

@@ -15,8 +15,8 @@ ANNOTATION = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]*?)\s*\]")  # [label :
 
 
 def knows(source: Source) -> bool:
-    """Rows with annot_utt."""
-    return any("annot_utt" in line.body for line in source.lines)
+    """Rows with annot_utt and an intent by its name."""
+    return any("annot_utt" in line.body and not isinstance(line.body.get("intent"), int) for line in source.lines)
 
 
 def read(sources: Sequence[Source], found: Found) -> None:

@@ -1,4 +1,4 @@
-"""Rasa: nlu.yml, with entities marked in the text, synonyms, lookups and regular expressions; and its older JSON."""
+"""Rasa: nlu.yml, its entities marked in the text, synonyms and lookups; its older JSON and nlu.md."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Span
 from infra.training.formats.placed_json import items, line_of, maps
+from infra.training.formats.rasa_markdown import SECTION, examples_of
 from infra.training.formats.segments import joined
 from infra.training.formats.source import Source
 from topology.errors import Misconfigured
@@ -20,14 +21,15 @@ SHORT = re.compile(r"\(([^:()]+?)(?::([^()]*))?\)")  # (label), or (label:value)
 # YAML's reader takes no half surrogate pairs, as which bytes that are no UTF-8 stand in a text.
 ASIDE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 BACK = {there: here for here, there in ASIDE.items()}
+GROUP = re.compile(r"\]\{[^}]*\"group\"")
 TOP = re.compile(r"^(nlu|rasa_nlu_data)\s*:", re.MULTILINE)
 
 
 def knows(source: Source) -> bool:
-    """YAML with `nlu:` at its top, or JSON with `rasa_nlu_data`."""
+    """YAML with `nlu:` at its top, JSON with `rasa_nlu_data`, or Markdown with `## intent:`."""
     if source.document is not None:
         return isinstance(source.document, dict) and "rasa_nlu_data" in source.document
-    return TOP.search(source.text) is not None
+    return (TOP.search(source.text) or SECTION.search(source.text)) is not None
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -37,7 +39,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
         if source.document is not None:
             _read_json(source, found, ways)
         else:
-            for kind, name, line, example in _items(source):
+            is_yaml = TOP.search(source.text) is not None
+            for kind, name, line, example in _items(source) if is_yaml else examples_of(source):
                 place = source.at(line)
                 with found.row(place):
                     _take(place, kind, name, example, found, ways, source)
@@ -55,6 +58,9 @@ def _take(
         found.add(place, text, name, spans, source.split, source.language)
         for label, value, way in values:
             found.mean(label, value, way)
+            ways.append((value, way))
+        if GROUP.search(example):
+            found.notes["rows whose entities are grouped, which is not kept"] += 1
     elif kind == "synonym":
         ways.append((name, example))
     elif kind == "lookup":
@@ -155,11 +161,19 @@ def _examples(node: Any) -> Iterator[tuple[int, str]]:
 
 
 def _spread(ways: Sequence[tuple[str, str]], found: Found) -> None:
-    """Rasa's synonyms are of no label: each goes to the labels that say or mean one of its words, else to all."""
+    """Rasa's synonyms are of no label: each goes to the labels that say or mean one of its words and to those of the
+    same entity in another role, else to all. Lookups are of an entity, so of its every role."""
     said: dict[str, set[str]] = {}
     for row in found.rows:
         for entity in row.example.entities:
             said.setdefault(row.example.text[entity.start : entity.end].casefold(), set()).add(entity.label)
+    used = {one.label for row in found.rows for one in row.example.entities}
+    for label in sorted(one for one in used if one != _entity(one)):
+        for value in list(found.synonyms.get(_entity(label), ())):
+            found.mean(label, value)
+    for label in sorted(set(found.synonyms) - used):
+        if any(_entity(other) == label for other in used):
+            del found.synonyms[label]
     for label, values in found.synonyms.items():
         for value in values:
             said.setdefault(value.casefold(), set()).add(label)
@@ -169,9 +183,14 @@ def _spread(ways: Sequence[tuple[str, str]], found: Found) -> None:
     everywhere = sorted({label for labels in said.values() for label in labels})
     for value, others in groups.items():
         labels = set().union(*(said.get(word.casefold(), set()) for word in (value, *others)))
+        labels |= {other for other in everywhere if _entity(other) in {_entity(one) for one in labels}}
         for label in sorted(labels) or everywhere:
             for way in others:
                 found.mean(label, value, way)
+
+
+def _entity(label: str) -> str:
+    return label.rpartition(".")[0] or label
 
 
 def _read_json(source: Source, found: Found, ways: list[tuple[str, str]]) -> None:
@@ -186,11 +205,14 @@ def _read_json(source: Source, found: Found, ways: list[tuple[str, str]]) -> Non
             for e, (start, end, label) in zip(entities, spans, strict=True):
                 if isinstance(value := e.get("value"), str) and value.casefold() != text[start:end].casefold():
                     found.mean(label, value, text[start:end])
+                    ways.append((value, text[start:end]))
     for one in items(body.get("entity_synonyms")):
         with found.row(source.at(line_of(one), "entity_synonyms")):
             ways += [(str(one["value"]), str(way)) for way in one["synonyms"]]
     for one in maps(body.get("lookup_tables")):
-        for value in items(one.get("elements")):
+        if isinstance(elements := one.get("elements"), str):
+            found.notes[f"lookups in a file of their own, which is not read ({elements})"] += 1
+        for value in items(elements):
             found.keep(source.at(line_of(one)), [str(one.get("name"))], value)
     if regexes := items(body.get("regex_features")):
         found.notes["regular expressions that are not used here"] += len(regexes)

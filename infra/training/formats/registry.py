@@ -13,27 +13,35 @@ from infra.training.formats.dialogflow import DIALOGFLOW
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Options
 from infra.training.formats.huggingface import HUGGINGFACE
+from infra.training.formats.lex import LEX
 from infra.training.formats.lines import LINES
+from infra.training.formats.listed import mark
+from infra.training.formats.lu import LU
 from infra.training.formats.luis import LUIS
 from infra.training.formats.massive import MASSIVE
 from infra.training.formats.rasa import RASA
 from infra.training.formats.snips import SNIPS
 from infra.training.formats.source import Source, sources_of
+from infra.training.formats.synonyms import SYNONYMS
 from infra.training.formats.table import TABLE
 from infra.training.formats.watson import WATSON
 from topology.errors import Misconfigured
 
+LOOKED_AT = 4096  # letters that tell a text
 SHOWN = 5  # names of files that are left out
 # The first that knows a file reads it: what is told by more of the content stands before what is told by less.
-FORMATS = (LUIS, CLU, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE)
+FORMATS = (
+    SYNONYMS, LUIS, LU, CLU, LEX, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE,
+)
 
 
-def read(places: Sequence[Path], options: Options | None = None, name: str = "") -> Found:
-    """Everything that files, directories or archives hold. `name`: of a format, where content is not to tell.
+def read(places: Sequence[Path], options: Options | None = None) -> Found:
+    """Everything that files, directories or archives hold.
 
     Raises: Misconfigured where nothing can be read, or no file is of a format that is known.
     """
     found = Found(options)
+    name = found.options.format
     groups: dict[str, list[Source]] = {}
     others: list[str] = []
     for sources in _named_apart([sources_of(place, found.options.encoding) for place in places]):
@@ -54,6 +62,8 @@ def read(places: Sequence[Path], options: Options | None = None, name: str = "")
             for source in of_it:
                 if source.note:
                     found.notes[f"of a file's encoding: {source.note}"] += 1
+    found.settle()
+    mark(found)
     if not groups:
         raise Misconfigured(f"{', '.join(map(str, places))}: no file of a known format is in it")
     return found
@@ -91,7 +101,9 @@ def _named(name: str) -> Format:
 def _unknown(source: Source) -> str:
     if not source.text.strip():
         return f"{source.name}: the file is empty"
-    _, fault = source.parsed
-    hint = f" (as JSON: {fault})" if source.text.lstrip()[:1] in ("{", "[") and not source.document else ""
-    return (f"{source.name}: of no format that is known{hint}; `headrace data convert --help` shows them, "
-            f"--format takes {', '.join(one.name for one in FORMATS)}")
+    if "\0" in source.text[:LOOKED_AT]:
+        return f"{source.name}: no text: bytes of 0 are in it"
+    document, fault = source.parsed
+    is_json = source.text.lstrip()[:1] in ("{", "[")
+    hint = f" (as JSON: {fault or 'there is nothing in it'})" if is_json and not document else ""
+    return f"{source.name}: of no format that is known{hint}; `headrace data convert --help` shows them"

@@ -1,17 +1,21 @@
-"""Files, directories and zip archives as texts, each read once, whatever its encoding."""
+"""Files, directories, archives and the standard input as texts, each read once, whatever its encoding."""
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import re
+import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from infra.training.formats.parquet import PARQUET, as_viewer
+from infra.training.formats.parquet import as_viewer, is_table
 from infra.training.formats.placed_json import PlacedList, PlacedMap, line_of, parse
 from topology.errors import Misconfigured
 
@@ -23,7 +27,9 @@ SPLITS = {
     "trainset": "train", "testset": "test",
 }
 LANGUAGE = re.compile(r"^[a-z]{2}(?:[-_][A-Za-z]{2,4})?$")
-UTF16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that such files begin with
+UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # by the mark that such a file begins with
+GZIP = b"\x1f\x8b"
+STDIN = Path("-")
 ROW_KEYS = {"text", "utt", "utterance", "tokens", "words", "sentence"}  # a map with one of them is a row, no document
 
 
@@ -115,17 +121,21 @@ def _line(number: int, line: str) -> Line:
 
 
 def sources_of(place: Path, encoding: str = "") -> list[Source]:
-    """The text files that `place` is or holds. `encoding`: of files that are not UTF-8.
+    """The text files that `place` is or holds; `-` is the standard input. `encoding`: of files that are not UTF-8.
 
     Raises: Misconfigured where it cannot be read.
     """
     try:
+        if place == STDIN:
+            return [source_of(sys.stdin.buffer.read(MAX_BYTES), "stdin", PurePosixPath("stdin"), None, encoding)]
         if place.is_dir():
             return _within(place, encoding)
         if zipfile.is_zipfile(place):
             return list(_unpacked(place, encoding))
         return [source_of(place.read_bytes(), str(place), PurePosixPath(place.name), place, encoding)]
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: an archive with a password
+    except OSError as error:
+        raise Misconfigured(f"{place}: cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it has a password
         raise Misconfigured(f"{place}: cannot be read: {error}") from error
 
 
@@ -159,17 +169,20 @@ def _unpacked(place: Path, encoding: str) -> Iterator[Source]:
 
 
 def source_of(body: bytes, name: str, inner: PurePosixPath, place: Path | None = None, encoding: str = "") -> Source:
-    """The file as text: UTF-8 (with surrogate pairs too, as Java writes them), UTF-16 with its mark, or `encoding`;
-    Parquet as the JSON of its rows.
+    """The file as text: UTF-8 (with surrogate pairs too, as Java writes them), UTF-16, or `encoding`, unpacked where it
+    is gzip; Parquet and Arrow as the JSON of their rows.
 
     A byte that is none of these stands in the text as half a surrogate pair, so that it costs its own row alone.
 
     Raises: Misconfigured where `encoding` is unknown or does not fit.
     """
-    if body[:4] == PARQUET:
+    if body[:2] == GZIP:
+        body = gzip.GzipFile(fileobj=io.BytesIO(body)).read(MAX_BYTES)
+        inner = inner.with_suffix("") if inner.suffix == ".gz" else inner
+    if is_table(body):
         return Source(name, inner, as_viewer(body, name), place)
-    if body[:2] in UTF16:
-        return Source(name, inner, body.decode("utf-16", "replace").removeprefix("\ufeff"), place)
+    if wide := _utf16(body):
+        return Source(name, inner, _ended(body.decode(wide, "replace").removeprefix("\ufeff")), place)
     try:
         return Source(name, inner, _ended(body.decode("utf-8-sig")), place)
     except UnicodeDecodeError as error:
@@ -189,7 +202,16 @@ def source_of(body: bytes, name: str, inner: PurePosixPath, place: Path | None =
 
 
 def _is_text(body: bytes) -> bool:
-    return b"\0" not in body[:4096] or body[:2] in UTF16 or body[:4] == PARQUET
+    return b"\0" not in body[:4096] or bool(_utf16(body)) or is_table(body) or body[:2] == GZIP
+
+
+def _utf16(body: bytes) -> str:
+    """The codec of a file that is UTF-16, by its mark, or as every other byte of most letters is 0; else nothing."""
+    start = body[:4096]
+    for codec, zeros, letters in (("utf-16-le", start[1::2], start[::2]), ("utf-16-be", start[::2], start[1::2])):
+        if zeros and 2 * zeros.count(0) > len(zeros) and 0 not in letters:
+            return codec
+    return UTF16.get(body[:2], "")
 
 
 def _ended(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from infra.training.examples import record_of
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Row
+from infra.training.formats.huggingface import ANY_INTENT, named, names_beside
 from infra.training.formats.source import SPLITS, Source
 from topology.errors import Misconfigured
 
@@ -41,12 +42,19 @@ def read(sources: Sequence[Source], found: Found) -> None:
                 raise Misconfigured(f"{source.name}:1: columns are wanted that are called text and intent (or "
                                     f"{', '.join(INTENTS[1:4])}), or two columns, text then intent, without a header")
             columns, rows = {"text": 0, "intent": 1}, _rows(source, delimiter)
+        column = header[columns["intent"]].strip()
+        names = {**names_beside(source), **found.options.names}
         for number, cells, fault in rows:
             place = source.at(number)
             with found.row(place):
                 if fault or len(cells) != len(header):
                     raise ValueError(fault or f"{len(cells)} columns where {len(header)} are wanted: a text that holds "
                                      f"{delimiter!r} stands in quotes")
+                if (value := cells[columns["intent"]].strip()).isdecimal():
+                    if names.get(column) or names.get(ANY_INTENT):
+                        cells[columns["intent"]] = named(int(value), column, names)
+                    else:
+                        found.notes["rows whose intent is a number; --names FILE says what it means"] += 1
                 _take(place, cells, columns, source, found)
 
 

@@ -9,7 +9,11 @@ from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found
 from infra.training.formats.placed_json import items, line_of, maps
+from infra.training.formats.segments import joined
 from infra.training.formats.source import Source
+from infra.training.formats.templates import Filling, pieces_of
+
+NAMED = re.compile(r"(?<!\S)@([\w-]+)(?::\(?[\w -]+\)?)?")  # @room, @room:attic
 
 
 def knows(source: Source) -> bool:
@@ -26,16 +30,28 @@ def read(sources: Sequence[Source], found: Found) -> None:
         entities = {str(one.get("entity")): maps(one.get("values")) for one in maps(body.get("entities"))}
         rows = [(str(one.get("intent")), row) for one in maps(body["intents"]) for row in items(one.get("examples"))]
         rows += [(OUT_OF_SCOPE, row) for row in items(body.get("counterexamples"))]
+        filling = Filling({
+            name: [str(word) for one in values for word in (one.get("value"), *(one.get("synonyms") or ()))]
+            for name, values in entities.items()
+        })
         for intent, example in rows:
             place = source.at(line_of(example), intent)
             with found.row(place):
                 text = example["text"]
-                if named := [name for name in re.findall(r"(?<!\S)@([\w-]+)", text) if name in entities]:
-                    raise ValueError(f"it names the entity @{named[0]} where an utterance says one of its values")
                 spans = [(*one["location"], str(one["entity"])) for one in maps(example.get("mentions"))]
-                found.add(place, text, intent, spans, source.split, language)
+                if spans or not any(name in entities for name in NAMED.findall(text)):
+                    found.add(place, text, intent, spans, source.split, language)
+                    continue
+                found.notes["rows that name an @entity, filled with up to five of its values each"] += 1
+                for pieces in filling.rows(pieces_of(text, NAMED)):
+                    text, spans = joined(pieces)
+                    found.add(place, text, intent, spans, source.split, language)
+        found.listed |= set(entities)
         for name, values in entities.items():
             for one in values:
+                if patterns := items(one.get("patterns")):
+                    found.notes[f"regular expressions that are not used here ({name})"] += len(patterns)
+                    continue
                 found.keep(source.at(line_of(one)), [name], one.get("value"), one.get("synonyms") or ())
 
 

@@ -1,5 +1,7 @@
 """`headrace data convert`, `headrace data check` and `headrace head train` on files of other tools, as typed."""
 
+import gzip
+import io
 import itertools
 import json
 import re
@@ -169,6 +171,32 @@ def test_training_tells_of_bad_rows_and_known_texts_in_the_files_that_tune_and_t
     assert "tune.jsonl:1: 'on number 3' stands in training too: shop.jsonl:4" in told
 
 
+def test_training_reads_what_convert_reads_by_the_same_words(home, capsys):
+    bare = [(intent, text.replace("[", "").replace("](room)", "")) for intent, text in marked()]
+    rows = [{"text": f"{text} café", "label": 2 if "please" in text else int(intent == "off")} for intent, text in bare]
+    (home / "a.jsonl").write_bytes("\n".join(json.dumps(one, ensure_ascii=False) for one in rows[:40]).encode("cp1252"))
+    (home / "b.jsonl").write_text("\n".join(map(json.dumps, rows[40:])))
+    (home / "names.txt").write_text("on\noff\nnone of these\n")
+    reading = ["--encoding", "cp1252", "--names", "names.txt", "--out-of-scope", "none of these, nor this"]
+    assert main(["data", "convert", "a.jsonl", *reading, "b.jsonl", "-o", "both.jsonl"]) == 0
+    assert main(["data", "check", "a.jsonl", *reading, "b.jsonl"]) == 0
+    assert main(["head", "train", "acme", *reading, "a.jsonl", "--epochs", "1", "b.jsonl"]) == 0
+    assert json.loads((home / "acme-head/head.json").read_text())["intents"] == ["off", "on"]
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_synonyms_that_convert_wrote_are_found_beside_the_rows_or_in_their_directory(home, capsys):
+    (home / "nlu.yml").write_text(nlu(marked()) + "- synonym: corridor\n  examples: |\n    - hall\n")
+    assert main(["data", "convert", "nlu.yml", "--to", "shop"]) == 0
+    assert main(["data", "convert", "nlu.yml", "-o", "one.jsonl"]) == 0
+    (home / "more.json").write_text('{"room": {"bath": ["bathroom"]}}')
+    for name in ("shop", "shop/train.jsonl", "one.jsonl"):
+        assert main(["head", "train", "acme", "--synonyms", "more.json", "--epochs", "1", name]) == 0
+        synonyms = json.loads((home / "acme-head/head.json").read_text())["synonyms"]
+        assert synonyms == {"room": {"corridor": ["hall"], "bath": ["bathroom"]}}
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_a_file_with_more_bad_rows_than_good_is_not_trained_on(home, capsys):
     write(home / "shop.jsonl", '{"text": 1}', '{"text": 2}', '{"text": 3}', *plenty("on")[:2])
     assert main(["head", "train", "shop", "shop.jsonl"]) == 2
@@ -228,3 +256,40 @@ def test_what_cannot_be_done_is_told_in_one_line_with_status_2(home, capsys, typ
     assert main(["data", *typed]) == 2
     assert told in capsys.readouterr().err
     assert not list(home.glob("all.jsonl"))
+
+
+PLAIN = "text,intent\na on,on\nb öff,off\n"
+
+
+@pytest.mark.parametrize("body", [
+    PLAIN.encode(), b"\xef\xbb\xbf" + PLAIN.replace("\n", "\r\n").encode(), PLAIN.replace("\n", "\r").encode(),
+    PLAIN.encode("utf-16"), PLAIN.encode("utf-16-le"), PLAIN.encode("utf-16-be"), gzip.compress(PLAIN.encode()),
+], ids=["plain", "mark and crlf", "cr", "utf-16", "utf-16-le", "utf-16-be", "gzip"])
+def test_a_file_is_read_whatever_its_marks_and_ends_of_lines_are(home, capsys, body):
+    (home / "a.csv").write_bytes(body)
+    assert main(["data", "convert", "a.csv", "-o", "out.jsonl"]) == 0
+    assert [json.loads(line)["text"] for line in (home / "out.jsonl").read_text().splitlines()] == ["a on", "b öff"]
+
+
+def test_the_standard_input_is_read_where_a_file_may_stand(home, capsys, monkeypatch):
+    for typed in (["data", "convert", "-", "-o", "out.jsonl"], ["data", "check", "-"],
+                  ["head", "train", "acme", "--epochs", "1", "-"]):
+        rows = "".join(f"{text},{intent}\n" for intent, text in marked())
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"text,intent\n{rows}".encode())))
+        assert main(typed) == 0, capsys.readouterr()
+    assert len((home / "out.jsonl").read_text().splitlines()) == 72
+
+
+@pytest.mark.parametrize("name,body,told", [
+    ("empty.jsonl", b"", "the file is empty"), ("blank.csv", b"\n\n", "the file is empty"),
+    ("nosuch.jsonl", None, "No such file"), ("a.bin", b"\x00\x01\x00\x00" * 99 + b"\x07", "no text"),
+    ("cut.json", b'{"text": "b off"', "line 1 column 17"), ("list.json", b"[]", "nothing in it"),
+    ("plain.txt", b"hello world\n", "of no format that is known"), ("bad.gz", b"\x1f\x8b\x08\x00j", "cannot be read"),
+])
+@pytest.mark.parametrize("command", [["data", "convert"], ["data", "check"], ["head", "train", "acme"]])
+def test_a_file_that_cannot_be_read_is_named_in_one_line_with_status_2(home, capsys, command, name, body, told):
+    if body is not None:
+        (home / name).write_bytes(body)
+    assert main([*command, name]) == 2
+    said = capsys.readouterr().err
+    assert name in said and told in said and len(said.splitlines()) == 1

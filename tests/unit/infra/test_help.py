@@ -78,3 +78,26 @@ def test_commands_that_cannot_be_loaded_say_why_and_break_no_others(headrace, na
     assert (done.returncode, "cannot be loaded" in done.stderr) == (2, True), done.stderr
     assert headrace("--help").returncode == 0
     assert headrace("head", "--help").stdout.startswith("usage: headrace head")  # ours, not the other package's
+
+
+@pytest.mark.parametrize("typed,name,given", [
+    ("head train acme --epochs 5 data.jsonl", "data", ["data.jsonl"]),
+    ("head train --epochs 5 acme a.yml --seed 1 b.yml", "data", ["a.yml", "b.yml"]),
+    ("head publish a-head b-head", "directories", ["a-head", "b-head"]),
+    ("data convert a.yml --to out b.yml", "files", ["a.yml", "b.yml"]),
+    ("data check a.yml --json b.yml", "files", ["a.yml", "b.yml"]),
+    ("predict acme --lang en hello", "text", "hello"),
+    ("predict acme --lang en -- -20", "text", "-20"),
+    ("backfill run --ignore-live job.toml", "file", "job.toml"),
+])
+def test_words_may_stand_after_options_in_every_command(typed, name, given):
+    found = getattr(make_parser().parse_args(typed.split()), name)
+    assert ([str(one) for one in found] if isinstance(given, list) else str(found)) == given
+
+
+def test_what_is_no_option_and_no_word_of_a_command_is_refused(capsys):
+    for typed in ("predict acme hello there", "head train acme data.jsonl --nosuch", "head show --ring en"):
+        with pytest.raises(SystemExit) as end:
+            make_parser().parse_args(typed.split())
+        assert end.value.code == 2
+    assert "unrecognized arguments: there" in capsys.readouterr().err
