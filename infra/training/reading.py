@@ -59,6 +59,9 @@ def read_training(
                 found.refused += other.refused
     findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
+    if found.synonyms:
+        values = sum(map(len, found.synonyms.values()))
+        notes.append(f"values that come along with their synonyms: {values:,}, of labels: {len(found.synonyms):,}")
     if (left := sum(row.split == train[0].split for row in found.rows) - len(train)) > 0:
         notes.append(f"rows in languages that are not asked for: {left:,} (asked for: {', '.join(languages)})")
     if len(found.splits) > 1:

@@ -330,3 +330,12 @@ def test_a_snips_file_that_stands_in_its_full_one_is_left_out(tmp_path):
         put(tmp_path / name, body)
     found = read([tmp_path])
     assert [row.split for row in found.rows] == ["train", "test"] and any("_full" in note for note in found.notes)
+
+
+def test_watsons_two_files_of_csv_are_read_together(tmp_path):
+    put(tmp_path / "intents.csv", 'turn it on,on\n"the attic, please",on\nwarm the loft,heat\n')
+    put(tmp_path / "entities.csv", "room,attic,loft,top floor\nroom,hall\ncode,id,/\\d+/\n")
+    found = read([tmp_path])
+    assert taken(found) == [("turn it on", "on", []), ("the attic, please", "on", [("attic", "room")]),
+                            ("warm the loft", "heat", [("loft", "room")])]
+    assert found.synonyms == {"room": {"attic": ["loft", "top floor"], "hall": []}} and not found.refused
