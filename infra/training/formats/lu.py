@@ -19,6 +19,7 @@ OLD_LIST = re.compile(r"^\$\s*([^:]+?)\s*:\s*(.+?)\s*=\s*$")  # $ room : hall =
 CULTURE = re.compile(r"^>\s*!#\s*@app\.culture\s*=\s*(\S+)", re.MULTILINE)
 OPEN = re.compile(r"\{\s*@?\s*([\w.\- ]+?)\s*(?::\s*([\w.\- ]+?)\s*)?=\s*")
 PATTERN = re.compile(r"\{\s*@?[\w.:\- ]+\}")  # {room}: a place, which an utterance does not have
+UNUSED = ("phraselist", "regex", "composite")
 SIGNS = re.compile(r"^(@\s*(ml|list|prebuilt|intent|regex|phraselist)\s|>\s*!#|\$\s*\w+\s*:)", re.MULTILINE)
 
 
@@ -58,6 +59,8 @@ def _utterances(source: Source, found: Found) -> Iterator[tuple[int, str, str]]:
         elif line.startswith(("@", "$")):
             kind, old = ENTITY.match(line), OLD_LIST.match(line)
             is_list = kind is not None and kind[1].lower() == "list"
+            if kind and kind[1].lower() in UNUSED:
+                found.notes[f"{kind[1].lower()} that is not used here"] += 1
             entity, intent = (kind[3] if kind and is_list else old[1] if old else ""), ""
             value, depth = old[2] if old else "", -1
             if entity:
