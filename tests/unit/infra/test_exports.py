@@ -339,3 +339,15 @@ def test_watsons_two_files_of_csv_are_read_together(tmp_path):
     assert taken(found) == [("turn it on", "on", []), ("the attic, please", "on", [("attic", "room")]),
                             ("warm the loft", "heat", [("loft", "room")])]
     assert found.synonyms == {"room": {"attic": ["loft", "top floor"], "hall": []}} and not found.refused
+
+
+def test_a_watson_skill_of_actions_is_read_by_the_actions_titles(tmp_path):
+    skill = {"name": "Bank actions", "type": "action", "language": "fr", "workspace": {
+        "intents": [{"intent": "action_1_intent_2", "examples": [{"text": "mon solde"}]},
+                    {"intent": "fallback_connect_to_agent", "examples": [{"text": "un conseiller"}]}],
+        "actions": [{"title": "Solde", "action": "action_1", "condition": {"intent": "action_1_intent_2"}},
+                    {"title": "Accueil", "action": "welcome", "condition": {"expression": "welcome"}}],
+        "entities": [], "counterexamples": [{"text": "qui es-tu"}]}}
+    found = read([put(tmp_path / "skill.json", skill)])
+    assert found.languages == ("fr",)
+    assert [row[1] for row in taken(found)] == ["Solde", "fallback_connect_to_agent", "out_of_scope"]

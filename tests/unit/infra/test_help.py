@@ -108,8 +108,10 @@ def test_what_is_no_option_and_no_word_of_a_command_is_refused(capsys):
 
 def test_every_command_line_of_the_docs_can_be_typed(capsys):
     parser, root = make_parser(), Path(__file__).parents[3]
-    lines = [(place.name, line) for place in (root / "README.md", *sorted((root / "docs").glob("*.md")))
-             for line in re.findall(r"^ {4}(headrace [a-z].*)$", re.sub(r"\\\n\s*", "", place.read_text("utf-8")), re.MULTILINE)]
+    pages = {place.name: re.sub(r"\\\n\s*", "", place.read_text("utf-8"))  # a line goes on after a backslash
+             for place in (root / "README.md", *sorted((root / "docs").glob("*.md")))}
+    lines = [(name, line) for name, page in pages.items()
+             for line in re.findall(r"^ {4}(headrace [a-z].*)$", page, re.MULTILINE)]
     assert len(lines) > 30
     for name, line in lines:
         words = shlex.split(re.sub(r"\s(#|\||<|>|\s\s).*", "", line))[1:]
