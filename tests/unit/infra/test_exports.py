@@ -116,6 +116,7 @@ def test_a_lex_bot_of_v1_fills_its_slots_with_values_and_says_which_have_none(tm
     assert rows[1] == ("2 roses for when", "Order", [("2", "Count"), ("roses", "FlowerKind"), ("when", "When")])
     assert [row[2] for row in rows[6:]] == [[(said, "FlowerKind")] for said in ("tulips", "roses", "red ones")]
     assert found.synonyms == {"FlowerKind": {"roses": ["red ones"], "tulips": []}}
+    assert any("slot's question" in note for note in found.notes)
     assert [kind for kind in ("AMAZON.DATE", "AMAZON.NUMBER") if any(kind in note for note in found.notes)] == [
         "AMAZON.DATE"]
 
@@ -183,6 +184,22 @@ nlu:
 """)])
     assert found.synonyms == {role: {"New York": ["NYC"], "Rome": []} for role in ("city.from", "city.to")}
     assert any("grouped" in note for note in found.notes)
+
+
+def test_examples_of_rasa_that_yaml_folds_into_one_line_are_refused_and_further_labels_are_told(tmp_path):
+    found = read([put(tmp_path / "nlu.yml", """
+nlu:
+- intent: fly
+  examples: >
+    - to Rome
+    - to Oslo
+- intent: stay
+  examples: |
+    - in [Rome][{"entity": "city"}, {"entity": "place"}]
+""")])
+    assert taken(found) == [("in Rome", "stay", [("Rome", "city")])]
+    assert [(one.place, "folds" in one.reason) for one in found.refused] == [(f"{tmp_path}/nlu.yml:4", True)]
+    assert any("several labels" in note for note in found.notes)
 
 
 LISTED = {
