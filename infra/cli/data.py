@@ -26,6 +26,7 @@ Formats, known by content (a directory or .zip is read whole):
                JSON lines. Places count characters, end exclusive. A value that the text does not say is a synonym.
   csv          "My card, the blue one, is gone",lost_or_stolen_card
                With a header (text; intent, category or label; entities), or text,intent without one: Watson, Lex.
+               entities.csv of Watson: entity, value, ways to say it.
   rasa         - lamp in [NYC]{"entity": "city", "value": "New York"}
                nlu.yml, nlu.md, nlu.json: values, synonyms and lookups come along; a role is put after its label:
                city.to. Groups and regular expressions are not kept.
@@ -97,6 +98,7 @@ def add_commands(commands: Any) -> None:
     check = add_command(data, "check", _check, CHECK, CHECK_EXAMPLE)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE",
                        help="files, directories, .zip archives, or -: stdin")
+    check.add_argument("--tune", type=Path, metavar="FILE", help="examples that tune, which must not be in training")
     check.add_argument("--test", type=Path, metavar="FILE", help="unseen examples, which must not be in training")
     check.add_argument("--ring", help="whose token limit holds (default: the only one of headrace.toml)")
     check.add_argument("--all", action="store_true", help="show every line, not only the first of each kind")
@@ -205,10 +207,10 @@ def _check(args: argparse.Namespace) -> int:
     first = found.splits[0] if found.splits else "train"
     train = found.of(first, languages)
     held_out = [row for split in found.splits if split != first for row in found.of(split, languages)]
-    if args.test:
-        test = read([args.test], options_of(args))
-        held_out += [row for split in test.splits for row in test.of(split, languages)]
-        found.refused += test.refused
+    for place in filter(None, (args.tune, args.test)):
+        other = read([place], options_of(args))
+        held_out += [row for split in other.splits for row in other.of(split, languages)]
+        found.refused += other.refused
     limit, why = _limit(args)
     if not train:
         raise Misconfigured("; ".join([f"there are no rows {args.lang and f'in {args.lang}'}".strip(),

@@ -39,7 +39,8 @@ def add_commands(head: Any) -> None:
     """Put `train` among the commands of `head`."""
     train = add_command(head, "train", _train, TRAIN)
     train.add_argument("tenant", help="whose head; or the directory of many tenants' data")
-    train.add_argument("data", type=Path, nargs="*", help="examples: files, directories, .zip archives, -: stdin")
+    train.add_argument("data", type=Path, nargs="*", default=[],
+                       help="examples: files, directories, .zip archives, -: stdin")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
     train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head); of many "

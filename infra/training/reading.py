@@ -22,7 +22,9 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`dev` tunes: of a file of its own, or the data's own part. `synonyms`: label → value → ways to say it."""
+    """`dev` tunes: of a file of its own, or the data's own part. `synonyms`: label → value → ways to say it. `places`:
+    where each example of `train` stood; rows that were made of one template share it, and none is unseen to another.
+    """
 
     train: list[Example]
     dev: list[Example] | None = None
@@ -30,6 +32,7 @@ class TrainingData:
     synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
 
 
 def read_training(
@@ -59,13 +62,17 @@ def read_training(
                 found.refused += other.refused
     findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
+    if found.synonyms:
+        values = sum(map(len, found.synonyms.values()))
+        notes.append(f"values that come along with their synonyms: {values:,}, of labels: {len(found.synonyms):,}")
     if (left := sum(row.split == train[0].split for row in found.rows) - len(train)) > 0:
         notes.append(f"rows in languages that are not asked for: {left:,} (asked for: {', '.join(languages)})")
     if len(found.splits) > 1:
         own = f", tunes on dev: {len(parts['dev']):,}" if parts["dev"] and tune is None else ""
         notes.insert(0, f"{name}: trains on {train[0].split}: {len(train):,}{own}")
     dev, tested = (_examples(rows) or None for rows in parts.values())
-    return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
+    return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes,
+                        [row.place for row in train])
 
 
 def tenants_in(folder: Path) -> list[Path]:

@@ -38,6 +38,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
                 language = str(one.get("language") or known or "")
                 found.add(place, text, intent, without_covers(spans), split, language)
         for entity in maps(assets.get("entities")):
+            if entity.get("regex"):
+                found.notes[f"regular expressions that are not used here ({entity.get('category')})"] += 1
             _values(source, entity, found)
 
 

@@ -79,6 +79,8 @@ def _read(
             found.keep(place, [slot], value, ways)
         words[slot] = [way for _, value, ways in types.get(kind, ()) for way in (value, *ways)] or DIGITS.get(
             kind.upper(), [])
+    if asked := sum(len(items(slot.get("sampleUtterances"))) for slot in maps(intent.get("slots"))):
+        found.notes["answers to a slot's question, which are of no intent and are not kept"] += asked
     filling, language = Filling(words), _language(source)
     for number, one in enumerate(items(intent["sampleUtterances"]), 1):
         place = source.at(line_of(one) or line_of(intent["sampleUtterances"]), f"{intent['name']} {number}")

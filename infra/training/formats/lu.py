@@ -19,14 +19,18 @@ OLD_LIST = re.compile(r"^\$\s*([^:]+?)\s*:\s*(.+?)\s*=\s*$")  # $ room : hall =
 CULTURE = re.compile(r"^>\s*!#\s*@app\.culture\s*=\s*(\S+)", re.MULTILINE)
 OPEN = re.compile(r"\{\s*@?\s*([\w.\- ]+?)\s*(?::\s*([\w.\- ]+?)\s*)?=\s*")
 PATTERN = re.compile(r"\{\s*@?[\w.:\- ]+\}")  # {room}: a place, which an utterance does not have
+HEADING = re.compile(r"^#+[ \t]*\w", re.MULTILINE)
+LABELLED = re.compile(r"^[ \t]*- .*\{@?[\w.:\- ]+=[^}]", re.MULTILINE)
+UNUSED = ("phraselist", "regex", "composite")
 SIGNS = re.compile(r"^(@\s*(ml|list|prebuilt|intent|regex|phraselist)\s|>\s*!#|\$\s*\w+\s*:)", re.MULTILINE)
 
 
 def knows(source: Source) -> bool:
     """Its name, its own signs, or a heading above a labelled utterance."""
-    labelled = re.search(r"^\s*- .*\{@?[\w.:\- ]+=[^}]", source.text, re.MULTILINE)
-    is_headed = re.search(r"^#+\s*\w", source.text, re.MULTILINE) is not None
-    return source.inner.suffix.lower() == ".lu" or (is_headed and bool(labelled or SIGNS.search(source.text)))
+    if source.inner.suffix.lower() == ".lu":
+        return True
+    is_headed = source.text.lstrip()[:1] not in ("{", "[") and HEADING.search(source.text) is not None
+    return is_headed and (LABELLED.search(source.text) or SIGNS.search(source.text)) is not None
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -58,6 +62,8 @@ def _utterances(source: Source, found: Found) -> Iterator[tuple[int, str, str]]:
         elif line.startswith(("@", "$")):
             kind, old = ENTITY.match(line), OLD_LIST.match(line)
             is_list = kind is not None and kind[1].lower() == "list"
+            if kind and kind[1].lower() in UNUSED:
+                found.notes[f"{kind[1].lower()} that is not used here"] += 1
             entity, intent = (kind[3] if kind and is_list else old[1] if old else ""), ""
             value, depth = old[2] if old else "", -1
             if entity:

@@ -51,7 +51,7 @@ def _take(
     place: str, kind: str, name: str, example: str, found: Found, ways: list[tuple[str, str]], source: Source
 ) -> None:
     if not example.startswith("-"):
-        raise ValueError("an example begins with `- `, on a line of its own")
+        raise ValueError(f"an example begins with `- `, on a line of its own, not with {example[:40]!r}")
     example = example[1:].strip()
     if kind == "intent":
         text, spans, values = marked(example)
@@ -61,6 +61,8 @@ def _take(
             ways.append((value, way))
         if GROUP.search(example):
             found.notes["rows whose entities are grouped, which is not kept"] += 1
+        if "][{" in example:
+            found.notes["rows with several labels of one entity, of which the first is kept"] += 1
     elif kind == "synonym":
         ways.append((name, example))
     elif kind == "lookup":
@@ -147,6 +149,9 @@ def _examples(node: Any) -> Iterator[tuple[int, str]]:
     """(line, `- example`) of a block of lines, or of a list of maps with `text`."""
     if isinstance(node.value, str):
         first = node.start_mark.line + (2 if node.style in ("|", ">") else 1)
+        if node.style == ">":
+            yield first - 1, "a > folds lines into one: | is wanted"
+            return
         for number, line in enumerate(node.value.split("\n")):
             if bare := line.strip():
                 yield first + number, bare

@@ -24,7 +24,11 @@ MAX_ROW_LINES = 200  # a quote that is open for longer was not meant as one
 
 def knows(source: Source) -> bool:
     """Rows of two columns or more, with one of the delimiters, and no JSON; and a name or a header that says so."""
-    if source.text.lstrip()[:1] in ("{", "[") or not (delimiter := _delimiter(source)):
+    if source.text.lstrip()[:1] in ("{", "["):
+        return False
+    if _is_of_entities(source):
+        return True
+    if not (delimiter := _delimiter(source)):
         return False
     first = next(_rows(source, delimiter), (1, [], ""))[1]
     return source.inner.suffix.lower() in (".csv", ".tsv", ".txt") or bool(_columns(first))
@@ -33,6 +37,9 @@ def knows(source: Source) -> bool:
 def read(sources: Sequence[Source], found: Found) -> None:
     """Columns are known by the names in the first row; without such names a row is text, then intent."""
     for source in sources:
+        if _is_of_entities(source):
+            _values(source, found)
+            continue
         delimiter = _delimiter(source)
         rows = _rows(source, delimiter)
         header = next(rows, (1, [], ""))[1]
@@ -56,6 +63,22 @@ def read(sources: Sequence[Source], found: Found) -> None:
                     else:
                         found.notes["rows whose intent is a number; --names FILE says what it means"] += 1
                 _take(place, cells, columns, source, found)
+
+
+def _is_of_entities(source: Source) -> bool:
+    """Watson's entities.csv: entity, value, ways to say it, a row as long as it needs."""
+    name = source.inner.name.lower()
+    return name.endswith(".csv") and "entities" in name and not _columns(next(_rows(source, ","), (1, [], ""))[1])
+
+
+def _values(source: Source, found: Found) -> None:
+    for number, (name, *said), _ in _rows(source, ","):
+        words = [word.strip() for word in said if word.strip()]
+        found.listed.add(name.strip())
+        if len(words) > 1 and words[1].startswith("/"):
+            found.notes[f"regular expressions that are not used here ({name.strip()})"] += 1
+        elif words:
+            found.keep(source.at(number), [name.strip()], words[0], words[1:])
 
 
 def _take(place: str, cells: Sequence[str], columns: dict[str, int], source: Source, found: Found) -> None:

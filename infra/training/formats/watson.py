@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
@@ -19,16 +20,32 @@ NAMED = re.compile(r"(?<!\S)@([\w-]+)(?::\(?[\w -]+\)?)?")  # @room, @room:attic
 def knows(source: Source) -> bool:
     """Intents with examples."""
     body = source.document
-    return isinstance(body, dict) and any("intent" in one and "examples" in one for one in maps(body.get("intents")))
+    return isinstance(body, dict) and any(
+        "intent" in one and "examples" in one for one in maps(_workspace(body).get("intents"))
+    )
+
+
+def _workspace(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A dialog skill is one itself; a skill of actions holds one."""
+    inside = body.get("workspace", body)
+    return inside if isinstance(inside, dict) else {}
+
+
+def _titles(body: Mapping[str, Any]) -> dict[str, str]:
+    """What people call the intents of actions, which have names such as action_123_intent_456."""
+    conditions = [(one.get("condition"), one.get("title")) for one in maps(body.get("actions"))]
+    return {str(condition["intent"]): str(title) for condition, title in conditions
+            if isinstance(condition, dict) and "intent" in condition and title}
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
     """Mentions are spans; counterexamples are out of scope; an entity's values come along."""
     for source in sources:
-        body = source.document
-        language = str(body.get("language") or "")
+        body = _workspace(source.document)
+        language, titles = str(source.document.get("language") or body.get("language") or ""), _titles(body)
         entities = {str(one.get("entity")): maps(one.get("values")) for one in maps(body.get("entities"))}
-        rows = [(str(one.get("intent")), row) for one in maps(body["intents"]) for row in items(one.get("examples"))]
+        intents = [(str(one.get("intent")), items(one.get("examples"))) for one in maps(body["intents"])]
+        rows = [(titles.get(intent, intent), row) for intent, examples in intents for row in examples]
         rows += [(OUT_OF_SCOPE, row) for row in items(body.get("counterexamples"))]
         filling = Filling({
             name: [str(word) for one in values for word in (one.get("value"), *(one.get("synonyms") or ()))]

@@ -116,6 +116,7 @@ def test_a_lex_bot_of_v1_fills_its_slots_with_values_and_says_which_have_none(tm
     assert rows[1] == ("2 roses for when", "Order", [("2", "Count"), ("roses", "FlowerKind"), ("when", "When")])
     assert [row[2] for row in rows[6:]] == [[(said, "FlowerKind")] for said in ("tulips", "roses", "red ones")]
     assert found.synonyms == {"FlowerKind": {"roses": ["red ones"], "tulips": []}}
+    assert any("slot's question" in note for note in found.notes)
     assert [kind for kind in ("AMAZON.DATE", "AMAZON.NUMBER") if any(kind in note for note in found.notes)] == [
         "AMAZON.DATE"]
 
@@ -183,6 +184,22 @@ nlu:
 """)])
     assert found.synonyms == {role: {"New York": ["NYC"], "Rome": []} for role in ("city.from", "city.to")}
     assert any("grouped" in note for note in found.notes)
+
+
+def test_examples_of_rasa_that_yaml_folds_into_one_line_are_refused_and_further_labels_are_told(tmp_path):
+    found = read([put(tmp_path / "nlu.yml", """
+nlu:
+- intent: fly
+  examples: >
+    - to Rome
+    - to Oslo
+- intent: stay
+  examples: |
+    - in [Rome][{"entity": "city"}, {"entity": "place"}]
+""")])
+    assert taken(found) == [("in Rome", "stay", [("Rome", "city")])]
+    assert [(one.place, "folds" in one.reason) for one in found.refused] == [(f"{tmp_path}/nlu.yml:4", True)]
+    assert any("several labels" in note for note in found.notes)
 
 
 LISTED = {
@@ -330,3 +347,24 @@ def test_a_snips_file_that_stands_in_its_full_one_is_left_out(tmp_path):
         put(tmp_path / name, body)
     found = read([tmp_path])
     assert [row.split for row in found.rows] == ["train", "test"] and any("_full" in note for note in found.notes)
+
+
+def test_watsons_two_files_of_csv_are_read_together(tmp_path):
+    put(tmp_path / "intents.csv", 'turn it on,on\n"the attic, please",on\nwarm the loft,heat\n')
+    put(tmp_path / "entities.csv", "room,attic,loft,top floor\nroom,hall\ncode,id,/\\d+/\n")
+    found = read([tmp_path])
+    assert taken(found) == [("turn it on", "on", []), ("the attic, please", "on", [("attic", "room")]),
+                            ("warm the loft", "heat", [("loft", "room")])]
+    assert found.synonyms == {"room": {"attic": ["loft", "top floor"], "hall": []}} and not found.refused
+
+
+def test_a_watson_skill_of_actions_is_read_by_the_actions_titles(tmp_path):
+    skill = {"name": "Bank actions", "type": "action", "language": "fr", "workspace": {
+        "intents": [{"intent": "action_1_intent_2", "examples": [{"text": "mon solde"}]},
+                    {"intent": "fallback_connect_to_agent", "examples": [{"text": "un conseiller"}]}],
+        "actions": [{"title": "Solde", "action": "action_1", "condition": {"intent": "action_1_intent_2"}},
+                    {"title": "Accueil", "action": "welcome", "condition": {"expression": "welcome"}}],
+        "entities": [], "counterexamples": [{"text": "qui es-tu"}]}}
+    found = read([put(tmp_path / "skill.json", skill)])
+    assert found.languages == ("fr",)
+    assert [row[1] for row in taken(found)] == ["Solde", "fallback_connect_to_agent", "out_of_scope"]

@@ -6,10 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from infra.cli.main import make_parser
+from infra.training.checks import COSTS, NOTES
+from infra.training.formats.registry import FORMATS
 
 
 def parsers(parser):
@@ -101,3 +104,26 @@ def test_what_is_no_option_and_no_word_of_a_command_is_refused(capsys):
             make_parser().parse_args(typed.split())
         assert end.value.code == 2
     assert "unrecognized arguments: there" in capsys.readouterr().err
+
+
+def test_every_command_line_of_the_docs_can_be_typed(capsys):
+    parser, root = make_parser(), Path(__file__).parents[3]
+    pages = {place.name: re.sub(r"\\\n\s*", "", place.read_text("utf-8"))  # a line goes on after a backslash
+             for place in (root / "README.md", *sorted((root / "docs").glob("*.md")))}
+    lines = [(name, line) for name, page in pages.items()
+             for line in re.findall(r"^ {4}(headrace [a-z].*)$", page, re.MULTILINE)]
+    assert len(lines) > 30
+    for name, line in lines:
+        words = shlex.split(re.sub(r"\s(#|\||<|>|\s\s).*", "", line))[1:]
+        try:
+            parser.parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{name}: {line}: {capsys.readouterr().err}")
+
+
+def test_the_page_of_formats_names_every_format_and_every_finding():
+    page = (Path(__file__).parents[3] / "docs/FORMATS.md").read_text(encoding="utf-8")
+    for one in FORMATS:
+        assert re.search(rf"^\| .*`{one.name}`", page, re.MULTILINE), one.name
+    for kind, (what, cost) in {**COSTS, **NOTES}.items():
+        assert f"| `{kind}` | {what} | {cost} |" in page
