@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -55,8 +56,10 @@ def add_commands(head: Any) -> None:
         ".toml file of width, ffn, heads, pool, layer, dropout",
     )
     train.add_argument("--balance", choices=("none", "sqrt", "full"), default="none", help="weight rare intents up")
-    train.add_argument("--epochs", type=int, help="times that every line teaches (default: 20, fewer of many lines)")
-    train.add_argument("--rate", type=float, default=2e-3, help="AdamW's highest rate (default: 0.002)")
+    train.add_argument("--epochs", type=int, help="how often every line teaches (default: 20 where there are fewer "
+                       "than 400 lines, else 30, or fewer of more than 8,000)")
+    train.add_argument("--rate", type=float, help="AdamW's highest rate (default: 0.002 where there are fewer than 400 "
+                       "lines, else 0.001)")
     train.add_argument("--keep", type=_share, default=0.97, metavar="SHARE",
                        help="of what is in scope, at least this is not refused (default: 0.97)")
     train.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights")
@@ -111,6 +114,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait and spin slow each other down
     from infra import heads
     from infra.training.checks import told
     from infra.training.examples import read_topic
@@ -189,8 +193,8 @@ def _may_keep(epoch: int, scores: dict[str, float]) -> bool:
 def _recipe(args: argparse.Namespace) -> Recipe:
     from infra.training.recipe import Recipe
 
-    return Recipe(epochs=args.epochs or 0, seed=args.seed, size=_size(args.size), rate=args.rate, balance=args.balance,
-                  keep=args.keep)
+    return Recipe(epochs=args.epochs or 0, seed=args.seed, size=_size(args.size), rate=args.rate or 0.0,
+                  balance=args.balance, keep=args.keep)
 
 
 def _size(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,15 @@ class Entity:
 
 @dataclass(frozen=True)
 class Example:
-    """An utterance, what it asks for, and its entities in the order of the text."""
+    """An utterance, what it asks for, and its entities in the order of the text.
+
+    `source`: where it was read. Lines that were made of one template share it: they are alike.
+    """
 
     text: str
     intent: str
     entities: tuple[Entity, ...] = ()
+    source: str = field(default="", compare=False, repr=False)
 
 
 class RowFault(ValueError):

@@ -24,7 +24,6 @@ from infra.training.examples import OUT_OF_SCOPE
 from infra.training.folds import FOLDED, FOLDS, folds_of
 from infra.training.model import HeadModel
 from infra.training.recipe import Recipe as Recipe
-from infra.training.recipe import epochs_of
 from infra.training.tags import path_of
 from infra.training.transitions import associations
 from infra.training.trial import Trial, Verdict, judge
@@ -80,7 +79,7 @@ def fit(
     within = [one for one in train if one.example.intent != OUT_OF_SCOPE]
     if len(within) < 2:
         raise Misconfigured(f"{len(within)} examples in scope are too few to train a head")
-    recipe = recipe if recipe.epochs else replace(recipe, epochs=epochs_of(len(within)))
+    recipe = recipe.for_lines(len(within))
     intents = tuple(sorted({one.example.intent for one in within}))
     labels = sorted({entity.label for one in within for entity in one.example.entities})
     tags = ("O", *(f"{kind}-{label}" for label in labels for kind in "BI")) if recipe.size.layer else ("O",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from infra.training.checks import Finding, Tokens, check
@@ -22,9 +22,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yml", ".yaml", ".zip
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`dev` tunes: of a file of its own, or the data's own part. `synonyms`: label → value → ways to say it. `places`:
-    where each example of `train` stood; rows that were made of one template share it, and none is unseen to another.
-    """
+    """`dev` tunes: of a file of its own, or the data's own part. `synonyms`: label → value → ways to say it."""
 
     train: list[Example]
     dev: list[Example] | None = None
@@ -32,7 +30,6 @@ class TrainingData:
     synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
 
 
 def read_training(
@@ -71,8 +68,7 @@ def read_training(
         own = f", tunes on dev: {len(parts['dev']):,}" if parts["dev"] and tune is None else ""
         notes.insert(0, f"{name}: trains on {train[0].split}: {len(train):,}{own}")
     dev, tested = (_examples(rows) or None for rows in parts.values())
-    return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes,
-                        [row.place for row in train])
+    return TrainingData(_examples(train), dev, tested, found.synonyms, findings, notes)
 
 
 def tenants_in(folder: Path) -> list[Path]:
@@ -130,4 +126,4 @@ def rows_of(found: Found, place: str, split: str, languages: Sequence[str] = (),
 
 
 def _examples(rows: Sequence[Row]) -> list[Example]:
-    return [row.example for row in rows]
+    return [replace(row.example, source=row.place) for row in rows]
