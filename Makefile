@@ -29,8 +29,9 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# Two files at a time: much of a test of Kafka is waiting.
 test: setup
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2 --dist loadfile
 
 # Faults that take minutes each: processes that join, freeze, die, topics made anew, changelogs cut.
 long: setup

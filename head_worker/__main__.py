@@ -37,6 +37,12 @@ log = logging.getLogger("head_worker")
 
 def main() -> int:
     """Parse the command line and run until SIGTERM. Exit codes: 0 stopped, 2 misconfigured, 75 start me again."""
+    args = make_parser().parse_args()
+    return run_process(lambda stop: run(args, stop))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(prog="head_worker", description=__doc__)
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")
     parser.add_argument("--ring", required=True, help="the ring the cell belongs to")
@@ -44,8 +50,7 @@ def main() -> int:
     parser.add_argument("--lane", choices=topics.LANES, default="live", help="live traffic, or replays and batch jobs")
     parser.add_argument("--instance", default=os.environ.get("HEADRACE_INSTANCE", ""), help=INSTANCE_HELP)
     arguments.add_page(parser)
-    args = parser.parse_args()
-    return run_process(lambda stop: run(args, stop))
+    return parser
 
 
 async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:

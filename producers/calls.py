@@ -164,6 +164,7 @@ async def in_time(ends_s: float, late: Callable[[], HeadraceError]) -> AsyncIter
             raise
         raise late() from None
 
+
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel `task`. A time-out that races with it can swallow a cancellation: ask until it is heard."""
     while not task.done():

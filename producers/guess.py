@@ -18,7 +18,7 @@ class Guesses:
     for `pacing.absent_s`: "stop" is asked in French at once where a tenant has only a French head."""
 
     def __init__(self, languages: Mapping[str, Sequence[str]], pacing: Pacing) -> None:
-        self._ring = {language: ring for ring, spoken in reversed(list(languages.items())) for language in spoken}
+        self._ring = {language: ring for ring, spoken in reversed([*languages.items()]) for language in spoken}
         self._identifier, self._pacing = LanguageIdentifier(self._ring), pacing
         self._absent: dict[tuple[str, str], float] = {}  # (tenant, ring) → until when, by the event loop's clock
 

@@ -91,7 +91,7 @@ class Load:
         self._client, self._pause_s, self._stop = client, pause_s, asyncio.Event()
         self.said = {conversation: [] for conversation in conversations}  # (tenant, key) → ids, as submitted
         self.replies = {}
-        self._talks = []
+        self._talks, self._came = [], asyncio.Event()
 
     async def __aenter__(self):
         for tenant in {tenant for tenant, _ in self.said}:
@@ -102,6 +102,13 @@ class Load:
     async def __aexit__(self, *error):
         self._stop.set()
         await asyncio.gather(*self._talks)
+
+    async def answered(self, count):
+        """Until so many replies have come."""
+        async with asyncio.timeout(DEADLINE_S):
+            while len(self.replies) < count:
+                self._came.clear()
+                await self._came.wait()
 
     async def _talk(self, tenant, key):
         waiting = []
@@ -116,6 +123,7 @@ class Load:
 
     async def _reply(self, tenant, id):
         self.replies[tenant, id] = await self._client.result(tenant, id)
+        self._came.set()
 
     @property
     def ids(self):

@@ -27,7 +27,7 @@ class Pods:
     workers, so that these go first where room is short. `retries`: pods that may fail (a broker that is away ends them
     with 75) before the job does. `config`: where headrace.toml appears. `secrets`: (folder, Secret that appears
     there as files). `models`: a claim of prepared encoders, which appears at /models. `account`: the service account.
-    `state`: the folder that a pod may write to."""
+    `state`: the folder that a pod may write to. `command`: where the image is ours, behind its tini."""
 
     image: str
     namespace: str = "default"
@@ -46,6 +46,7 @@ class Pods:
     models: str = ""
     account: str = ""
     state: str = HOME
+    command: tuple[str, ...] = ("headrace",)
 
 
 def job_manifest(job_id: str, workers: int, pods: Pods) -> str:
@@ -120,7 +121,7 @@ def _container(job_id: str, workers: int, pods: Pods) -> dict[str, Any]:
     return {
         "name": "worker",
         "image": pods.image,
-        "command": ["headrace"],
+        "command": list(pods.command),
         "args": ["backfill", "work", mine, "--worker", "$(JOB_COMPLETION_INDEX)", "--of", str(workers)],
         "env": [{"name": "HEADRACE_CONFIG", "value": pods.config}, {"name": "HOME", "value": pods.state},
                 *([{"name": "HEADRACE_CACHE", "value": MODELS}] if pods.models else [])],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
 from infra.cli.train import ring_of
 from topology.addresses import load_running
+from topology.errors import Misconfigured
 from topology.settings import settings_path
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def add_commands(commands: Any) -> None:
 def _add(args: argparse.Namespace) -> int:
     from infra.fleet.cells import add_cell
 
+    if not 0 <= args.wait < math.inf:
+        raise Misconfigured(f"--wait {args.wait:g}: a number of seconds, 0 or more, is wanted")
     settings = load_running(args.config)
     ring = ring_of(settings, args.ring)
     path, say = str(settings_path(args.config)), _say(args)

@@ -132,6 +132,8 @@ def _cost(args: argparse.Namespace) -> None:
 
     if args.rate is not None and not (args.rate > 0 and math.isfinite(args.rate)):
         raise Misconfigured(f"--rate {args.rate:g}: a number of utterances a second above 0 is wanted")
+    if args.gb_price is not None and not 0 <= args.gb_price < math.inf:
+        raise Misconfigured(f"--gb-price {args.gb_price:g}: a price of 0 or more is wanted")
     settings = load_running(args.config)
     if args.rate is None and settings.broker.kind == "embedded":
         raise Misconfigured("the embedded broker keeps no times, so no rate can be measured: give --rate N")

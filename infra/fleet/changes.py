@@ -44,6 +44,10 @@ class Changes:
         an older release would not follow it, or another command wrote one for the same key at the same time."""
         for lane in topics.LANES:
             await self._heard(0, lane, PACING.placement_s, "Nothing has moved")
+        await self.put(record)
+
+    async def put(self, record: RingRecord | PinRecord) -> None:
+        """As `write`, of what moves nobody: no encoder worker is asked."""
         producer = Producer(self.settings.broker)
         await producer.start()
         try:
@@ -183,7 +187,7 @@ async def begin(settings: Settings) -> dict[str, list[str]]:
     for name, placement in found.items():
         if not placement.is_told:
             async with changes(settings, settings.rings[name]) as one:
-                await one.write(RingRecord(name, placement.shares))
+                await one.put(RingRecord(name, placement.shares))
     return {name: [cell for cell in settings.rings[name].cells if one.is_told and cell not in one.shares.weights]
             for name, one in found.items()}
 

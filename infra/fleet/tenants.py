@@ -45,8 +45,10 @@ async def find(settings: Settings, ring: Ring, tenant: str) -> Where:
 
 
 async def list_tenants(settings: Settings, ring: Ring, cell: str = "") -> list[Where]:
-    """The tenants that have heads or are pinned, of one cell or of all. Raises: Unavailable."""
+    """The tenants that have heads or are pinned, of one cell or of all. Raises: Misconfigured, Unavailable."""
     placement = (await placements_of(settings))[ring.name]
+    if cell and cell not in (known := {**ring.cells, **placement.shares.weights}):
+        raise Misconfigured(f"ring {ring.name!r} has no cell {cell!r}; known: {', '.join(known)}")
     with_heads = (await tenants_with_heads(settings))[ring.name]
     of_file = {tenant for tenants in ring.pins.values() for tenant in tenants}
     tenants = sorted(with_heads | of_file | placement.pins.keys())

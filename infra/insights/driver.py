@@ -39,6 +39,7 @@ def consumer_options(broker: Broker, group: str, assignor: Any) -> dict[str, Any
         "session_timeout_ms": broker.session_timeout_ms,
         "heartbeat_interval_ms": max(500, broker.session_timeout_ms // 10),
         "rebalance_timeout_ms": rebalance_ms(broker),
+        "client_rack": broker.rack or None,
     }
 
 

@@ -46,7 +46,7 @@ def backfill(fleet: Fleet) -> str:
         image(fleet, IMAGE), namespace=fleet.namespace, secret="", priority_class=PRIORITY["backfill"],
         grace_s=pods.GRACE_S, user=pods.USER, config=f"{HOME}/headrace.toml", state=fleet.settings.state_dir,
         secrets=tuple((f"{HOME}/{folder}", secret) for folder, secret in folders.items()),
-        models="headrace-models", account="headrace",
+        models="headrace-models", account="headrace", command=("tini", "--", "headrace"),
     ))
 
 

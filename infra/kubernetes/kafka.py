@@ -40,7 +40,10 @@ def cluster(fleet: Fleet, zones: int) -> list[dict[str, Any]]:
 def _kafka(fleet: Fleet, zones: int) -> dict[str, Any]:
     copies, in_sync = fleet.settings.topics.replication, fleet.settings.topics.min_insync_replicas
     rack = {"rack": {"topologyKey": ZONE}} if zones > 1 else {}
-    nearest = {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"} if rack else {}
+    nearest: dict[str, Any] = {
+        "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+        "replica.fetch.wait.max.ms": 10,  # of 500: a follower shows a record that much later (docs/ZONES.md)
+    } if rack else {}
     return {
         "apiVersion": API, "kind": "Kafka", "metadata": {"name": CLUSTER},
         "spec": {

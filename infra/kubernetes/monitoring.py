@@ -9,7 +9,7 @@ from topology import topics
 
 API = "monitoring.coreos.com/v1"
 LOST = ("lost_records", "lost_letters", "refused_replies", "letters_over_bound")  # counters of both kinds of workers
-HEADS_OF_A_CELL = 900  # active heads; a cell is made for about 1,000
+FULL = 0.9  # of a cell's max_heads; `headrace status` warns from 0.8 on
 
 
 def monitors(fleet: Fleet) -> list[dict[str, Any]]:
@@ -42,8 +42,8 @@ def alarms(fleet: Fleet) -> dict[str, Any]:
               "nobody tells lag: is headrace-lag running, does Kafka answer?"),
         _rule("HeadraceStuck", "headrace_lag_stuck == 1", "2m", "critical",
               "{{ $labels.group }}[{{ $labels.partition }}] stands still although a worker has time for it"),
-        _rule("HeadraceCellFull", f"sum by (ring, cell) (headrace_head_heads) > {HEADS_OF_A_CELL}", "10m", "warning",
-              "cell {{ $labels.ring }}/{{ $labels.cell }} holds {{ $value }} heads: add a cell before 1,000"),
+        _rule("HeadraceCellFull", _cell_full(), "10m", "warning",
+              "cell {{ $labels.ring }}/{{ $labels.cell }} has {{ $value }} heads: headrace cell list, cell add"),
         _rule("HeadraceDeadLetters", "sum(increase(kafka_topic_partition_current_offset{topic=\""
               f"{topics.dead_letters(fleet.settings.prefix)}\"}}[10m])) > 0", "0m", "warning",
               "{{ $value }} dead letters in 10 minutes: headrace dead-letters list --since 10m"),
@@ -56,6 +56,12 @@ def alarms(fleet: Fleet) -> dict[str, Any]:
         "apiVersion": API, "kind": "PrometheusRule", "metadata": {"name": "headrace"},
         "spec": {"groups": [{"name": "headrace", "rules": rules}]},
     }
+
+
+def _cell_full() -> str:
+    """Every worker tells all heads of its cell, in memory or not: so `max`, not `sum`."""
+    heads, limit = (f"max by (ring, cell) (headrace_head_cell_heads{which})" for which in ("", "_limit"))
+    return f"{heads} > {FULL} * {limit}"
 
 
 def _lost() -> str:

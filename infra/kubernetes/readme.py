@@ -33,18 +33,19 @@ says why.
 {users}
 ## Apply
 
-    kubectl apply -k {overlay}
+{first}    kubectl apply -k {overlay}
     kubectl apply -f jobs/operator.yaml
     kubectl exec -it -n {namespace} headrace-operator -- headrace status
-{topics}
+
 ## Roll
 
-Who reads goes before who writes: heads, encoders, insights, scaler and lag, then services that call Headrace; the
+Who reads goes before who writes: heads, encoders, insights, scaler and lag, then services that call Headrace. Let
+replays end first, or pause them (`headrace backfill pause`) and resume them after the encoders. The
 annotation `headrace/roll-order` has the numbers, docs/UPGRADES.md of Headrace the reasons. `kubectl apply -k` alone
 changes all at once, so apply by label and wait after each. New names in headrace.toml come after the code.
 
     kubectl apply -k {overlay} -l '!app.kubernetes.io/component'      # topics, rights, policies, headrace.toml
-    kubectl apply -k {overlay} -l app.kubernetes.io/component=head
+{topics}    kubectl apply -k {overlay} -l app.kubernetes.io/component=head
     kubectl rollout status statefulset -n {namespace} -l app.kubernetes.io/component=head
     kubectl apply -k {overlay} -l app.kubernetes.io/component=encoder
     kubectl rollout status deployment -n {namespace} -l app.kubernetes.io/component=encoder
@@ -58,6 +59,13 @@ A pod has {grace} s from SIGTERM; head workers keep their names, so that their p
     kubectl exec -n {namespace} headrace-operator -- headrace backfill render --id nightly --from 7d --image x
     sed 's/{example}/nightly/g' jobs/backfill.yaml | kubectl apply -f -
 """
+# For a Kafka of others: topics are there before workers. A Job cannot be changed, so the former one is deleted.
+FIRST = f"    kubectl apply -k {{overlay}} -l 'app.kubernetes.io/component notin ({', '.join(pods.ROLL_ORDER)})'\n"
+TOPICS = """\
+    kubectl delete job headrace-topics -n {namespace} --ignore-not-found
+    kubectl apply -f jobs/topics.yaml
+    kubectl wait job/headrace-topics -n {namespace} --for=condition=complete --timeout=5m
+"""
 
 
 def text(fleet: Fleet, version: str) -> str:
@@ -65,14 +73,14 @@ def text(fleet: Fleet, version: str) -> str:
     operators = [*(["Strimzi 1.2 (its namespace watches this one)"] if fleet.has_kafka else []),
                  "KEDA 2.20 and the Prometheus operator for `overlays/production`"]
     roles = f" Services sign on as `{user_name('client')}`: the Secret of that name has the certificate."
-    apply_topics = "    kubectl apply -f jobs/topics.yaml           # Kafka is not rendered here: create the topics\n"
     overlay = "overlays/production" if fleet.survives_a_zone else "overlays/small"
+    topics = "" if fleet.has_kafka else TOPICS.format(namespace=fleet.namespace)
     return TEXT.format(
         version=version, namespace=fleet.namespace, digest=fleet.digest, operators=", ".join(operators), tag=fleet.tag,
         registry=fleet.registry or "(none: give --registry)", secrets="\n".join(_secrets(fleet)), cache=CACHE,
         client=", ".join(f"{name}: {value}" for name, value in CLIENT_NAMESPACE.items()), monitoring=MONITORING,
         keda=KEDA, grace=pods.GRACE_S, example=jobs.EXAMPLE, users=f"  {roles}\n" if fleet.has_kafka else "",
-        overlay=overlay, topics="" if fleet.has_kafka else apply_topics,
+        overlay=overlay, topics=topics, first=FIRST.format(overlay=overlay) + topics if topics else "",
     )
 
 

@@ -37,7 +37,7 @@ def insights(fleet: Fleet) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(name, manifests) of the process that counts a ring's predictions, where insights.enabled."""
     for ring in fleet.settings.rings if fleet.settings.insights.enabled else ():
         name = resource_name("insights", ring)
-        args = ["insights", "--ring", ring, "--metrics-port", str(pods.METRICS_PORT)]
+        args = ["insights", f"--ring={ring}", "--metrics-port", str(pods.METRICS_PORT)]
         container = pods.container(fleet, "insights", IMAGE, args, sizes.small("500m", 512, 1_024))
         yield name, [_one(fleet, "insights", name, user_name("insights", ring), container)]
 

@@ -24,7 +24,7 @@ def _encoders(fleet: Fleet, one: Workload) -> dict[str, Any]:
     ring = fleet.settings.rings[one.ring]
     on_gpu = ring.device == "cuda"
     image = "headrace-encoder-cuda" if on_gpu else "headrace-encoder"
-    args = ["--ring", one.ring, "--lane", one.lane]
+    args = [f"--ring={one.ring}", "--lane", one.lane]  # a name may begin with "-"
     container = pods.container(fleet, "encoder", image, args, sizes.encoder(ring))
     spec = {**pods.pod(fleet, one.user, container, "1Gi", models=True), **_placed(one, ring, "pod-template-hash")}
     # A GPU more than are in use is often not to be had; a core is.
@@ -42,7 +42,7 @@ def _encoders(fleet: Fleet, one: Workload) -> dict[str, Any]:
 
 def _heads(fleet: Fleet, one: Workload) -> dict[str, Any]:
     """Head workers keep their name over a restart, and with it their partitions (static membership): a StatefulSet."""
-    args = ["--ring", one.ring, "--cell", one.cell, "--lane", one.lane]
+    args = [f"--ring={one.ring}", f"--cell={one.cell}", "--lane", one.lane]
     container = pods.container(fleet, "head", "headrace-head", args, sizes.head(fleet.settings), named=True)
     state_mi = fleet.settings.heads.disk_mb + 1_024  # copies of heads, and what is beside them
     spec = {**pods.pod(fleet, one.user, container, f"{state_mi}Mi"), **_placed(one, None, "controller-revision-hash")}

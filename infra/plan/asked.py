@@ -41,8 +41,12 @@ class Asked:
             if not 0 < getattr(self, name) <= MOST.get(name, 1e6):
                 raise _wrong(name, getattr(self, name), f"a number above 0, up to {MOST.get(name, 1e6):,.0f},")
         for name in SHARES:
-            if not 0 <= getattr(self, name) <= (10 if name == "replays_share" else 1) and getattr(self, name) != -1:
-                raise _wrong(name, getattr(self, name), "a share of 1, as 0.1,")
+            value = getattr(self, name)
+            unsaid = name == "fetch_share" and value == -1
+            if not unsaid and not 0 <= value <= (10 if name == "replays_share" else 1):
+                raise _wrong(name, value, "a share of 1, as 0.1,")
+        if not self.active_share:  # a fleet that nobody asks needs no plan
+            raise _wrong("active_share", self.active_share, "a share above 0")
         for name in ("embeddings_hours", "retention_hours"):
             if not 0 < getattr(self, name) <= 24 * 366:
                 raise _wrong(name, getattr(self, name), "hours, up to a year,")

@@ -138,10 +138,13 @@ def _curve(results: Mapping[str, Result]) -> tuple[tuple[float, float], ...]:
         return ()
     newest = max(pipelines, key=lambda one: str(one.get("at", "")))
     points: dict[float, float] = {}
-    for one in [newest["light_load"], *newest["uniform"]["curve"]]:
-        rate, p90_ms = float(one["rate_per_s"]), one.get("p90_ms")
-        if p90_ms is not None:
-            points[rate] = min(float(p90_ms), points.get(rate, float("inf")))
+    try:
+        for one in [newest["light_load"], *newest["uniform"]["curve"]]:
+            rate, p90_ms = float(one["rate_per_s"]), one.get("p90_ms")
+            if p90_ms is not None:
+                points[rate] = min(float(p90_ms), points.get(rate, float("inf")))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()
     return tuple(sorted(points.items()))
 
 

@@ -20,6 +20,7 @@ from topology.errors import Misconfigured
 VERSION = "4.3.1"
 START_S = 60.0
 FETCH_S = 900
+REPLICA_WAIT_MS = 10  # a replica hears so late, at most, what its readers may have: Kafka's 500 made p50 127 ms of 11
 NEAREST = "org.apache.kafka.common.replica.RackAwareReplicaSelector"  # fetches go to a replica of the client's rack
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -109,7 +110,8 @@ def start_brokers(
         properties = folder / "server.properties"
         lines = _properties(number, port, controller, voters, folder, count, listener)
         if racks:
-            lines += [f"broker.rack={racks[(number - 1) % len(racks)]}", f"replica.selector.class={NEAREST}"]
+            lines += [f"broker.rack={racks[(number - 1) % len(racks)]}", f"replica.selector.class={NEAREST}",
+                      f"replica.fetch.wait.max.ms={REPLICA_WAIT_MS}"]
         properties.write_text("\n".join([*lines, ""]))
         _format([*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), *listener.format],
                 folder)

@@ -17,7 +17,7 @@ from infra.stack.supervise import Child, Supervisor
 from topology import addresses, topics
 from topology.addresses import RACK
 from topology.encoders import find_encoder
-from topology.errors import Misconfigured
+from topology.errors import Misconfigured, Unavailable
 from topology.settings import Ring, Settings, settings_path
 from topology.stream import sign_on
 from topology.stream.admin import apply_topics
@@ -118,9 +118,9 @@ def tiers(settings: Settings) -> Iterator[tuple[str, list[str], int]]:
     """(tier, what `python -m` starts a worker of it with, how many `headrace.toml` wants) of every tier: the encoder
     workers of a ring ("encoder/en") and the head workers of a cell ("head/en/a")."""
     for ring in settings.rings.values():
-        yield f"encoder/{ring.name}", ["encoder_worker", "--ring", ring.name], ring.workers
+        yield f"encoder/{ring.name}", ["encoder_worker", f"--ring={ring.name}"], ring.workers
         for cell in ring.cells.values():
-            yield (f"head/{ring.name}/{cell.name}", ["head_worker", "--ring", ring.name, "--cell", cell.name],
+            yield (f"head/{ring.name}/{cell.name}", ["head_worker", f"--ring={ring.name}", f"--cell={cell.name}"],
                    cell.workers)
 
 
@@ -142,16 +142,24 @@ class NewCells:
         self._changed_ns = Path(config).stat().st_mtime_ns
 
     def start(self, supervisor: Supervisor) -> list[str]:
-        """Start the head workers of cells that came since the last call. Returns what happened, in words."""
+        """Create the topics of cells that came since the last call, and start their head workers. Returns what
+        happened, in words."""
         try:
             changed_ns = Path(self._config).stat().st_mtime_ns
             if changed_ns == self._changed_ns:
                 return []
             self._changed_ns = changed_ns
-            found = list(tiers(addresses.load_placed(self._config)))
+            settings = addresses.load_running(self._config)
+            found = list(tiers(settings))
         except (OSError, Misconfigured) as error:  # it is being written, or a person made a mistake
             return [f"headrace.toml has changed and is not followed: {error}"]
         new = [one for one in found if one[0] not in self._known and one[0].startswith("head/")]
+        try:
+            if new:  # a broker that creates topics at the first question would do so with partitions of its own
+                asyncio.run(apply_topics(settings, topics.wanted(settings)))
+        except Unavailable as error:
+            self._changed_ns = 0  # looked at again
+            return [f"new cells wait for their topics: {error}"]
         self._known |= {tier for tier, _, _ in new}
         started = [start_worker(supervisor, self._config, tier, what, number)
                    for tier, what, count in new for number in range(count)]
@@ -162,6 +170,6 @@ def _workers(settings: Settings, supervisor: Supervisor, config: str, zones: Seq
     started = [start_worker(supervisor, config, tier, what, number, zones[number % len(zones)] if zones else "")
                for tier, what, count in tiers(settings) for number in range(count)]
     for ring in settings.rings if settings.insights.enabled else ():
-        command = [sys.executable, "-m", "infra.insights", "--config", config, "--ring", ring]
+        command = [sys.executable, "-m", "infra.insights", "--config", config, f"--ring={ring}"]
         started.append(supervisor.start(f"insights-{ring}", command))
     return started

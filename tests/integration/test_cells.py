@@ -1,5 +1,6 @@
 """Cells on the embedded broker: tenants move, replays follow, and a cell that comes into headrace.toml is started."""
 
+import asyncio
 import time
 
 import pytest
@@ -10,11 +11,13 @@ from headrace import Headrace
 from infra.backfill.job import Part, Span
 from infra.backfill.topic import TopicTarget
 from infra.fleet.cells import add_cell, list_cells
-from infra.fleet.tenants import find, move
+from infra.fleet.tenants import find, list_tenants, move
 from infra.stack.up import NewCells
 from tests.built import needs_redis
 from tests.fleet import Load, fleet, known, out_of_order, repeated, results_of
-from topology import topics
+from topology import addresses, topics
+from topology.errors import Misconfigured
+from topology.stream.admin import apply_topics
 from topology.stream.kafka import TopicReader
 
 pytestmark = [pytest.mark.integration, needs_redis, pytest.mark.timeout(240)]
@@ -40,7 +43,10 @@ async def test_a_cell_that_comes_into_headrace_toml_is_started_and_a_tenant_and_
     looked = NewCells(running.settings, str(running.config))
     assert looked.start(running.supervisor) == []
     running.describe("b")
-    assert looked.start(running.supervisor) == ["started: head-en-b-0"]
+    assert await asyncio.to_thread(looked.start, running.supervisor) == ["started: head-en-b-0"]
+    cell = topics.embeddings(running.settings.prefix, "en", "b")
+    there = await apply_topics(addresses.load_running(running.config), topics.wanted(running.settings), create=False)
+    assert [one.differences for one in there if one.name == cell] == [()]
     async with Headrace(running.settings) as client:
         await known(client, "acme")
         assert (await find(running.settings, running.ring, "acme")).cell == "a"
@@ -51,6 +57,8 @@ async def test_a_cell_that_comes_into_headrace_toml_is_started_and_a_tenant_and_
     assert {one[1] for one in load.ids} == {reply.id for reply in load.replies.values()}
     assert repeated(results) == {} and out_of_order(load, results) == []
     assert {cell for told in results.values() for cell, _, _ in told} == {"a", "b"}
+    with pytest.raises(Misconfigured, match="no cell 'nowhere'; known: a, b"):
+        await list_tenants(running.settings, running.ring, "nowhere")
     cells = {one.cell: one for one in await list_cells(running.settings)}
     assert (cells["a"].heads, cells["b"].heads, cells["b"].share, cells["b"].alarm) == (0, 1, 0.5, "")
     target = TopicTarget(running.settings, running.ring, "job")

@@ -301,7 +301,7 @@ async def test_good_finds_good_replies_and_no_errors(place):
     writer = place.writer()
     await writer.write([good("x"), good("x", tenant="bank"), error("y")])
     found = await writer.good([("acme", "x"), ("acme", "y"), ("bank", "x"), ("shop", "x")])
-    assert {owned: said.text for owned, said in found.items()} == {
+    assert {owned: said.prediction.text for owned, said in found.items()} == {
         ("acme", "x"): "lights off", ("bank", "x"): "lights off"
     }
 

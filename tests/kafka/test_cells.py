@@ -76,7 +76,7 @@ async def test_under_load_a_cell_is_added_tenants_move_back_and_forth_and_a_cell
     async with Headrace(running.settings) as client:
         async with Load(client, CONVERSATIONS, pause_s=0.15) as load:
             phases["before"] = now_us()
-            await asyncio.sleep(2)
+            await load.answered(40)
             phases["add"] = now_us()
             await add(running, "b")
             shares = {one.cell: one.share for one in await list_cells(running.settings)}
@@ -163,6 +163,7 @@ async def test_the_commands_say_where_tenants_live_move_them_and_name_what_is_wr
     for args, why in (
         (("tenant", "move", "tenant-0", "--to", "nowhere"), "those that do: a, b"),
         (("cell", "add", "nowhere"), "[rings.en.cells.nowhere]"), (("cell", "drain", "nowhere"), "takes no tenants"),
+        (("tenant", "list", "--cell", "nowhere"), "has no cell 'nowhere'"),
         (("tenant", "move", "../x", "--to", "a"), "tenant: a name has no '/'"),
     ):
         done = await run(*args)

@@ -152,4 +152,4 @@ async def test_topics_that_do_not_fit_are_named_and_end_it_at_once(system):
     system.config.write_text(wrong)
     code, log = system.ended(system.start())
     assert code == 2
-    assert "partitions: 4, wanted 3: headrace topics apply" in log.splitlines()[-1]
+    assert "partitions: 4, wanted 3; Kafka takes none away" in log.splitlines()[-1]

@@ -76,6 +76,7 @@ def test_a_service_may_submit_and_nothing_else():
 def test_an_encoder_worker_may_read_its_ring_and_write_what_comes_of_it():
     assert allowed("headrace-encoder-world", "Read") == {
         ("topic", "headrace.world.utterances"), ("topic", "headrace.world.utterances.backfill"),
+        ("topic", "headrace.placement"),
         ("group", "headrace.world.encoder"), ("group", "headrace.world.encoder.backfill")}
     assert allowed("headrace-encoder-world", "Write") == {
         ("topic", "headrace.dead-letters"),
@@ -94,7 +95,8 @@ def test_nobody_but_the_operator_writes_to_what_is_not_theirs():
     for user, given in USERS.items():
         for one in given:
             ring = user.rpartition("-")[2] if user.rpartition("-")[2] in SETTINGS.rings else ""
-            if ring and ".heads" not in one.name and one.name not in ("headrace.dead-letters", "headrace.shadows"):
+            shared = "headrace.heads", "headrace.placement", "headrace.dead-letters", "headrace.shadows"
+            if ring and one.name not in shared:
                 assert one.name.startswith(f"headrace.{ring}."), (user, one)
             if user not in ("headrace-operator", "headrace-backfill", "headrace-scaler"):
                 assert not one.prefix, (user, one)

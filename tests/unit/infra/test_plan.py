@@ -107,6 +107,7 @@ def test_a_small_fleet_breaks_nothing():
 @pytest.mark.parametrize("asked", [
     {"tenants": 0}, {"tps": float("nan")}, {"tps": -1.0}, {"tokens": 0}, {"active_share": 1.5}, {"zones": 0},
     {"embeddings_hours": 0}, {"languages": "en:x"}, {"languages": ","}, {"replays_share": -0.5}, {"tps": float("inf")},
+    {"active_share": 0}, {"active_share": -1}, {"replays_share": -1}, {"asked_later_share": -1}, {"fetch_share": -0.5},
 ])
 def test_what_cannot_be_planned_is_refused_by_the_options_name(asked):
     name = next(iter(asked)).replace("_", "-")
@@ -146,6 +147,9 @@ def test_texts_that_were_said_before_and_broken_results_give_no_rates():
     pipeline = {"benchmark": "pipeline", "at": "2030", "settings": {"repeated": 0.3},
                 "uniform": {"cpu_us_per_utterance": {"encoder": 1.0}}}
     assert gather({"a.json": pipeline, "b.json": {"benchmark": "memory", "bytes_per_head": "x"}}).figures == {}
+    light = {"light_load": {}}
+    for broken in ({}, light, {"light_load": 1, "uniform": 2}, {**light, "uniform": {"curve": [1]}}):
+        assert not gather({"c.json": {"benchmark": "pipeline", **broken}}).curve
 
 
 def test_every_figure_has_a_source_and_every_page_says_them(capsys):
