@@ -213,5 +213,7 @@ def _dateparser() -> Any:
 @cache
 def _quantulum() -> Any:
     # Its unit classifier is a pickle bound to one version of scikit-learn: left off, units are read by their names.
-    vars(importlib.import_module("quantulum3.classifier"))["USE_CLF"] = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that what the classifier needs is not installed
+        vars(importlib.import_module("quantulum3.classifier"))["USE_CLF"] = False
     return importlib.import_module("quantulum3.parser")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
 from infra.cli.train import ring_of
+from infra.cli.values import number
 from topology.addresses import load_running
-from topology.errors import Misconfigured
 from topology.settings import settings_path
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def add_commands(commands: Any) -> None:
     """Put `cell` among `commands`."""
     group = add_group(commands, "cell", "let cells take a ring's tenants, or give them up", EXAMPLE)
     add = add_command(group, "add", _add, ADD, "headrace cell add b --ring en")
-    add.add_argument("--wait", type=float, default=120.0, metavar="SECONDS", help="for its head worker (120)")
+    add.add_argument("--wait", type=number(), default=120.0, metavar="SECONDS", help="for its head worker (120)")
     drain = add_command(group, "drain", _drain, DRAIN, "headrace cell drain a --ring en")
     for command in (add, drain):
         command.add_argument("cell")
@@ -55,8 +54,6 @@ def add_commands(commands: Any) -> None:
 def _add(args: argparse.Namespace) -> int:
     from infra.fleet.cells import add_cell
 
-    if not 0 <= args.wait < math.inf:
-        raise Misconfigured(f"--wait {args.wait:g}: a number of seconds, 0 or more, is wanted")
     settings = load_running(args.config)
     ring = ring_of(settings, args.ring)
     path, say = str(settings_path(args.config)), _say(args)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with what was typed in one line; argparse's own puts all of the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit status: 2."""
+        self.exit(2, f"headrace: {message}; `{self.prog} --help` says what is wanted\n")
+
 
 Run = Callable[[argparse.Namespace], int | None]
 

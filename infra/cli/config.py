@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.values import number
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
 from topology.settings import advice, missing, settings_path
@@ -50,9 +50,10 @@ def add_commands(commands: Any) -> None:
     apply = add_command(topics, "apply", _apply, APPLY)
     apply.add_argument("--production", action="store_true", help=PRODUCTION)
     cost = add_command(topics, "cost", _cost, COST)
-    cost.add_argument("--rate", type=float, metavar="N", help="utterances a second of each ring, instead of measured")
+    cost.add_argument("--rate", type=number(above=True), metavar="N",
+                      help="utterances a second of each ring, instead of measured")
     cost.add_argument("--zones", action="store_true", help="also what crosses three zones, and what that costs")
-    cost.add_argument("--gb-price", type=float, metavar="PRICE",
+    cost.add_argument("--gb-price", type=number(), metavar="PRICE",
                       help="of a GB from zone to zone, both sides together (default: 0.02)")
     cost.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -130,10 +131,6 @@ def _cost(args: argparse.Namespace) -> None:
     from infra.zone_cost import GB_PRICE, crossings
     from topology.stream.traffic import read_traffic
 
-    if args.rate is not None and not (args.rate > 0 and math.isfinite(args.rate)):
-        raise Misconfigured(f"--rate {args.rate:g}: a number of utterances a second above 0 is wanted")
-    if args.gb_price is not None and not 0 <= args.gb_price < math.inf:
-        raise Misconfigured(f"--gb-price {args.gb_price:g}: a price of 0 or more is wanted")
     settings = load_running(args.config)
     if args.rate is None and settings.broker.kind == "embedded":
         raise Misconfigured("the embedded broker keeps no times, so no rate can be measured: give --rate N")

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.values import number, whole
 from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.pacing import PACING
@@ -45,7 +46,7 @@ def add_commands(commands: Any) -> None:
     replay = add_command(group, "replay", _replay, REPLAY)
     _add_filters(replay)
     replay.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
-    replay.add_argument("--max-per-s", type=float, default=PACING.replays_per_s, metavar="N",
+    replay.add_argument("--max-per-s", type=number(above=True), default=PACING.replays_per_s, metavar="N",
                         help="letters a second; they count against their tenants' quotas (default: %(default)g)")
 
 
@@ -55,7 +56,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", default="", help="where the record came from")
     parser.add_argument("--since", metavar="TIME", help="ISO 8601 (UTC where it names no zone), or an age: 15m, 2h, 7d")
     parser.add_argument("--until", metavar="TIME", help="the same; letters before it")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many, the oldest")
+    parser.add_argument("--limit", type=whole(), metavar="N", help="at most so many, the oldest")
 
 
 def _filter(args: argparse.Namespace) -> Filter:
@@ -64,8 +65,6 @@ def _filter(args: argparse.Namespace) -> Filter:
 
     now_s = time.time()
     since, until = (None if text is None else time_ms(text, now_s) for text in (args.since, args.until))
-    if args.limit is not None and args.limit < 1:
-        raise Misconfigured(f"--limit {args.limit}: a whole number of at least 1 is wanted")
     return Filter(args.reason, args.tenant, args.topic, since, until, args.limit)
 
 
@@ -141,8 +140,6 @@ async def _shown(args: argparse.Namespace, chosen: Filter) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    if not 0 < args.max_per_s < float("inf"):
-        raise Misconfigured(f"--max-per-s {args.max_per_s:g}: a number above 0 is wanted")
     return asyncio.run(_replayed(args, _filter(args)))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra.cli import train
 from infra.cli.command import add_command, add_group
 from infra.cli.train import print_manifest, ring_of
+from infra.cli.values import number
 from topology.addresses import load_placed, load_running
 from topology.errors import BadRecord, Misconfigured, Unavailable
 
@@ -39,7 +40,7 @@ def add_commands(commands: Any) -> None:
         trial = add_command(head, mode, _head_trial, text)
         trial.set_defaults(mode=mode)
         trial.add_argument("directory", type=Path, help="the head directory to try")
-        trial.add_argument("--share", type=float, default=0.1 if mode == "canary" else 1.0, help="0..1 of them")
+        trial.add_argument("--share", type=number(0, 1), default=0.1 if mode == "canary" else 1.0, help="0..1 of them")
     for name, function, text in (
         ("list", _head_list, "which version answers: of all tenants, or of one with all its stored versions"),
         ("show", _head_show, "the manifest of the version that answers; of the newest where nothing is up"),
@@ -79,8 +80,6 @@ def _head_publish(args: argparse.Namespace) -> int:
 def _head_trial(args: argparse.Namespace) -> None:
     from infra.announce import announce_candidate, stored
 
-    if not 0 <= args.share <= 1:
-        raise Misconfigured(f"--share {args.share}: 0 to 1 is wanted")
     settings = load_running(args.config)
     manifest = stored(settings, args.directory)
     record = asyncio.run(announce_candidate(settings, manifest, args.mode, args.share))
@@ -122,7 +121,9 @@ def _head_list(args: argparse.Namespace) -> None:
     from infra.versions import answering, told
 
     if args.tenant is None:
-        for record in asyncio.run(answering(load_running(args.config), args.ring or "")):
+        settings = load_running(args.config)
+        ring = ring_of(settings, args.ring).name if args.ring else ""
+        for record in asyncio.run(answering(settings, ring)):
             print(told(record))
         return
     _, _, ring, versions = _stored(args)

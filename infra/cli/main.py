@@ -28,7 +28,7 @@ from infra.cli import (
     status,
     tenant,
 )
-from infra.cli.command import add_command
+from infra.cli.command import Parser, add_command
 from topology.errors import HeadraceError, Misconfigured
 from topology.release import VERSION
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command, those that other packages bring included."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="headrace", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", help="headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml)")

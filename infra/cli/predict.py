@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from infra.cli.values import number
 from topology.errors import HeadraceError, InvalidUtterance
 from topology.pacing import PACING
 
@@ -27,7 +28,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("tenant", help="whose head")
     predict.add_argument("text", nargs="?", help='the utterance; without it, {"text": …, "lang": …} lines from stdin')
     predict.add_argument("--lang", help="BCP 47 tag (default: identified from the text)")
-    predict.add_argument("--deadline", type=float, help="seconds")
+    predict.add_argument("--deadline", type=number(above=True), help="seconds")
     predict.add_argument("--json", action="store_true", help="print replies as JSON lines")
 
 

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from infra.cli.values import number
 from topology.addresses import load_running
-from topology.errors import Misconfigured
 from topology.pacing import PACING
 
 if TYPE_CHECKING:
@@ -35,12 +35,10 @@ def add_commands(commands: Any) -> None:
     """Put `status` among `commands`."""
     status = add_command(commands, "status", _status, ABOUT, EXAMPLES)
     status.add_argument("--json", action="store_true", help="one JSON object a look")
-    status.add_argument("--watch", type=float, metavar="SECONDS", help="look again so often, until Ctrl-C")
+    status.add_argument("--watch", type=number(above=True), metavar="SECONDS", help="look again so often, until Ctrl-C")
 
 
 def _status(args: argparse.Namespace) -> int:
-    if args.watch is not None and not args.watch > 0:
-        raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, below
     logging.getLogger("topology").setLevel(logging.CRITICAL)
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from infra.cli.values import folder_to_write, number, whole
 from topology.addresses import load_placed, load_running
 from topology.errors import HeadraceError, Misconfigured
 from topology.heads import SYSTEM_ENTITIES
@@ -31,7 +32,7 @@ def add_commands(head: Any) -> None:
     train.add_argument("data", type=Path, nargs="?", help="examples: a file, a directory of one tenant, or a .zip")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
-    train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head)")
+    train.add_argument("--out", type=folder_to_write, help="the head directory to write (default: ./TENANT-head)")
     train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else every "
                        "tenth line of data)")
     train.add_argument("--test", type=Path, help="unseen examples: the finished head's scores on them")
@@ -41,9 +42,10 @@ def add_commands(head: Any) -> None:
         ".toml file of width, ffn, heads, pool, layer, dropout",
     )
     train.add_argument("--balance", choices=("none", "sqrt", "full"), default="none", help="weight rare intents up")
-    train.add_argument("--epochs", type=int, default=30)
-    train.add_argument("--rate", type=float, default=1e-3, help="AdamW's highest rate (default: 0.001)")
-    train.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights")
+    train.add_argument("--epochs", type=whole(), default=30)
+    train.add_argument("--rate", type=number(0, 1, above=True), default=1e-3,
+                       help="AdamW's highest rate (default: 0.001)")
+    train.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="the same seed gives the same weights")
     train.add_argument(
         "--system-entities", default="", metavar="KINDS", help=f"comma-separated, of {', '.join(SYSTEM_ENTITIES)}"
     )
@@ -55,7 +57,7 @@ def ring_of(settings: Any, name: str | None) -> Any:
     if name is None and len(settings.rings) == 1:
         return next(iter(settings.rings.values()))
     if name not in settings.rings:
-        raise Misconfigured(f"--ring {name or '?'}: one of {', '.join(settings.rings)} is wanted")
+        raise Misconfigured(f"{f'--ring {name}' if name else '--ring'}: one of {', '.join(settings.rings)} is wanted")
     return settings.rings[name]
 
 
@@ -159,5 +161,8 @@ def _about(args: argparse.Namespace, synonyms: dict[str, dict[str, list[str]]]) 
     if unknown := [kind for kind in kinds if kind not in SYSTEM_ENTITIES]:
         raise Misconfigured(f"--system-entities {', '.join(unknown)}: known are {', '.join(SYSTEM_ENTITIES)}")
     if args.synonyms:
-        synonyms = read_synonyms(args.synonyms)
+        try:
+            synonyms = read_synonyms(args.synonyms)
+        except Misconfigured as error:
+            raise Misconfigured(f"--synonyms {error}") from error
     return Target("", "", "", kinds, synonyms)

@@ -72,6 +72,21 @@ def until(client, version, seconds=30):
         assert time.monotonic() < end, seen
 
 
+def test_a_head_of_a_ring_that_headrace_toml_does_not_describe_is_refused_and_not_announced(running, tmp_path):
+    settings, _, out = running
+    config = out.parent / "headrace.toml"
+    (tmp_path / "head.safetensors").write_bytes((out / "head.safetensors").read_bytes())
+    body = json.loads((out / "head.json").read_text()) | {"ring": "fr", "tenant": "french"}
+    (tmp_path / "head.json").write_text(json.dumps(body))
+    for command in (("publish",), ("canary",), ("shadow",)):
+        done = headrace(config, "head", *command, str(tmp_path))
+        assert done.returncode == 1 and "its ring is 'fr', which headrace.toml does not describe: en" in done.stderr
+    assert "french" not in headrace(config, "head", "list").stdout
+    assert not (Path(settings.heads.store) / "fr").exists()
+    unknown = headrace(config, "head", "list", "--ring", "fr")
+    assert (unknown.returncode, "--ring fr: one of en is wanted" in unknown.stderr) == (2, True)
+
+
 def test_publish_list_rollback_and_delete_as_typed(running, tmp_path):
     settings, _, out = running
     config = Path(settings.state_dir).parent / "headrace.toml"
