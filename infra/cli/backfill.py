@@ -14,9 +14,9 @@ from typing import Any
 from infra.backfill.arguments import SHARE, add_arguments
 from infra.cli import compare
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.train import ring_of
 from infra.cli.values import file_to_write, number, whole
-from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.settings import Settings, settings_path
 
@@ -130,7 +130,7 @@ def _run(args: argparse.Namespace) -> int:
     from infra.backfill.report import summary
     from infra.backfill.run import Options, write_json
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     asked, file = _asked(args, settings)
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live, args.share)
     try:
@@ -178,7 +178,7 @@ def _render(args: argparse.Namespace) -> None:
     from infra.backfill.render import Pods, job_manifest
     from infra.backfill.run import make
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     asked, file = _asked(args, settings)
     job = asyncio.run(make(settings, asked, args.id or file.id, _say, _is_bare(args)))
     for place in (job.asked.source, *job.asked.targets):
@@ -203,7 +203,7 @@ def _is_bare(args: argparse.Namespace) -> bool:
 def _list(args: argparse.Namespace) -> None:
     from infra.backfill.look import looks
 
-    found = asyncio.run(looks(load_running(args.config)))
+    found = asyncio.run(looks(running(args.config)))
     for told in found:
         print(json.dumps(told, ensure_ascii=False) if args.json else
               f"{told['id']}\t{told['state']}\t{told['share']}\t{told['read']:,} read\t{told['asked']['source']}\t"
@@ -216,7 +216,7 @@ def _show(args: argparse.Namespace) -> int:
     from infra.backfill.look import looks
     from infra.backfill.report import summary
 
-    (told,) = asyncio.run(looks(load_running(args.config), args.job))
+    (told,) = asyncio.run(looks(running(args.config), args.job))
     if args.json:
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
@@ -234,7 +234,7 @@ def _show(args: argparse.Namespace) -> int:
 def _wish(args: argparse.Namespace) -> None:
     from infra.backfill.look import wish_for
 
-    print(asyncio.run(wish_for(load_running(args.config), args.job, args.wish)))
+    print(asyncio.run(wish_for(running(args.config), args.job, args.wish)))
 
 
 def _work(args: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.train import ring_of
 from infra.cli.values import number
-from topology.addresses import load_running
 from topology.settings import settings_path
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def add_commands(commands: Any) -> None:
 def _add(args: argparse.Namespace) -> int:
     from infra.fleet.cells import add_cell
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     ring = ring_of(settings, args.ring)
     path, say = str(settings_path(args.config)), _say(args)
     asyncio.run(add_cell(settings, ring, args.cell, args.wait, path, say))
@@ -64,7 +64,7 @@ def _add(args: argparse.Namespace) -> int:
 def _drain(args: argparse.Namespace) -> int:
     from infra.fleet.cells import drain_cell
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     ring = ring_of(settings, args.ring)
     asyncio.run(drain_cell(settings, ring, args.cell, str(settings_path(args.config)), _say(args)))
     return _tell(args, ring.name)
@@ -78,7 +78,7 @@ def _tell(args: argparse.Namespace, ring: str) -> int:
     from infra.fleet.cells import list_cells
 
     if args.json:
-        found = asyncio.run(list_cells(load_running(args.config)))
+        found = asyncio.run(list_cells(running(args.config)))
         print(json.dumps(next(asdict(one) for one in found if (one.ring, one.cell) == (ring, args.cell))))
     return 0
 
@@ -86,7 +86,7 @@ def _tell(args: argparse.Namespace, ring: str) -> int:
 def _list(args: argparse.Namespace) -> int:
     from infra.fleet.cells import list_cells
 
-    found = asyncio.run(list_cells(load_running(args.config)))
+    found = asyncio.run(list_cells(running(args.config)))
     if args.json:
         print(json.dumps([asdict(one) for one in found]))
     else:

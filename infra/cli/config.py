@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.values import number
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
@@ -131,7 +132,7 @@ def _cost(args: argparse.Namespace) -> None:
     from infra.zone_cost import GB_PRICE, crossings
     from topology.stream.traffic import read_traffic
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     if args.rate is None and settings.broker.kind == "embedded":
         raise Misconfigured("the embedded broker keeps no times, so no rate can be measured: give --rate N")
     traffic = asyncio.run(read_traffic(settings.broker, [spec.name for spec in wanted(settings)]))

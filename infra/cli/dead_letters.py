@@ -13,13 +13,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.values import number, whole
-from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.pacing import PACING
 
 if TYPE_CHECKING:
     from infra.dead_letters import Filter, Letter, Replayed
+    from topology.settings import Settings
 
 ROW = "{:>8}  {:20}  {:18}  {:16}  {:40}  {}"
 MESSAGE_CHARS = 60
@@ -69,14 +70,14 @@ def _filter(args: argparse.Namespace) -> Filter:
 
 
 def _list(args: argparse.Namespace) -> None:
-    asyncio.run(_listed(args, _filter(args)))
+    asyncio.run(_listed(args, _filter(args), running(args.config)))
 
 
-async def _listed(args: argparse.Namespace, chosen: Filter) -> None:
+async def _listed(args: argparse.Namespace, chosen: Filter, settings: Settings) -> None:
     from infra.dead_letters import letters
 
     reasons: Counter[str] = Counter()
-    async with aclosing(letters(load_running(args.config), chosen)) as found:
+    async with aclosing(letters(settings, chosen)) as found:
         async for letter in found:
             if not args.json and not reasons:
                 print(ROW.format("offset", "time", "reason", "tenant", "from", "message"))
@@ -115,15 +116,16 @@ def _show(args: argparse.Namespace) -> int:
     place = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,18})", args.offset, re.ASCII)
     if place is None:
         raise Misconfigured(f"{args.offset!r} is no letter: an offset is wanted, or PARTITION:OFFSET")
-    return asyncio.run(_shown(args, replace(_filter(args), place=(int(place[1] or 0), int(place[2])))))
+    chosen = replace(_filter(args), place=(int(place[1] or 0), int(place[2])))
+    return asyncio.run(_shown(args, chosen, running(args.config)))
 
 
-async def _shown(args: argparse.Namespace, chosen: Filter) -> int:
+async def _shown(args: argparse.Namespace, chosen: Filter, settings: Settings) -> int:
     from infra.dead_letters import letters
     from infra.decoded import decoded, text_of
     from topology.stream.records import CUT, own_headers
 
-    async with aclosing(letters(load_running(args.config), chosen)) as found:
+    async with aclosing(letters(settings, chosen)) as found:
         async for letter in found:
             body = _summary(letter) | {
                 "exception": letter.told("exception.class.name"),
@@ -140,13 +142,13 @@ async def _shown(args: argparse.Namespace, chosen: Filter) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    return asyncio.run(_replayed(args, _filter(args)))
+    return asyncio.run(_replayed(args, _filter(args), running(args.config)))
 
 
-async def _replayed(args: argparse.Namespace, chosen: Filter) -> int:
+async def _replayed(args: argparse.Namespace, chosen: Filter, settings: Settings) -> int:
     from infra.dead_letters import Replay
 
-    replay = Replay(load_running(args.config), lambda line: print(_plain(line)), args.dry_run, args.max_per_s)
+    replay = Replay(settings, lambda line: print(_plain(line)), args.dry_run, args.max_per_s)
     try:
         await replay.run(chosen)
     finally:

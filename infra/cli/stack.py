@@ -77,8 +77,8 @@ def _wait_for_signal(
     while True:
         time.sleep(0.5)
         names = supervisor.restart_ended()
-        for name in names:
-            print(f"restarted: {name}", flush=True)
+        for line in supervisor.told(names):
+            print(line, flush=True)
         restored(settings, supervisor, names, lambda line: print(line, flush=True))
         for line in look(supervisor):
             print(line, flush=True)
