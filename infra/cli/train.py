@@ -98,6 +98,7 @@ def _train(args: argparse.Namespace) -> int:
 def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Path) -> None:
     from rich.progress import Progress
 
+    from head_worker.system import unread
     from infra import heads
     from infra.training.checks import told
     from infra.training.examples import read_topic
@@ -113,6 +114,8 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
         print(line)
     examples, tune = given.train, given.dev
     recipe, about = _recipe(args), _about(args, given.synonyms)
+    for line in unread(about.system_entities, ring.languages):
+        print(line)
     with Progress() as bar:
         task = bar.add_task(f"{tenant}: encoding {len(examples)} examples", total=recipe.epochs)
 
