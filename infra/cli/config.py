@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.command import add_command, add_group
 from infra.cli.running import running
 from infra.cli.values import number
+from infra.languages import check_ring
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
 from topology.settings import advice, missing, settings_path
@@ -73,6 +74,8 @@ def _check(args: argparse.Namespace) -> None:
         print(f"warning: {line}; a process here would not start", file=sys.stderr)
     for line in advice(settings, args.config):
         print(f"warning: {line}", file=sys.stderr)
+    for ring in settings.rings.values():
+        check_ring(settings, ring)
     cells = sum(len(ring.cells) for ring in settings.rings.values())
     print(f"{settings_path(args.config)}: {len(settings.rings)} rings, {cells} cells, no mistakes")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
 from infra.cli.values import folder_to_write, number, whole
+from infra.languages import check_ring
 from topology.addresses import load_placed, load_running
 from topology.errors import HeadraceError, Misconfigured
 from topology.heads import SYSTEM_ENTITIES
@@ -108,6 +109,7 @@ def _train_one(args: argparse.Namespace, tenant: str, data: Path | None, out: Pa
 
     settings = (load_running if data is None else load_placed)(args.config)
     ring = ring_of(settings, args.ring)
+    check_ring(settings, ring)
     own = data or asyncio.run(read_topic(settings, tenant))
     given = read_training(own, ring.languages, token_limit(settings, ring), args.tune, args.test)
     for line in (*given.notes, *told(given.findings)):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -85,6 +86,22 @@ def test_a_head_of_a_ring_that_headrace_toml_does_not_describe_is_refused_and_no
     assert not (Path(settings.heads.store) / "fr").exists()
     unknown = headrace(config, "head", "list", "--ring", "fr")
     assert (unknown.returncode, "--ring fr: one of en is wanted" in unknown.stderr) == (2, True)
+
+
+def test_delete_at_a_terminal_asks_first(running):
+    config = running[2].parent / "headrace.toml"
+    command = [sys.executable, "-m", "infra.cli", "--config", str(config), "head", "delete", "acme"]
+    for answer in ("n", "", "what"):
+        ours, theirs = os.openpty()
+        try:
+            os.write(ours, f"{answer}\n".encode())
+            done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=120)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert "delete en/acme and all its versions? [y/N]" in done.stdout
+        assert (done.returncode, "nothing is deleted" in done.stderr) == (2, True)
+    assert "en/acme" in headrace(config, "head", "list").stdout
 
 
 def test_publish_list_rollback_and_delete_as_typed(running, tmp_path):
