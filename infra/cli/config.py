@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from infra.cli.values import number
 from infra.languages import check_ring
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
-from topology.settings import advice, missing, settings_path
+from topology.settings import advice, doubted, missing, settings_path
 from topology.topics import wanted
 
 if TYPE_CHECKING:
@@ -72,12 +74,22 @@ def _check(args: argparse.Namespace) -> None:
     settings = load_placed(args.config)
     for line in missing(settings, args.config):  # the machine that checks need not be the one that has them
         print(f"warning: {line}; a process here would not start", file=sys.stderr)
-    for line in advice(settings, args.config):
+    for line in [*advice(settings, args.config), *doubted(settings, args.config)]:
         print(f"warning: {line}", file=sys.stderr)
+    check_scheme(settings)
     for ring in settings.rings.values():
         check_ring(settings, ring)
     cells = sum(len(ring.cells) for ring in settings.rings.values())
     print(f"{settings_path(args.config)}: {len(settings.rings)} rings, {cells} cells, no mistakes")
+
+
+def check_scheme(settings: Settings) -> None:
+    """Raises: Misconfigured where no library knows where heads are stored."""
+    scheme, is_url, _ = settings.heads.store.partition("://")
+    if not is_url or find_spec("fsspec") is None:
+        return
+    if scheme not in importlib.import_module("fsspec").available_protocols():
+        raise Misconfigured(f"heads.store: no library knows {scheme}://; a directory, s3://, gs:// or az:// is wanted")
 
 
 def _apply(args: argparse.Namespace) -> int:
