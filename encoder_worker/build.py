@@ -9,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from encoder_worker.compute import Compute
+from encoder_worker.languages import check_languages
 from encoder_worker.load import build as build_engine
 from encoder_worker.routes import routes_of
 from encoder_worker.tokens import Tokenizer
@@ -32,6 +33,7 @@ def build(
     meta = read_meta(directory)
     engine = build_engine(directory, ring.device, ring.precision, ring.threads)
     tokenizer = Tokenizer(directory, settings.limits.max_tokens, meta.prefix)
+    check_languages(ring.name, ring.encoder, tokenizer, ring.languages)
     space = space_of(directory, settings.limits.max_tokens)
     cache = None
     if settings.cache.enabled:

@@ -13,6 +13,8 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from topology.errors import Misconfigured
 
+UNKNOWN = ("[UNK]", "<unk>")  # as the families of BERT and of RoBERTa, XLM-R and T5 call it
+
 
 @dataclass(frozen=True)
 class Row:
@@ -39,6 +41,12 @@ class Tokenizer:
     def rows(self, texts: Sequence[str]) -> list[Row]:
         """A row for each text, in order. One by one: the threads of `encode_batch` take more time than they save."""
         return [self._row(self._tokenizer.encode(self._prefix + text)) for text in texts]
+
+    def unknown_share(self, text: str) -> float:
+        """Of the pieces of a text, those that the vocabulary does not have: 0..1."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        unknown = {self._tokenizer.token_to_id(name) for name in UNKNOWN} - {None}
+        return sum(one in unknown for one in ids) / max(1, len(ids))
 
     def _row(self, encoding: Encoding) -> Row:
         offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)

@@ -1,7 +1,7 @@
 """Entities that every tenant understands: dates, times, durations, amounts, numbers, e-mail addresses, with values.
 
-Found by libraries, not by us: dateparser (dates and times, some 200 locales) and quantulum3 (quantities, currencies).
-Both are in the extra `entities`; a head that asks for none needs neither.
+Found by libraries, not by us: dateparser (dates and times, some 200 locales), quantulum3 (quantities, currencies) and
+text2num (numbers in words). They are in the extra `entities`; a head that asks for none needs none.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from head_worker.numerals import WORD_LANGUAGES, rewritten, with_hours
 from topology.errors import BadHead
 from topology.heads import SYSTEM_ENTITIES
 
@@ -30,14 +32,10 @@ _RUN = re.compile(r"\d{21,}|[\d.,:/+-]{33,}")
 _NUMERAL = re.compile(r"\d+(?:[.,:/]\d+)*")
 MAX_CHARS = 1_000  # of a text that are looked through; the encoder reads about as many (250 tokens)
 MAX_NUMERALS = 24  # about 1 ms each; the text is looked through up to the one after
+_RUN_BEFORE, _RUN_AFTER = re.compile(r"\d[.:/-]$"), re.compile(r"[.:/-]\d")
+_DAY = re.compile(r"(\d{1,2})(?!\d)")
 _WORD = re.compile(r"\w")
 _HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
-_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2}(?![.,]?\d)")
-_SWAPPED = str.maketrans(".,", ",.")
-# Of the languages with many speakers those that write 3.5 (CLDR, "decimal"); the others write 3,5.
-_POINT_LANGUAGES = frozenset(
-    ("en", "zh", "ja", "ko", "th", "he", "hi", "bn", "ta", "te", "ur", "ms", "fil", "sw")
-)
 # English words that are dates only where a word before them says so: "may I", "we march on" are none.
 _ALSO_WORDS = frozenset(("may", "march", "mar", "sun", "sat"))
 _BEFORE_DATES = frozenset((
@@ -65,7 +63,7 @@ def check_available(kinds: Collection[str]) -> None:
     """Raises: BadHead where a library that `kinds` need is not installed."""
     wanted = {"dateparser"} if set(kinds) & set(_DATED) else set()
     if set(kinds) & {*_COUNTED, *_DATED}:
-        wanted.add("quantulum3")
+        wanted |= {"quantulum3", "text_to_num"}
     if any(find_spec(name) is None for name in wanted):
         raise BadHead(f"it asks for system entities ({', '.join(kinds)}): pip install 'headrace[entities]'")
 
@@ -81,6 +79,19 @@ def is_known(lang: str) -> bool:
     """Whether dateparser has tables of a language."""
     order = importlib.import_module("dateparser.data.languages_info").language_order
     return lang in order
+
+
+def unread(kinds: Collection[str], languages: Iterable[str]) -> list[str]:
+    """A line for each language in which some of `kinds` are not found, or only in part."""
+    lines = []
+    for lang in languages:
+        if (counted := set(kinds) & set(_COUNTED)) and lang not in WORD_LANGUAGES:
+            lines.append(f"system entities {', '.join(sorted(counted))}: in {lang!r} numbers are read in digits, not "
+                         f"in words, as in {', '.join(WORD_LANGUAGES)}")
+        if (dated := set(kinds) & set(_DATED)) and not is_known(lang):
+            lines.append(f"system entities {', '.join(sorted(dated))}: none are found in {lang!r}, which dateparser "
+                         "does not know")
+    return lines
 
 
 def warm_up(lang: str) -> None:
@@ -101,7 +112,7 @@ def _found(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[Sy
     found: list[SystemEntity] = []
     if "email" in kinds:
         found += [SystemEntity(m.start(), m.end(), "email", m.group()) for m in _EMAIL.finditer(text)]
-    counted = list(_quantities(with_points(text, lang))) if set(kinds) & {*_COUNTED, *_DATED} else []
+    counted = list(_quantities(text, lang)) if set(kinds) & {*_COUNTED, *_DATED} else []
     found += [one for one in counted if one.kind in kinds]
     if set(kinds) & set(_DATED):
         masked = text
@@ -109,14 +120,6 @@ def _found(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[Sy
             masked = masked[: one.start] + "|" * (one.end - one.start) + masked[one.end :]
         found += [one for one in _dates(masked, lang, now_us) if one.kind in kinds]
     return found
-
-
-def with_points(text: str, lang: str) -> str:
-    """Decimal commas as points, as quantulum3 reads numbers, where the language writes them so: every character stays
-    in its place. "49,99 €" are 49 and 99 euros to it otherwise."""
-    if lang in _POINT_LANGUAGES:
-        return text
-    return _DECIMAL_COMMA.sub(lambda found: found.group().translate(_SWAPPED), text)
 
 
 def _apart(found: list[SystemEntity]) -> Iterator[SystemEntity]:
@@ -128,7 +131,18 @@ def _apart(found: list[SystemEntity]) -> Iterator[SystemEntity]:
     yield from sorted(taken, key=lambda e: e.start)
 
 
-def _quantities(text: str) -> Iterator[SystemEntity]:
+def _quantities(said: str, lang: str) -> Iterator[SystemEntity]:
+    """Those whose value JSON can say: "1e400" has none."""
+    written = rewritten(said, lang)
+    for one in _quantities_of(written.text):
+        if isinstance(one.value, str) or math.isfinite(one.value):
+            start, end = written.original(one.start, one.end)
+            # Digits that go on are of a date, a version, an address.
+            if not (_RUN_BEFORE.search(said, 0, start) or _RUN_AFTER.match(said, end)):
+                yield SystemEntity(start, end, one.kind, one.value)
+
+
+def _quantities_of(text: str) -> Iterator[SystemEntity]:
     for quantity in _quantulum().parse(text):
         (start, end), entity = quantity.span, str(quantity.unit.entity.name)
         while start < end and not (_WORD.match(text[start]) or text[start] in "$€£¥-"):
@@ -138,12 +152,12 @@ def _quantities(text: str) -> Iterator[SystemEntity]:
         except (OverflowError, TypeError, ValueError):
             continue
         if not math.isfinite(number):
-            continue  # "1e400" has no value that JSON can say
+            continue
         if entity == "dimensionless":
             yield SystemEntity(start, end, "number", number)
         elif entity == "currency":
             code = (quantity.unit.currency_code or quantity.unit.name) if quantity.unit else ""
-            yield SystemEntity(start, end, "amount", f"{number:g} {code}")
+            yield SystemEntity(start, end, "amount", f"{Decimal(repr(number)).normalize():f} {code}")
         elif (seconds := _SECONDS.get(str(quantity.unit.name))) is not None:
             yield SystemEntity(start, end, "duration", number * seconds)
 
@@ -155,9 +169,26 @@ _SECONDS = {
 }
 
 
-def _dates(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
+def _dates(said: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
+    written = with_hours(said, lang)
+    for one in _dates_of(written.text, lang, now_us):
+        yield SystemEntity(*written.original(one.start, one.end), one.kind, one.value)
+
+
+@cache
+def _day_order(lang: str) -> dict[str, str]:
+    """dateparser's `search` reads 3/5 as English does in every language, unless it is told the order."""
+    try:
+        info = importlib.import_module(f"dateparser.data.date_translation_data.{lang}").info
+    except ImportError:
+        return {}
+    return {"DATE_ORDER": info["date_order"]} if info.get("date_order") else {}
+
+
+def _dates_of(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
     base = datetime.fromtimestamp(now_us / 1e6, UTC).replace(tzinfo=None)
-    settings = {"RELATIVE_BASE": base, "PREFER_DATES_FROM": "future", "RETURN_TIME_AS_PERIOD": True}
+    settings = {"RELATIVE_BASE": base, "PREFER_DATES_FROM": "future", "RETURN_TIME_AS_PERIOD": True,
+                **_day_order(lang)}
     known = [lang] if lang else None
     at = 0
     with warnings.catch_warnings():
@@ -196,8 +227,12 @@ def _is_mere_word(text: str, start: int, piece: str, reader: Any) -> bool:
 
 
 def _without_a_count(piece: str, reader: Any) -> str:
-    """"four tomorrow at 7" is a count and a time: what follows a first number says a day or an hour by itself."""
+    """"four tomorrow at 7" is a count and a time: what follows a first number says a day or an hour by itself. But
+    the "3" of "3 Mai 17:00" is its day."""
     first, _, rest = piece.partition(" ")
+    whole, day = reader.get_date_data(piece).date_obj, _DAY.match(first)
+    if whole is not None and day is not None and int(day[1]) == whole.day:
+        return piece
     number = first.isdigit() or bool(rest and _quantulum().parse(first))
     said_alone = number and not _HOUR.match(rest) and reader.get_date_data(rest).period in ("day", "time")
     return rest if said_alone and reader.get_date_data(rest).date_obj is not None else piece
@@ -213,5 +248,7 @@ def _dateparser() -> Any:
 @cache
 def _quantulum() -> Any:
     # Its unit classifier is a pickle bound to one version of scikit-learn: left off, units are read by their names.
-    vars(importlib.import_module("quantulum3.classifier"))["USE_CLF"] = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that what the classifier needs is not installed
+        vars(importlib.import_module("quantulum3.classifier"))["USE_CLF"] = False
     return importlib.import_module("quantulum3.parser")

@@ -98,8 +98,10 @@ def stored(settings: Settings, directory: Path) -> HeadManifest:
         except BadHead as error:
             raise BadHead(f"{directory}: {error}") from error
         ring = settings.rings.get(manifest.ring)
-        encoder = find_encoder(ring.encoder) if ring else None
-        if encoder is not None:
+        if ring is None:
+            known = ", ".join(settings.rings)
+            raise BadHead(f"{directory}: its ring is {manifest.ring!r}, which headrace.toml does not describe: {known}")
+        if (encoder := find_encoder(ring.encoder)) is not None:
             check_space(manifest.space, space_of(encoder, settings.limits.max_tokens))
         if more := unknown_fields((directory / "head.json").read_bytes()):
             log.warning("%s: head.json has %s, which this release does not know: no effect", directory, ", ".join(more))

@@ -46,7 +46,8 @@ class DeadLetters:
 class Seen:
     """The system at one moment (`at_s` of the epoch). `heads`: ring → tenants; `away`: what did not answer, and how;
     `no_heads`: records on the registry topic that are none, and why the newest of them; `cells`: ring → cell → tenants
-    with heads that live in it; `idle`: groups of cells that take no tenants, which need no members."""
+    with heads that live in it; `idle`: groups of cells that take no tenants, which need no members; `versions`: ring →
+    tenant → the version that answers; `away_since_s`: what does not answer → since when looks found it so (epoch)."""
 
     at_s: float
     groups: tuple[GroupState, ...] = ()
@@ -60,6 +61,8 @@ class Seen:
     replicas: Replicas = field(default_factory=Replicas)
     cells: dict[str, dict[str, int]] = field(default_factory=dict)
     idle: tuple[str, ...] = ()
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    away_since_s: dict[str, float] = field(default_factory=dict)
 
 
 def groups_of(settings: Settings) -> list[WantedGroup]:

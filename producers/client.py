@@ -161,7 +161,9 @@ class Headrace:
         return self._replies.stream
 
     def expect(self, tenant: str, id: str, deadline: float) -> None:
-        """Wait from now on for a request that something else publishes with this client's `reply_to`."""
+        """Wait from now on for a request that something else publishes with this client's `reply_to`. Raises:
+        ClientClosed."""
+        self._opened()
         self._calls.begin((tenant, id), "", deadline)
 
     @property

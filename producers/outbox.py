@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
 from topology.pacing import PACING, Pacing
 from topology.stream.producer import Producer
 from topology.stream.records import Output
+
+log = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -23,6 +26,9 @@ class Outbox:
         self._batch: list[tuple[Output, asyncio.Future[None]]] = []
         self._sending: asyncio.Task[None] | None = None
         self._began_s = 0.0  # the last request
+        self._away = False
+        if (chatty := logging.getLogger("aiokafka")).level == logging.NOTSET:  # five lines a second of an outage
+            chatty.setLevel(logging.CRITICAL)
 
     def post(self, output: Output) -> asyncio.Future[None]:
         """Write one record; done when it is acknowledged, or with Unavailable. Cancel it to keep it from being sent."""
@@ -55,6 +61,7 @@ class Outbox:
                 refused[id(one.output)] = one.error
         except Exception as caught:
             failed = caught
+        self._note(failed)
         for output, acknowledged in batch:
             error = failed or refused.get(id(output))
             if acknowledged.done():
@@ -63,6 +70,14 @@ class Outbox:
                 acknowledged.set_result(None)
             else:
                 acknowledged.set_exception(error)
+
+    def _note(self, failed: Exception | None) -> None:
+        """An outage is one line where it begins, and one where it ends."""
+        if failed is not None and not self._away:
+            log.warning("%s; requests are tried anew until it is back", failed)
+        elif failed is None and self._away:
+            log.warning("Kafka answers again")
+        self._away = failed is not None
 
     async def close(self) -> None:
         """Give up what is not acknowledged."""

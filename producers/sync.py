@@ -49,9 +49,10 @@ class SyncHeadrace:
     ) -> None:
         with self._opening_or_closing:
             client, self._client = self._client, None
+        if client is None:  # it was never opened, or is closed
+            return
         try:
-            if client is not None:
-                self._run(client.__aexit__(kind, error, trace)).result()
+            self._run(client.__aexit__(kind, error, trace)).result()
         finally:
             self._end()
 

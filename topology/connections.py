@@ -99,6 +99,8 @@ def check_broker(broker: Broker, mistakes: Mistakes) -> None:
     mistakes.choice("broker.kind", broker.kind, ("embedded", "kafka", "external"))
     if external and not broker.bootstrap:
         mistakes.add("broker.bootstrap", 'kind = "external" needs bootstrap = "host:port"')
+    if broker.bootstrap and not external:
+        mistakes.add("broker.bootstrap", f'kind = {broker.kind!r} starts a broker of its own: add kind = "external"')
     if "@" in broker.bootstrap:
         mistakes.add("broker.bootstrap", 'host:port alone is wanted; user and password stand in [broker.sasl]')
     if broker.kind == "kafka" and broker.brokers not in (1, 3):

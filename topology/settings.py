@@ -15,6 +15,7 @@ from typing import Any
 from topology.connections import Broker as Broker
 from topology.connections import Redis as Redis
 from topology.connections import absent, check_broker, check_redis, has_password, in_the_clear
+from topology.doubts import doubts
 from topology.errors import Misconfigured
 from topology.sections import Autoscale as Autoscale
 from topology.sections import Backfill as Backfill
@@ -31,6 +32,7 @@ from topology.sections import Topics as Topics
 from topology.toml_lines import Mistakes, line_numbers
 
 DEVICES, PRECISIONS = ("auto", "cpu", "cuda"), ("auto", "float32", "bfloat16", "float16", "int8")
+MOST_PARTITIONS = 10_000  # of a topic: a cluster of Kafka holds some 200,000
 NAME_LETTERS = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -62,6 +64,11 @@ def missing(settings: Settings, path: str | Path | None = None) -> list[str]:
 def advice(settings: Settings, path: str | Path | None = None) -> list[str]:
     """A line for each thing that works, and that a person should know of."""
     return _told(in_the_clear(settings.broker, settings.redis), path)
+
+
+def doubted(settings: Settings, path: str | Path | None = None) -> list[str]:
+    """A line for each thing that the file may say and hardly means."""
+    return _told(doubts(settings, tomllib.loads(settings_path(path).read_text(encoding="utf-8"))), path)
 
 
 def _told(found: Iterable[tuple[str, str]], path: str | Path | None) -> list[str]:
@@ -118,6 +125,8 @@ def _ring(name: str, table: Any, mistakes: Mistakes) -> Ring:
     place = f"rings.{name}"
     table = dict(mistakes.table(table, place))
     cells = mistakes.table(table.pop("cells", {"a": {}}), f"{place}.cells")
+    if not cells:
+        mistakes.add(f"{place}.cells", "a ring needs a cell, such as [rings.NAME.cells.a]")
     built = {
         cell: mistakes.build(Cell, mistakes.table(t, f"{place}.cells.{cell}"), f"{place}.cells.{cell}",
                              skip=("name",), extra={"name": cell})
@@ -154,6 +163,8 @@ def _check_ring(name: str, ring: Ring, spoken: dict[str, str], mistakes: Mistake
         mistakes.add(f"{place}.encoder", "a ring needs an encoder: a known name, a directory, or a hub id")
     if not ring.languages:
         mistakes.add(f"{place}.languages", 'a ring needs languages, such as ["en"]')
+    if len(set(ring.languages)) < len(ring.languages):
+        mistakes.add(f"{place}.languages", "a language stands there more than once")
     for language in ring.languages:
         if language != language.lower() or not (2 <= len(language) <= 8) or not language.isalpha():
             mistakes.add(f"{place}.languages", f"{language!r} is no primary language subtag, such as 'en'")
@@ -171,6 +182,8 @@ def _check_ring(name: str, ring: Ring, spoken: dict[str, str], mistakes: Mistake
 
 
 def _check_workers(place: str, of: Ring | Cell, mistakes: Mistakes) -> None:
+    if of.partitions > MOST_PARTITIONS:
+        mistakes.add(f"{place}.partitions", f"{of.partitions}: at most {MOST_PARTITIONS:,} are wanted")
     if of.workers > of.partitions:
         mistakes.add(f"{place}.workers", f"a partition has one worker: of {of.workers} on {of.partitions} partitions "
                      f"some would have nothing to do; set partitions = {of.workers} or more")

@@ -89,11 +89,17 @@ class Mistakes:
                 self.add(at, f"unknown setting{hint}")
             elif (table_of := _table_of(hints[name])) is not None:
                 values[name] = self.build(table_of, self.table(value, at), at)
-            elif (wrong := _wrong(hints[name], value)) is not None:
+            elif (wrong := _wrong(hints[name], value)) is not None and not _is_default(kind, name, value):
                 self.add(at, wrong)
             else:
                 values[name] = _as(hints[name], value)
         return kind(**values)
+
+
+def _is_default(kind: Any, name: str, value: Any) -> bool:
+    """Whether it is what a file without it has: `threads = 0`."""
+    default = next(f.default for f in dataclasses.fields(kind) if f.name == name)
+    return type(value) is type(default) and bool(value == default)
 
 
 def _table_of(hint: Any) -> Any:

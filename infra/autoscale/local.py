@@ -53,7 +53,7 @@ class Fleet:
     async def tend(self) -> list[str]:
         """Start again what ended by itself, and let go what was asked to end. Returns what happened, in words."""
         names = self._supervisor.restart_ended()
-        told = [f"restarted: {name}" for name in names]
+        told = self._supervisor.told(names)
         await asyncio.to_thread(restored, self._settings, self._supervisor, names, told.append)
         for child in self._supervisor.ended():
             told.append(f"stopped: {child.name}, status {child.process.returncode}")

@@ -45,8 +45,6 @@ async def run(args: argparse.Namespace, stop: asyncio.Event) -> None:
     """Replay the partitions of one worker, until they are done or `stop`."""
     if not 0 <= args.worker < args.of:
         raise Misconfigured(f"--worker {args.worker}: 0 to {args.of - 1} is wanted, as --of is {args.of}")
-    if not 0 < args.share <= 1:
-        raise Misconfigured(f"--share {args.share:g}: a number above 0, at most 1, is wanted")
     settings = load_running(args.config)
     jobs = Jobs(settings)
     await jobs.start()

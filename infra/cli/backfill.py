@@ -14,8 +14,9 @@ from typing import Any
 from infra.backfill.arguments import SHARE, add_arguments
 from infra.cli import compare
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.train import ring_of
-from topology.addresses import load_running
+from infra.cli.values import file_to_write, number, whole
 from topology.errors import Misconfigured
 from topology.settings import Settings, settings_path
 
@@ -40,11 +41,11 @@ def add_commands(commands: Any) -> None:
     run = add_command(group, "run", _run, RUN, EXAMPLE)
     _add_asked(run)
     run.add_argument("--id", default="", help="the job's id (default: made of what is asked for)")
-    run.add_argument("--workers", type=int, default=0, help="processes (default: one a core; on a GPU one)")
-    run.add_argument("--max-per-s", type=float, default=0.0, help="records a second at most, of all workers")
-    run.add_argument("--share", type=float, default=1.0, help=SHARE)
+    run.add_argument("--workers", type=whole(0), default=0, help="processes (default: one a core; on a GPU one)")
+    run.add_argument("--max-per-s", type=number(), default=0.0, help="records a second at most, of all workers")
+    run.add_argument("--share", type=number(0, 1, above=True), default=1.0, help=SHARE)
     run.add_argument("--ignore-live", action="store_true", help="do not pause while live traffic is late")
-    run.add_argument("--report", type=Path, help="write the report here as JSON")
+    run.add_argument("--report", type=file_to_write, help="write the report here as JSON")
     _add_render(group)
     compare.add_commands(group)
     listed = add_command(group, "list", _list, "every job, and how far it is")
@@ -69,7 +70,7 @@ def _add_render(group: Any) -> None:
     render = add_command(group, "render", _render, RENDER, example)
     _add_asked(render)
     render.add_argument("--id", default="", help="the job's id (default: made of what is asked for)")
-    render.add_argument("--workers", type=int, default=0, help="pods (default: one a partition, at most 8)")
+    render.add_argument("--workers", type=whole(0), default=0, help="pods (default: one a partition, at most 8)")
     render.add_argument("--image", required=True, help="an image with headrace[encoder,head,backfill]")
     for name, text in (
         ("namespace", "default: default"), ("config-map", "has headrace.toml under that key (default: headrace)"),
@@ -78,7 +79,7 @@ def _add_render(group: Any) -> None:
         ("priority-class", "one below that of the live workers"),
     ):
         render.add_argument(f"--{name}", help=text)
-    render.add_argument("--gpus", type=int, help="GPUs of a pod (default: 0)")
+    render.add_argument("--gpus", type=whole(0), help="GPUs of a pod (default: 0)")
 
 
 def _add_asked(run: argparse.ArgumentParser) -> None:
@@ -129,7 +130,7 @@ def _run(args: argparse.Namespace) -> int:
     from infra.backfill.report import summary
     from infra.backfill.run import Options, write_json
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     asked, file = _asked(args, settings)
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live, args.share)
     try:
@@ -165,8 +166,8 @@ async def _told(
             working.cancel()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, signalled)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(one, signalled)
     try:
         return await working, stop.is_set()
     finally:
@@ -177,7 +178,7 @@ def _render(args: argparse.Namespace) -> None:
     from infra.backfill.render import Pods, job_manifest
     from infra.backfill.run import make
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     asked, file = _asked(args, settings)
     job = asyncio.run(make(settings, asked, args.id or file.id, _say, _is_bare(args)))
     for place in (job.asked.source, *job.asked.targets):
@@ -202,7 +203,7 @@ def _is_bare(args: argparse.Namespace) -> bool:
 def _list(args: argparse.Namespace) -> None:
     from infra.backfill.look import looks
 
-    found = asyncio.run(looks(load_running(args.config)))
+    found = asyncio.run(looks(running(args.config)))
     for told in found:
         print(json.dumps(told, ensure_ascii=False) if args.json else
               f"{told['id']}\t{told['state']}\t{told['share']}\t{told['read']:,} read\t{told['asked']['source']}\t"
@@ -215,7 +216,7 @@ def _show(args: argparse.Namespace) -> int:
     from infra.backfill.look import looks
     from infra.backfill.report import summary
 
-    (told,) = asyncio.run(looks(load_running(args.config), args.job))
+    (told,) = asyncio.run(looks(running(args.config), args.job))
     if args.json:
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
@@ -233,7 +234,7 @@ def _show(args: argparse.Namespace) -> int:
 def _wish(args: argparse.Namespace) -> None:
     from infra.backfill.look import wish_for
 
-    print(asyncio.run(wish_for(load_running(args.config), args.job, args.wish)))
+    print(asyncio.run(wish_for(running(args.config), args.job, args.wish)))
 
 
 def _work(args: argparse.Namespace) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.train import ring_of
-from topology.addresses import load_running
-from topology.errors import Misconfigured
+from infra.cli.values import number
 from topology.settings import settings_path
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def add_commands(commands: Any) -> None:
     """Put `cell` among `commands`."""
     group = add_group(commands, "cell", "let cells take a ring's tenants, or give them up", EXAMPLE)
     add = add_command(group, "add", _add, ADD, "headrace cell add b --ring en")
-    add.add_argument("--wait", type=float, default=120.0, metavar="SECONDS", help="for its head worker (120)")
+    add.add_argument("--wait", type=number(), default=120.0, metavar="SECONDS", help="for its head worker (120)")
     drain = add_command(group, "drain", _drain, DRAIN, "headrace cell drain a --ring en")
     for command in (add, drain):
         command.add_argument("cell")
@@ -55,9 +54,7 @@ def add_commands(commands: Any) -> None:
 def _add(args: argparse.Namespace) -> int:
     from infra.fleet.cells import add_cell
 
-    if not 0 <= args.wait < math.inf:
-        raise Misconfigured(f"--wait {args.wait:g}: a number of seconds, 0 or more, is wanted")
-    settings = load_running(args.config)
+    settings = running(args.config)
     ring = ring_of(settings, args.ring)
     path, say = str(settings_path(args.config)), _say(args)
     asyncio.run(add_cell(settings, ring, args.cell, args.wait, path, say))
@@ -67,7 +64,7 @@ def _add(args: argparse.Namespace) -> int:
 def _drain(args: argparse.Namespace) -> int:
     from infra.fleet.cells import drain_cell
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     ring = ring_of(settings, args.ring)
     asyncio.run(drain_cell(settings, ring, args.cell, str(settings_path(args.config)), _say(args)))
     return _tell(args, ring.name)
@@ -81,7 +78,7 @@ def _tell(args: argparse.Namespace, ring: str) -> int:
     from infra.fleet.cells import list_cells
 
     if args.json:
-        found = asyncio.run(list_cells(load_running(args.config)))
+        found = asyncio.run(list_cells(running(args.config)))
         print(json.dumps(next(asdict(one) for one in found if (one.ring, one.cell) == (ring, args.cell))))
     return 0
 
@@ -89,7 +86,7 @@ def _tell(args: argparse.Namespace, ring: str) -> int:
 def _list(args: argparse.Namespace) -> int:
     from infra.fleet.cells import list_cells
 
-    found = asyncio.run(list_cells(load_running(args.config)))
+    found = asyncio.run(list_cells(running(args.config)))
     if args.json:
         print(json.dumps([asdict(one) for one in found]))
     else:

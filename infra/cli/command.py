@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 Run = Callable[[argparse.Namespace], int | None]
 
@@ -14,6 +14,10 @@ class Parser(argparse.ArgumentParser):
     may be one of several, no second chance after an option."""
 
     _mixing = False
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong in one line; argparse's own puts all of the usage before it. Exit status: 2."""
+        self.exit(2, f"headrace: {message}; `{self.prog} --help` says what is wanted\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse has it, the words that stand after options included."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.bar import shown
 from infra.cli.command import add_command
 from infra.cli.train import ring_of
+from infra.cli.values import file_to_write, whole
 from topology.addresses import load_placed, load_running
-from topology.errors import Misconfigured
 
 if TYPE_CHECKING:
     from infra.backfill.live import LiveWatch
@@ -39,10 +39,10 @@ def add_commands(backfill: Any) -> None:
                          "embeddings, or files; their lines that name no tenant are this one's")
     compare.add_argument("--from", dest="start", default="earliest", metavar="WHEN", help="as of `backfill run`")
     compare.add_argument("--to", dest="end", default="latest", metavar="WHEN", help="as of `backfill run`")
-    compare.add_argument("--limit", type=int, default=10_000, help="utterances at most (default: 10000)")
+    compare.add_argument("--limit", type=whole(), default=10_000, help="utterances at most (default: 10000)")
     compare.add_argument("--ignore-live", action="store_true", help="do not give way to live traffic")
-    compare.add_argument("--report", type=Path, help="the page (default: compare-TENANT-V1-V2.html)")
-    compare.add_argument("--json", type=Path, help="write the same as JSON too")
+    compare.add_argument("--report", type=file_to_write, help="the page (default: compare-TENANT-V1-V2.html)")
+    compare.add_argument("--json", type=file_to_write, help="write the same as JSON too")
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -53,11 +53,6 @@ def _compare(args: argparse.Namespace) -> int:
     from infra.backfill.plan import CURRENT
     from topology.stream.process import step_back_whole
 
-    if args.limit < 1:
-        raise Misconfigured(f"--limit {args.limit}: 1 or more is wanted")
-    for place in filter(None, (args.report, args.json)):  # now, and not when everything is compared
-        if not place.parent.is_dir():
-            raise Misconfigured(f"{place}: there is no directory {place.parent}")
     typed = (args.before, args.after)
     needs_broker = args.source in SOURCES or any(one.endswith(f"@{CURRENT}") for one in typed)
     settings = (load_running if needs_broker else load_placed)(args.config)

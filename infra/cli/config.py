@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
-import math
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
+from infra.cli.values import number
+from infra.languages import check_ring
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
-from topology.settings import advice, missing, settings_path
+from topology.settings import advice, doubted, missing, settings_path
 from topology.topics import wanted
 
 if TYPE_CHECKING:
@@ -50,9 +54,10 @@ def add_commands(commands: Any) -> None:
     apply = add_command(topics, "apply", _apply, APPLY)
     apply.add_argument("--production", action="store_true", help=PRODUCTION)
     cost = add_command(topics, "cost", _cost, COST)
-    cost.add_argument("--rate", type=float, metavar="N", help="utterances a second of each ring, instead of measured")
+    cost.add_argument("--rate", type=number(above=True), metavar="N",
+                      help="utterances a second of each ring, instead of measured")
     cost.add_argument("--zones", action="store_true", help="also what crosses three zones, and what that costs")
-    cost.add_argument("--gb-price", type=float, metavar="PRICE",
+    cost.add_argument("--gb-price", type=number(), metavar="PRICE",
                       help="of a GB from zone to zone, both sides together (default: 0.02)")
     cost.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -69,10 +74,22 @@ def _check(args: argparse.Namespace) -> None:
     settings = load_placed(args.config)
     for line in missing(settings, args.config):  # the machine that checks need not be the one that has them
         print(f"warning: {line}; a process here would not start", file=sys.stderr)
-    for line in advice(settings, args.config):
+    for line in [*advice(settings, args.config), *doubted(settings, args.config)]:
         print(f"warning: {line}", file=sys.stderr)
+    check_scheme(settings)
+    for ring in settings.rings.values():
+        check_ring(settings, ring)
     cells = sum(len(ring.cells) for ring in settings.rings.values())
     print(f"{settings_path(args.config)}: {len(settings.rings)} rings, {cells} cells, no mistakes")
+
+
+def check_scheme(settings: Settings) -> None:
+    """Raises: Misconfigured where no library knows where heads are stored."""
+    scheme, is_url, _ = settings.heads.store.partition("://")
+    if not is_url or find_spec("fsspec") is None:
+        return
+    if scheme not in importlib.import_module("fsspec").available_protocols():
+        raise Misconfigured(f"heads.store: no library knows {scheme}://; a directory, s3://, gs:// or az:// is wanted")
 
 
 def _apply(args: argparse.Namespace) -> int:
@@ -130,11 +147,7 @@ def _cost(args: argparse.Namespace) -> None:
     from infra.zone_cost import GB_PRICE, crossings
     from topology.stream.traffic import read_traffic
 
-    if args.rate is not None and not (args.rate > 0 and math.isfinite(args.rate)):
-        raise Misconfigured(f"--rate {args.rate:g}: a number of utterances a second above 0 is wanted")
-    if args.gb_price is not None and not 0 <= args.gb_price < math.inf:
-        raise Misconfigured(f"--gb-price {args.gb_price:g}: a price of 0 or more is wanted")
-    settings = load_running(args.config)
+    settings = running(args.config)
     if args.rate is None and settings.broker.kind == "embedded":
         raise Misconfigured("the embedded broker keeps no times, so no rate can be measured: give --rate N")
     traffic = asyncio.run(read_traffic(settings.broker, [spec.name for spec in wanted(settings)]))

@@ -13,12 +13,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
-from topology.addresses import load_running
+from infra.cli.running import running
+from infra.cli.values import number, whole
 from topology.errors import Misconfigured
 from topology.pacing import PACING
 
 if TYPE_CHECKING:
     from infra.dead_letters import Filter, Letter, Replayed
+    from topology.settings import Settings
 
 ROW = "{:>8}  {:20}  {:18}  {:16}  {:40}  {}"
 MESSAGE_CHARS = 60
@@ -45,7 +47,7 @@ def add_commands(commands: Any) -> None:
     replay = add_command(group, "replay", _replay, REPLAY)
     _add_filters(replay)
     replay.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
-    replay.add_argument("--max-per-s", type=float, default=PACING.replays_per_s, metavar="N",
+    replay.add_argument("--max-per-s", type=number(above=True), default=PACING.replays_per_s, metavar="N",
                         help="letters a second; they count against their tenants' quotas (default: %(default)g)")
 
 
@@ -55,7 +57,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", default="", help="where the record came from")
     parser.add_argument("--since", metavar="TIME", help="ISO 8601 (UTC where it names no zone), or an age: 15m, 2h, 7d")
     parser.add_argument("--until", metavar="TIME", help="the same; letters before it")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many, the oldest")
+    parser.add_argument("--limit", type=whole(), metavar="N", help="at most so many, the oldest")
 
 
 def _filter(args: argparse.Namespace) -> Filter:
@@ -64,20 +66,18 @@ def _filter(args: argparse.Namespace) -> Filter:
 
     now_s = time.time()
     since, until = (None if text is None else time_ms(text, now_s) for text in (args.since, args.until))
-    if args.limit is not None and args.limit < 1:
-        raise Misconfigured(f"--limit {args.limit}: a whole number of at least 1 is wanted")
     return Filter(args.reason, args.tenant, args.topic, since, until, args.limit)
 
 
 def _list(args: argparse.Namespace) -> None:
-    asyncio.run(_listed(args, _filter(args)))
+    asyncio.run(_listed(args, _filter(args), running(args.config)))
 
 
-async def _listed(args: argparse.Namespace, chosen: Filter) -> None:
+async def _listed(args: argparse.Namespace, chosen: Filter, settings: Settings) -> None:
     from infra.dead_letters import letters
 
     reasons: Counter[str] = Counter()
-    async with aclosing(letters(load_running(args.config), chosen)) as found:
+    async with aclosing(letters(settings, chosen)) as found:
         async for letter in found:
             if not args.json and not reasons:
                 print(ROW.format("offset", "time", "reason", "tenant", "from", "message"))
@@ -116,15 +116,16 @@ def _show(args: argparse.Namespace) -> int:
     place = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,18})", args.offset, re.ASCII)
     if place is None:
         raise Misconfigured(f"{args.offset!r} is no letter: an offset is wanted, or PARTITION:OFFSET")
-    return asyncio.run(_shown(args, replace(_filter(args), place=(int(place[1] or 0), int(place[2])))))
+    chosen = replace(_filter(args), place=(int(place[1] or 0), int(place[2])))
+    return asyncio.run(_shown(args, chosen, running(args.config)))
 
 
-async def _shown(args: argparse.Namespace, chosen: Filter) -> int:
+async def _shown(args: argparse.Namespace, chosen: Filter, settings: Settings) -> int:
     from infra.dead_letters import letters
     from infra.decoded import decoded, text_of
     from topology.stream.records import CUT, own_headers
 
-    async with aclosing(letters(load_running(args.config), chosen)) as found:
+    async with aclosing(letters(settings, chosen)) as found:
         async for letter in found:
             body = _summary(letter) | {
                 "exception": letter.told("exception.class.name"),
@@ -141,15 +142,13 @@ async def _shown(args: argparse.Namespace, chosen: Filter) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    if not 0 < args.max_per_s < float("inf"):
-        raise Misconfigured(f"--max-per-s {args.max_per_s:g}: a number above 0 is wanted")
-    return asyncio.run(_replayed(args, _filter(args)))
+    return asyncio.run(_replayed(args, _filter(args), running(args.config)))
 
 
-async def _replayed(args: argparse.Namespace, chosen: Filter) -> int:
+async def _replayed(args: argparse.Namespace, chosen: Filter, settings: Settings) -> int:
     from infra.dead_letters import Replay
 
-    replay = Replay(load_running(args.config), lambda line: print(_plain(line)), args.dry_run, args.max_per_s)
+    replay = Replay(settings, lambda line: print(_plain(line)), args.dry_run, args.max_per_s)
     try:
         await replay.run(chosen)
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.values import number
 from topology.encoders import cache_dir, find_encoder
 from topology.errors import Misconfigured
 
@@ -26,16 +27,20 @@ def add_commands(commands: Any) -> None:
     quantize = add_command(encoder, "quantize", _quantize, QUANTIZE)
     quantize.add_argument("name", help="a directory, or the name of a prepared encoder")
     quantize.add_argument("--text", type=Path, help="lines of your own domain to calibrate on and to measure with")
-    quantize.add_argument("--floor", type=float, default=0.99, help="least mean cosine to accept (default: 0.99)")
+    quantize.add_argument("--floor", type=number(0, 1), default=0.99,
+                          help="least mean cosine to accept (default: 0.99)")
 
 
 def _fetch(args: argparse.Namespace) -> None:
     from infra.assets.weights import encoder_directory
 
     try:
-        print(encoder_directory(args.name, cache_dir() / "encoders"))
-    except FileNotFoundError as error:
-        raise Misconfigured(str(error)) from error
+        found = encoder_directory(args.name, cache_dir() / "encoders")
+    except (OSError, ValueError) as error:  # a name nobody knows; a package that is missing, or other than it should be
+        raise Misconfigured(f"{args.name}: {error}") from error
+    if not (found / "config.json").is_file():
+        raise Misconfigured(f"{args.name}: this directory is no encoder: it has no config.json")
+    print(found)
 
 
 def _quantize(args: argparse.Namespace) -> None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli import train
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.train import print_manifest, ring_of
-from topology.addresses import load_placed, load_running
+from infra.cli.values import number
+from topology.addresses import load_placed
 from topology.errors import BadRecord, Misconfigured, Unavailable
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def add_commands(commands: Any) -> None:
         trial = add_command(head, mode, _head_trial, text)
         trial.set_defaults(mode=mode)
         trial.add_argument("directory", type=Path, help="the head directory to try")
-        trial.add_argument("--share", type=float, default=0.1 if mode == "canary" else 1.0, help="0..1 of them")
+        trial.add_argument("--share", type=number(0, 1), default=0.1 if mode == "canary" else 1.0, help="0..1 of them")
     for name, function, text in (
         ("list", _head_list, "which version answers: of all tenants, or of one with all its stored versions"),
         ("show", _head_show, "the manifest of the version that answers; of the newest where nothing is up"),
@@ -61,7 +63,7 @@ def _head_publish(args: argparse.Namespace) -> int:
     """One that is bad costs only itself, where there are several."""
     from infra.announce import announce_all, stored
 
-    settings, wrong = load_running(args.config), 0
+    settings, wrong = running(args.config), 0
     for at in range(0, len(args.directories), TOGETHER):
         manifests = []
         for directory in args.directories[at : at + TOGETHER]:
@@ -79,9 +81,7 @@ def _head_publish(args: argparse.Namespace) -> int:
 def _head_trial(args: argparse.Namespace) -> None:
     from infra.announce import announce_candidate, stored
 
-    if not 0 <= args.share <= 1:
-        raise Misconfigured(f"--share {args.share}: 0 to 1 is wanted")
-    settings = load_running(args.config)
+    settings = running(args.config)
     manifest = stored(settings, args.directory)
     record = asyncio.run(announce_candidate(settings, manifest, args.mode, args.share))
     name = f"{manifest.ring}/{manifest.tenant}"
@@ -92,7 +92,7 @@ def _head_trial(args: argparse.Namespace) -> None:
 def _head_promote(args: argparse.Namespace) -> None:
     from infra.announce import announce, announced
 
-    settings, store, ring, _ = _stored(args, running=True)
+    settings, store, ring, _ = _stored(args, is_up=True)
     record = asyncio.run(announced(settings, ring, args.tenant))
     if record is None or record.candidate is None:
         raise Misconfigured(f"{ring}/{args.tenant} has no version on trial: headrace head canary or shadow starts one")
@@ -103,14 +103,14 @@ def _head_promote(args: argparse.Namespace) -> None:
 def _head_report(args: argparse.Namespace) -> None:
     from infra.shadows import report
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     print(asyncio.run(report(settings, args.tenant)))
 
 
-def _stored(args: argparse.Namespace, running: bool = False) -> tuple[Any, Any, str, list[str]]:
+def _stored(args: argparse.Namespace, is_up: bool = False) -> tuple[Any, Any, str, list[str]]:
     from infra.announce import store_of
 
-    settings = (load_running if running else load_placed)(args.config)
+    settings = (running if is_up else load_placed)(args.config)
     store, ring = store_of(settings), ring_of(settings, args.ring).name
     versions = store.versions(ring, args.tenant)
     if not versions:
@@ -122,7 +122,9 @@ def _head_list(args: argparse.Namespace) -> None:
     from infra.versions import answering, told
 
     if args.tenant is None:
-        for record in asyncio.run(answering(load_running(args.config), args.ring or "")):
+        settings = running(args.config)
+        ring = ring_of(settings, args.ring).name if args.ring else ""
+        for record in asyncio.run(answering(settings, ring)):
             print(told(record))
         return
     _, _, ring, versions = _stored(args)
@@ -139,7 +141,7 @@ def _current(args: argparse.Namespace, ring: str) -> HeadRecord | None:
     from infra.announce import announced
 
     try:
-        return asyncio.run(announced(load_running(args.config), ring, args.tenant))
+        return asyncio.run(announced(running(args.config), ring, args.tenant))
     except (Misconfigured, Unavailable) as error:
         print(f"headrace: which version answers is not known: {error}", file=sys.stderr)
         return None
@@ -156,7 +158,7 @@ def _head_show(args: argparse.Namespace) -> None:
 def _head_rollback(args: argparse.Namespace) -> None:
     from infra.announce import announce, announced
 
-    settings, store, ring, versions = _stored(args, running=True)
+    settings, store, ring, versions = _stored(args, is_up=True)
     record = asyncio.run(announced(settings, ring, args.tenant))
     if args.version is None and record is not None:
         before = [v for v in versions if v < record.version]
@@ -172,7 +174,7 @@ def _head_rollback(args: argparse.Namespace) -> None:
 def _head_delete(args: argparse.Namespace) -> None:
     from infra.announce import retract
 
-    settings, store, ring, _ = _stored(args, running=True)
+    settings, store, ring, _ = _stored(args, is_up=True)
     if not args.yes and sys.stdin.isatty():
         print(f"delete {ring}/{args.tenant} and all its versions? [y/N] ", end="", flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):

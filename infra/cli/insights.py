@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
-from topology.addresses import load_running
+from infra.cli.running import running
 from topology.errors import Misconfigured
 from topology.stream import arguments
 
@@ -58,7 +58,7 @@ def _usage(args: argparse.Namespace) -> None:
     to_s = time_ms(args.until, now_s) / 1e3 if args.until else now_s
     if from_s >= to_s:
         raise Misconfigured(f"--from {args.since} is not before --to {args.until or 'now'}")
-    settings = load_running(args.config)
+    settings = running(args.config)
     if args.ring and args.ring not in settings.rings:
         raise Misconfigured(f"--ring {args.ring!r}: one of {', '.join(settings.rings)} is wanted")
     span = span_of(from_s, to_s, now_s, args.by or "")

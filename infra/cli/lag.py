@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from infra.cli.values import number
 from topology.addresses import load_running
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
@@ -37,14 +38,13 @@ def add_commands(commands: Any) -> None:
     """Put `lag` among `commands`."""
     lag = add_command(commands, "lag", _lag, ABOUT, EXAMPLES)
     lag.add_argument("--json", action="store_true", help="one JSON object a look")
-    lag.add_argument("--watch", type=float, metavar="SECONDS", help="look again so often, until Ctrl-C")
-    lag.add_argument("--metrics-port", type=int, metavar="PORT", help="only serve Prometheus there, until Ctrl-C")
+    lag.add_argument("--watch", type=number(above=True), metavar="SECONDS", help="look again so often, until Ctrl-C")
+    lag.add_argument("--metrics-port", type=arguments.port, metavar="PORT",
+                     help="only serve Prometheus there, until Ctrl-C")
     arguments.add_page_host(lag)
 
 
 def _lag(args: argparse.Namespace) -> int:
-    if args.watch is not None and not 0 < args.watch < math.inf:
-        raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
     if args.metrics_port is not None and args.metrics_port < 1:
         raise Misconfigured(f"--metrics-port {args.metrics_port}: a port number above 0 is wanted")
     logging.getLogger("topology").setLevel(logging.CRITICAL)  # what is wrong is said once, below

@@ -9,15 +9,18 @@ import json
 import sys
 import threading
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from infra.cli.values import number
+from topology.addresses import load_running
 from topology.errors import HeadraceError, InvalidUtterance
 from topology.pacing import PACING
 
 if TYPE_CHECKING:
     from producers import Headrace, Reply
+    from topology.settings import Settings
 
 
 def add_commands(commands: Any) -> None:
@@ -27,7 +30,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("tenant", help="whose head")
     predict.add_argument("text", nargs="?", help='the utterance; without it, {"text": …, "lang": …} lines from stdin')
     predict.add_argument("--lang", help="BCP 47 tag (default: identified from the text)")
-    predict.add_argument("--deadline", type=float, help="seconds")
+    predict.add_argument("--deadline", type=number(0, 86_400, above=True), help="seconds")
     predict.add_argument("--json", action="store_true", help="print replies as JSON lines")
 
 
@@ -43,7 +46,7 @@ async def _ask_all(args: argparse.Namespace, lines: Iterable[str]) -> int:
     from producers import Headrace
 
     failed, reading = 0, _Reading(lines)
-    async with Headrace(args.config) as client:
+    async with Headrace(_settings(args)) as client:
         asking = asyncio.Queue[asyncio.Task[tuple[int, str]] | None]()
 
         async def ask() -> None:
@@ -61,6 +64,14 @@ async def _ask_all(args: argparse.Namespace, lines: Iterable[str]) -> int:
             reading.room.release()
         await asked
     return failed
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """With --deadline as the default of every call, and of connecting."""
+    settings = load_running(args.config)
+    if args.deadline is None:
+        return settings
+    return replace(settings, limits=replace(settings.limits, deadline_s=args.deadline))
 
 
 class _Reading:
@@ -90,7 +101,7 @@ async def _ask_one(client: Headrace, args: argparse.Namespace, number: int, line
     try:
         one = _request(number, line)
         text = one["text"]
-        reply = await client.predict(args.tenant, text, lang=one["lang"] or args.lang, deadline=args.deadline)
+        reply = await client.predict(args.tenant, text, lang=one["lang"] or args.lang)
     except HeadraceError as error:
         if args.json:
             return 1, json.dumps({"text": text, "error": error.code, "message": str(error)})

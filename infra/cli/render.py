@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.values import folder_to_write
 from topology.errors import Misconfigured
 from topology.settings import settings_path
 
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
     """Put `render` among `commands`."""
     render = add_group(commands, "render", "write manifests from headrace.toml", EXAMPLE.strip().splitlines()[0])
     kubernetes = add_command(render, "kubernetes", _kubernetes, KUBERNETES, EXAMPLE)
-    kubernetes.add_argument("directory", metavar="DIR", type=Path, help="where to; it may be there already")
+    kubernetes.add_argument("directory", metavar="DIR", type=folder_to_write, help="where to; it may be there already")
     for name, default, text in (
         ("namespace", "headrace", "of everything"),
         ("registry", "", "before the images' names"),

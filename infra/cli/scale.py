@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.values import file_to_write, number, whole
 from topology.addresses import load_placed
 from topology.errors import Misconfigured
 from topology.settings import Settings, load, settings_path
@@ -41,9 +42,11 @@ def add_commands(commands: Any) -> None:
     run.add_argument("--trace", action="append", metavar="NAME", help="only this one (again for more; default: all)")
     run.add_argument("--csv", type=Path, action="append", metavar="FILE",
                      help="a trace of one's own: seconds,utterances a second")
-    run.add_argument("--rate", type=float, default=400.0, help="utterances a second of the made-up traces (400)")
-    run.add_argument("--hours", type=float, default=1.0, help="length of the made-up traces (1)")
-    run.add_argument("--seed", type=int, default=1, help="the same seed gives the same figures (1)")
+    run.add_argument("--rate", type=number(above=True), default=400.0,
+                     help="utterances a second of the made-up traces (400)")
+    run.add_argument("--hours", type=number(0, MOST_HOURS, above=True), default=1.0,
+                     help="length of the made-up traces (1)")
+    run.add_argument("--seed", type=whole(0), default=1, help="the same seed gives the same figures (1)")
     for name, kind, text in (
         ("encoder-tokens-per-s", float, "of one encoder worker (default: measured, docs/benchmarks)"),
         ("head-per-s", float, "records of one head worker (default: measured, docs/benchmarks)"),
@@ -54,11 +57,11 @@ def add_commands(commands: Any) -> None:
         ("parcels", int, "utterances move in about so many parcels; more: finer, slower (20000)"),
     ):
         run.add_argument(f"--{name}", type=kind, help=text)
-    run.add_argument("--json", type=Path, metavar="FILE", help="write every run's figures here")
-    run.add_argument("--plot", type=Path, metavar="FILE", help="write a picture here")
+    run.add_argument("--json", type=file_to_write, metavar="FILE", help="write every run's figures here")
+    run.add_argument("--plot", type=file_to_write, metavar="FILE", help="write a picture here")
     history = add_command(group, "history", _history, HISTORY, EXAMPLE)
     history.add_argument("--tier", help="only this one, such as encoder/en or head/en/a")
-    history.add_argument("--last", type=int, default=50, help="so many lines (50)")
+    history.add_argument("--last", type=whole(), default=50, help="so many lines (50)")
     history.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -128,8 +131,6 @@ def _traces(args: argparse.Namespace) -> list[Trace]:
 def _history(args: argparse.Namespace) -> int:
     from infra.autoscale.history import read
 
-    if args.last < 1:
-        raise Misconfigured(f"--last {args.last}: 1 or more is wanted")
     lines = [one for one in read(Path(load_placed(args.config).state_dir)) if args.tier in (None, one.tier)]
     for one in lines[-args.last:]:
         if args.json:

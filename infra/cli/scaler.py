@@ -20,7 +20,8 @@ say why. docs/OPERATIONS.md has an example."""
 def add_commands(commands: Any) -> None:
     """Put `scaler` among `commands`."""
     scaler = add_command(commands, "scaler", _scaler, ABOUT, "headrace scaler --port 6000")
-    scaler.add_argument("--port", type=int, default=6000, help="where KEDA asks (default: 6000; 0: a free one)")
+    scaler.add_argument("--port", type=arguments.port, default=6000,
+                        help="where KEDA asks (default: 6000; 0: a free one)")
     scaler.add_argument("--host", default="[::]", help="the address to listen at (default: all)")
     arguments.add_page(scaler)
     scaler.add_argument("--tls-cert", type=Path, metavar="PEM", help="listen with TLS: the certificate, and its chain")

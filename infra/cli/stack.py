@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
     up = add_command(commands, "up", _up, "start the whole stack of headrace.toml; Ctrl-C stops it",
                      'headrace up\nheadrace predict acme "turn on the light"   (in another terminal)')
     up.add_argument("--autoscale", action="store_true", help="start and stop workers by lag: docs/SCALING.md")
-    up.add_argument("--metrics-port", type=int, default=0, metavar="PORT",
+    up.add_argument("--metrics-port", type=arguments.port, default=0, metavar="PORT",
                     help="serve Prometheus there: lag, and the metrics of every process (default: not)")
     arguments.add_page_host(up)
     demo = add_command(commands, "demo", _demo, "six tenants in five languages, end to end, on this machine")
@@ -77,8 +77,8 @@ def _wait_for_signal(
     while True:
         time.sleep(0.5)
         names = supervisor.restart_ended()
-        for name in names:
-            print(f"restarted: {name}", flush=True)
+        for line in supervisor.told(names):
+            print(line, flush=True)
         restored(settings, supervisor, names, lambda line: print(line, flush=True))
         for line in look(supervisor):
             print(line, flush=True)

@@ -12,14 +12,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
+from infra.cli.values import number
 from topology.addresses import load_running
-from topology.errors import Misconfigured
 from topology.pacing import PACING
 
 if TYPE_CHECKING:
     from infra.status import Seen
     from topology.settings import Settings
 
+MOST_TENANTS = 20  # of a ring, whose versions the text names
 ABOUT = """\
 say what runs, how far it is, and what is wrong. It looks at consumer groups with their members and lag, heads by ring,
 Redis, and the processes of `headrace up` on this machine. Exit status: 0 all is well, 1 something is wrong, 2
@@ -34,12 +35,10 @@ def add_commands(commands: Any) -> None:
     """Put `status` among `commands`."""
     status = add_command(commands, "status", _status, ABOUT, EXAMPLES)
     status.add_argument("--json", action="store_true", help="one JSON object a look")
-    status.add_argument("--watch", type=float, metavar="SECONDS", help="look again so often, until Ctrl-C")
+    status.add_argument("--watch", type=number(above=True), metavar="SECONDS", help="look again so often, until Ctrl-C")
 
 
 def _status(args: argparse.Namespace) -> int:
-    if args.watch is not None and not args.watch > 0:
-        raise Misconfigured(f"--watch {args.watch:g}: a number of seconds above 0 is wanted")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, below
     logging.getLogger("topology").setLevel(logging.CRITICAL)
     try:
@@ -105,6 +104,7 @@ def _text(seen: Seen, found: list[str]) -> str:
                          f"({lags}) of {group.topic}")
             lines += [f"release  {version}: {', '.join(names)}" for version, names in releases(group).items()]
     lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
+    lines += _versions(seen)
     lines += [f"cell     {ring}/{cell}: {count} tenants with heads" for ring, counts in sorted(seen.cells.items())
               if len(counts) > 1 for cell, count in sorted(counts.items())]
     if seen.no_heads[0]:  # no trouble by itself: whose head it is stays as it was
@@ -117,4 +117,17 @@ def _text(seen: Seen, found: list[str]) -> str:
     for one in seen.processes:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.started_s))
         lines.append(f"process  {one.name}: {one.pid}, up since {since}, restarts {one.restarts}")
+    lines += [f"away     {what}: since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at_s))}, when a look first "
+              "found it so" for what, at_s in seen.away_since_s.items()]
     return "\n".join([*lines, *(f"WRONG    {one}" for one in found or ())] + ([] if found else ["all is well"]))
+
+
+def _versions(seen: Seen) -> list[str]:
+    """Which version answers for whom, where they are few."""
+    lines = []
+    for ring, tenants in sorted(seen.versions.items()):
+        if len(tenants) > MOST_TENANTS:
+            lines.append(f"version  ring {ring}: `headrace head list --ring {ring}` names all {len(tenants)}")
+        else:
+            lines += [f"version  {ring}/{tenant}: {version}" for tenant, version in sorted(tenants.items())]
+    return lines

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
+from infra.cli.running import running
 from infra.cli.train import ring_of
-from topology.addresses import load_running
 
 if TYPE_CHECKING:
     from infra.fleet.tenants import Where
@@ -57,7 +57,7 @@ def add_commands(commands: Any) -> None:
 def _move(args: argparse.Namespace) -> None:
     from infra.fleet.tenants import move
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     ring = ring_of(settings, args.ring)
     found = asyncio.run(move(settings, ring, args.tenant, args.cell, not args.no_wait, _say(args)))
     _print(args, found)
@@ -66,7 +66,7 @@ def _move(args: argparse.Namespace) -> None:
 def _unpin(args: argparse.Namespace) -> None:
     from infra.fleet.tenants import unpin
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     ring = ring_of(settings, args.ring)
     _print(args, asyncio.run(unpin(settings, ring, args.tenant, not args.no_wait, _say(args))))
 
@@ -74,14 +74,14 @@ def _unpin(args: argparse.Namespace) -> None:
 def _where(args: argparse.Namespace) -> None:
     from infra.fleet.tenants import find
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     _print(args, asyncio.run(find(settings, ring_of(settings, args.ring), args.tenant)), with_head=True)
 
 
 def _list(args: argparse.Namespace) -> None:
     from infra.fleet.tenants import list_tenants
 
-    settings = load_running(args.config)
+    settings = running(args.config)
     found = asyncio.run(list_tenants(settings, ring_of(settings, args.ring), args.cell))
     if args.json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False))

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.bar import shown
 from infra.cli.command import add_command
 from infra.cli.reading import add_reading, options_of
+from infra.cli.values import folder_to_write, number, whole
+from infra.languages import check_ring
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
 from topology.heads import SYSTEM_ENTITIES
@@ -44,8 +46,8 @@ def add_commands(head: Any) -> None:
                        help="examples: files, directories, .zip archives, -: stdin")
     train.add_argument("--from-topic", action="store_true", help="the tenant's labelled traffic instead of a file")
     train.add_argument("--ring", help="the ring (default: the only one)")
-    train.add_argument("--out", type=Path, help="the head directory to write (default: ./TENANT-head); of many "
-                       "tenants: the directory of them")
+    train.add_argument("--out", type=folder_to_write, help="the head directory to write (default: ./TENANT-head); of "
+                       "many tenants: the directory of them")
     train.add_argument("--again", action="store_true", help="of a directory: also tenants that have such a head")
     train.add_argument("--tune", type=Path, help="held-out examples (default: the file's own dev part, else five folds "
                        "of the data; of 400 lines or more a tenth of them)")
@@ -56,13 +58,13 @@ def add_commands(head: Any) -> None:
         ".toml file of width, ffn, heads, pool, layer, dropout",
     )
     train.add_argument("--balance", choices=("none", "sqrt", "full"), default="none", help="weight rare intents up")
-    train.add_argument("--epochs", type=int, help="how often every line teaches (default: 20 where there are fewer "
+    train.add_argument("--epochs", type=whole(), help="how often every line teaches (default: 20 where there are fewer "
                        "than 400 lines, else 30, or fewer of more than 8,000)")
-    train.add_argument("--rate", type=float, help="AdamW's highest rate (default: 0.002 where there are fewer than 400 "
-                       "lines, else 0.001)")
-    train.add_argument("--keep", type=_share, default=0.97, metavar="SHARE",
+    train.add_argument("--rate", type=number(0, 1, above=True), help="AdamW's highest rate (default: 0.002 where there "
+                       "are fewer than 400 lines, else 0.001)")
+    train.add_argument("--keep", type=number(0, 1, above=True), default=0.97, metavar="SHARE",
                        help="of what is in scope, at least this is not refused (default: 0.97)")
-    train.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights")
+    train.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="the same seed gives the same weights")
     train.add_argument(
         "--system-entities", default="", metavar="KINDS", help=f"comma-separated, of {', '.join(SYSTEM_ENTITIES)}"
     )
@@ -71,19 +73,12 @@ def add_commands(head: Any) -> None:
     add_reading(train)
 
 
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1:
-        raise ValueError(text)
-    return value
-
-
 def ring_of(settings: Any, name: str | None) -> Any:
     """The ring of that name, or the only one. Raises: Misconfigured."""
     if name is None and len(settings.rings) == 1:
         return next(iter(settings.rings.values()))
     if name not in settings.rings:
-        raise Misconfigured(f"--ring {name or '?'}: one of {', '.join(settings.rings)} is wanted")
+        raise Misconfigured(f"{f'--ring {name}' if name else '--ring'}: one of {', '.join(settings.rings)} is wanted")
     return settings.rings[name]
 
 
@@ -115,6 +110,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait and spin slow each other down
+    from head_worker.system import unread
     from infra import heads
     from infra.training.checks import told
     from infra.training.examples import read_topic
@@ -124,10 +120,13 @@ def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
 
     settings = (load_placed if args.data else load_running)(args.config)
     ring = ring_of(settings, args.ring)
+    check_ring(settings, ring)
     given = _given(args, settings, ring, args.data or asyncio.run(read_topic(settings, tenant)))
     for line in (*given.notes, *told(given.findings), *lone(given.train)):
         print(line)
     recipe, about = _recipe(args), _about(args, given.synonyms)
+    for line in unread(about.system_entities, ring.languages):
+        print(line)
     with shown(f"training {tenant}") as show:
         show(0.0, f"encoding {len(given.train):,} examples")
         embedder = heads.Embedder(settings, ring)
@@ -150,6 +149,7 @@ def _train_many(args: argparse.Namespace, files: Sequence[Path]) -> int:
 
     settings = load_placed(args.config)
     ring = ring_of(settings, args.ring)
+    check_ring(settings, ring)
     out, recipe = args.out or Path(), _recipe(args)
 
     def orders() -> Any:
@@ -222,6 +222,10 @@ def _about(args: argparse.Namespace, synonyms: dict[str, dict[str, list[str]]]) 
     if unknown := [kind for kind in kinds if kind not in SYSTEM_ENTITIES]:
         raise Misconfigured(f"--system-entities {', '.join(unknown)}: known are {', '.join(SYSTEM_ENTITIES)}")
     if args.synonyms:
-        for label, values in read_synonyms(args.synonyms).items():
+        try:
+            given = read_synonyms(args.synonyms)
+        except Misconfigured as error:
+            raise Misconfigured(f"--synonyms {error}") from error
+        for label, values in given.items():
             synonyms.setdefault(label, {}).update(values)
     return Target("", "", "", kinds, synonyms)

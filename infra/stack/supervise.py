@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from topology.stream.arguments import LOCAL
 from topology.stream.process import EXIT_UNAVAILABLE
 
 STOP_S = 15.0
+AGAIN_S = 60.0  # of a process that has no file to say that it is ready: who lived for so long was
 PR_SET_PDEATHSIG = 1
 PROCESSES = "processes.json"
 WITH_PAGES = {"encoder_worker", "head_worker", "infra.insights"}  # modules whose processes serve metrics
@@ -62,6 +63,7 @@ class Child:
     started_s: float = field(default_factory=time.time)
     restarts: int = 0
     stop_signal: int = signal.SIGTERM
+    again: bool = False  # it ended before it was ready, as the time before: told of once
     retired_s: float | None = None  # of the monotonic clock: since then it is to end, and not to be started again
 
 
@@ -166,12 +168,19 @@ class Supervisor:
         restarted = []
         for child in self.children:
             if child.retired_s is None and child.process.poll() is not None and child.process.returncode != 2:
+                lived_s = time.time() - child.started_s
+                child.again = bool(child.restarts) and lived_s < AGAIN_S and not child.ready.exists()
                 child.process = self._spawn(child.name, child.command)
                 child.started_s, child.restarts = time.time(), child.restarts + 1
                 restarted.append(child.name)
         if restarted:
             self._note()
         return restarted
+
+    def told(self, names: Sequence[str]) -> list[str]:
+        """A line for each that was started again: once in an outage, with what it said last."""
+        return [f"restarted: {child.name} (its last line: {_tail(child.log, 1)[:300]!r})"
+                for child in self.children if child.name in names and not child.again]
 
     def retire(self, child: Child) -> None:
         """Ask a child to end; it is not started again. `ended` tells when it is gone."""
@@ -203,5 +212,5 @@ class Supervisor:
         (self._state / PROCESSES).unlink(missing_ok=True)
 
 
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+def _tail(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

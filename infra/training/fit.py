@@ -96,7 +96,8 @@ def fit(
     with _torch_threads(1 if by_folds else hooks.threads):
         model, manifest, verdict = learn(fresh, list(train), known, found, recipe, hooks)
     shipped = replace(manifest, metrics={**verdict.metrics, **facts}, temperature=verdict.calibration.temperature,
-                      out_of_scope_threshold=verdict.calibration.threshold)
+                      out_of_scope_threshold=verdict.calibration.threshold,
+                      system_entities=target.system_entities, synonyms=target.synonyms or {})
     return write_head(_head(model, shipped, verdict.transitions), out, recipe.precision)
 
 
@@ -198,7 +199,7 @@ def _manifest(
     return HeadManifest(
         tenant=target.tenant, ring=target.ring, version=now.strftime("%Y%m%dT%H%M%S%fZ"), space=target.space,
         hidden=model.hidden, intents=intents, tags=tags, sha256="unwritten", attention_heads=model.heads,
-        created=now.isoformat(), system_entities=target.system_entities, synonyms=target.synonyms or {},
+        created=now.isoformat(),
     )
 
 

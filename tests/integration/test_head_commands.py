@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -70,6 +71,37 @@ def until(client, version, seconds=30):
     end = time.monotonic() + seconds
     while (seen := version_of(client)) != version:
         assert time.monotonic() < end, seen
+
+
+def test_a_head_of_a_ring_that_headrace_toml_does_not_describe_is_refused_and_not_announced(running, tmp_path):
+    settings, _, out = running
+    config = out.parent / "headrace.toml"
+    (tmp_path / "head.safetensors").write_bytes((out / "head.safetensors").read_bytes())
+    body = json.loads((out / "head.json").read_text()) | {"ring": "fr", "tenant": "french"}
+    (tmp_path / "head.json").write_text(json.dumps(body))
+    for command in (("publish",), ("canary",), ("shadow",)):
+        done = headrace(config, "head", *command, str(tmp_path))
+        assert done.returncode == 1 and "its ring is 'fr', which headrace.toml does not describe: en" in done.stderr
+    assert "french" not in headrace(config, "head", "list").stdout
+    assert not (Path(settings.heads.store) / "fr").exists()
+    unknown = headrace(config, "head", "list", "--ring", "fr")
+    assert (unknown.returncode, "--ring fr: one of en is wanted" in unknown.stderr) == (2, True)
+
+
+def test_delete_at_a_terminal_asks_first(running):
+    config = running[2].parent / "headrace.toml"
+    command = [sys.executable, "-m", "infra.cli", "--config", str(config), "head", "delete", "acme"]
+    for answer in ("n", "", "what"):
+        ours, theirs = os.openpty()
+        try:
+            os.write(ours, f"{answer}\n".encode())
+            done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=120)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert "delete en/acme and all its versions? [y/N]" in done.stdout
+        assert (done.returncode, "nothing is deleted" in done.stderr) == (2, True)
+    assert "en/acme" in headrace(config, "head", "list").stdout
 
 
 def test_publish_list_rollback_and_delete_as_typed(running, tmp_path):

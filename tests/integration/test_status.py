@@ -172,6 +172,18 @@ def test_it_answers_soon_and_in_one_line_each_whatever_is_away(system, how):
     assert len(troubles) == 2 and "[broker]" in troubles[0] and "[redis]" in troubles[1], troubles
 
 
+def test_commands_say_in_one_line_that_a_frozen_broker_does_not_answer(system):
+    config, _, supervisor = system
+    (broker,) = [child for child in supervisor.children if child.name == "broker"]
+    broker.process.send_signal(signal.SIGSTOP)
+    for typed in (("head", "list"), ("tenant", "where", "acme"), ("predict", "acme", "hello", "--deadline", "2")):
+        command = [sys.executable, "-m", "infra.cli", "--config", str(config), *typed]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROMPT_S)  # it was 30 s and more
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+        assert "answer" in done.stderr and "unavailable" in done.stderr
+    broker.process.kill()
+
+
 def test_it_looks_again_until_it_is_interrupted(system):
     command = [sys.executable, "-m", "infra.cli", "--config", str(system[0]), "status", "--json", "--watch", "0.1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watching:

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
 from topology.errors import Unavailable
 from topology.pacing import PACING
@@ -161,6 +161,22 @@ async def asking(broker: Broker) -> AsyncIterator[None]:
         if why := await sign_on_or_wait(broker):
             raise Unavailable(f"{what}: {why}") from error
         raise told(error, what) from error
+
+
+async def reachable(broker: Broker) -> None:
+    """Until a broker answers. Raises: as `asking`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap, **kafka_security(broker))
+    try:
+        async with asking(broker):
+            while True:
+                try:
+                    await admin.start()
+                    return
+                except KafkaConnectionError:  # it is starting, or gone, or does not let this process in
+                    await sign_on_or_wait(broker)
+                await asyncio.sleep(0.2)
+    finally:
+        await close(admin.close())
 
 
 async def close(*closing: Awaitable[object]) -> None:

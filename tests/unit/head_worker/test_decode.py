@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import regex
 
 from head_worker.decode import best_path, is_legal, legal_transitions, path_with_transitions, spans_of, words_of
 
@@ -36,6 +37,28 @@ def test_punctuation_and_chinese_are_words_of_their_own():
 ])
 def test_no_word_ends_inside_a_letter_and_scripts_without_blanks_have_words(text, pieces, words):
     assert [text[start:end] for _, start, end in words_of(text, offsets(*pieces))] == words
+
+
+CLUSTERS = [  # Thai, Hindi, Korean by parts, NFD, ZWJ emoji, flags, a skin tone, keycap, Latin, CJK, blanks, signs
+    "ห้", "น้ำ", "ที่", "เ", "ป", "क्षि", "न", "स्ते", "\u1112\u1161\u11ab", "e\u0301", "n\u0303",
+    "👩‍👩‍👧", "🏳️‍🌈", "🇩🇪", "🇫🇷", "👍🏽", "3️⃣", "a", "Z", "ß", "开", " ", "  ", "-", ",", "€", "\r\n",
+]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_words_of_any_pieces_are_whole_grapheme_clusters_in_order(seed):
+    random = np.random.default_rng(seed)
+    text = "".join(random.choice(CLUSTERS) for _ in range(random.integers(1, 20)))
+    cuts = sorted({0, len(text), *random.integers(0, len(text) + 1, random.integers(0, 12)).tolist()})
+    pieces = [(0, 0), *itertools.pairwise(cuts), (0, 0)]
+    pieces = [one for one in pieces if random.random() > 0.1]  # a tokenizer may drop characters
+    edges = {0, *(found.end() for found in regex.finditer(r"\X", text))}
+    words = words_of(text, offsets(*pieces)) if pieces else []
+    at = 0
+    for token, start, end in words:
+        assert at <= start < end and {start, end} <= edges, (text, pieces, words)
+        assert text[start:end].strip() == text[start:end] and 0 <= token < len(pieces)
+        at = end
 
 
 @pytest.mark.parametrize("seed", range(20))

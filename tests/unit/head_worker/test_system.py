@@ -12,7 +12,7 @@ pytest.importorskip("quantulum3")
 
 from head_worker.engine import Span, TokenVectors, resolved
 from head_worker.entities import EntityProcess
-from head_worker.system import find
+from head_worker.system import find, unread
 from topology.errors import BadHead
 from topology.heads import SYSTEM_ENTITIES, HeadManifest
 from topology.pacing import PACING
@@ -46,6 +46,27 @@ def said(text, lang="en", kinds=SYSTEM_ENTITIES):
     ("ça coûte 49,99 € demain", "fr", [("49,99 €", "amount", "49.99 EUR"), ("demain", "date", "2026-11-19")]),
     ("pay 1,000 dollars", "en", [("1,000 dollars", "amount", "1000 USD")]),
     ("in 1e400 days", "en", []),
+    ("in 1e305 days", "en", []),
+    ("pay 1,234,567.89 dollars", "en", [("1,234,567.89 dollars", "amount", "1234567.89 USD")]),
+    ("überweise 1.000 Euro", "de", [("1.000 Euro", "amount", "1000 EUR")]),
+    ("zwanzig Euro 😀 für zwei Pizzen", "de", [("zwanzig Euro", "amount", "20 EUR"), ("zwei", "number", 2.0)]),
+    ("ein Tisch für vier", "de", [("vier", "number", 4.0)]),
+    ("Tisch am 3. Mai um 17 Uhr für vier", "de",
+     [("3. Mai um 17 Uhr", "time", "2027-05-03T17:00"), ("vier", "number", 4.0)]),
+    ("am Montag um 17 Uhr 30", "de", [("Montag um 17 Uhr 30", "time", "2026-11-23T17:30")]),
+    ("Termin am 3.5.2027 bitte", "de", [("3.5.2027", "date", "2027-05-03")]),
+    ("version 1.2.3", "de", []),
+    ("vingt euros", "fr", [("vingt euros", "amount", "20 EUR")]),
+    ("quatre-vingt-dix euros", "fr", [("quatre-vingt-dix euros", "amount", "90 EUR")]),
+    ("ça fait 1 234,50 €", "fr", [("1 234,50 €", "amount", "1234.5 EUR")]),
+    ("1\u202f234,50 € et 2\u00a0000 €", "fr",
+     [("1\u202f234,50 €", "amount", "1234.5 EUR"), ("2\u00a0000 €", "amount", "2000 EUR")]),
+    ("un café le 3/5/2027", "fr", [("le 3/5/2027", "date", "2027-05-03")]),
+    ("on 3/5/2027", "en", [("on 3/5/2027", "date", "2027-03-05")]),
+    ("un millón de euros, dos mesas", "es", [("un millón de euros", "amount", "1000000 EUR"), ("dos", "number", 2.0)]),
+    ("ventuno euro", "it", [("ventuno euro", "amount", "21 EUR")]),
+    ("49.99元", "zh", [("49.99元", "amount", "49.99 CNY")]),
+    ("โต๊ะสำหรับ 4 คน", "th", [("4", "number", 4.0)]),
 ])
 def test_values_stand_beside_the_spans(text, lang, wanted):
     assert said(text, lang) == wanted
@@ -101,3 +122,10 @@ def test_threads_find_what_one_finds_and_leave_the_interpreters_warnings_as_they
     assert together == alone
     assert all(alone)
     assert list(warnings.filters) == filters
+
+
+def test_languages_in_which_kinds_are_not_found_are_named():
+    assert unread(("number", "date", "email"), ["en", "de"]) == unread(("email",), ["xx"]) == []
+    (words,), both = unread(("number", "date"), ["th"]), unread(("amount", "time"), ["xx"])
+    assert "number: in 'th' numbers are read in digits" in words
+    assert ["amount" in both[0], "none are found in 'xx'" in both[1]] == [True, True]

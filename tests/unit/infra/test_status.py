@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from infra.cli.status import _text
+from infra.observe import away_since
 from infra.stack.supervise import ProcessState
 from infra.status import DeadLetters, Seen, groups_of, releases, troubles
 from topology.settings import parse
@@ -35,6 +37,16 @@ WELL = seen()
 
 def test_nothing_is_said_where_all_is_well():
     assert troubles(SETTINGS, WELL) == troubles(SETTINGS, replace(WELL, at_s=103.0), WELL) == []
+
+
+def test_it_tells_which_version_answers_and_since_when_what_is_away(tmp_path):
+    first = away_since(tmp_path, {"redis": "refused"})
+    assert away_since(tmp_path, {"redis": "refused", "broker": "refused"})["redis"] == first["redis"]
+    text = _text(replace(WELL, versions={"en": {"acme": "v2 (canary v3 10%)"}}, away_since_s=first), [])
+    assert "version  en/acme: v2 (canary v3 10%)" in text and "away     redis: since " in text
+    many = {"en": {f"t{n}": "v1" for n in range(21)}}
+    assert "headrace head list --ring en" in _text(replace(WELL, versions=many), [])
+    assert away_since(tmp_path, {}) == {} and list(tmp_path.iterdir()) == []
 
 
 def test_a_cell_that_takes_no_tenants_needs_no_workers_and_one_that_is_not_nearly_full_no_others():

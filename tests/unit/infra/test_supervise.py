@@ -22,3 +22,19 @@ def test_the_state_directory_tells_what_runs_and_how_often_it_was_restarted(tmp_
     finally:
         supervisor.stop()
     assert processes_of(tmp_path) == []
+
+
+def test_a_process_that_ends_again_and_again_is_told_of_once_until_it_was_ready(tmp_path):
+    supervisor = Supervisor(tmp_path)
+    try:
+        child = supervisor.start("worker", [sys.executable, "-c", "print('the broker is away'); raise SystemExit(75)"])
+        told = []
+        for ready in (False, False, False, True, False):
+            child.process.wait(60)
+            if ready:
+                child.ready.touch()
+            told.append(supervisor.told(supervisor.restart_ended()))
+        said = ["restarted: worker (its last line: 'the broker is away')"]
+        assert told == [said, [], [], said, []]
+    finally:
+        supervisor.stop()

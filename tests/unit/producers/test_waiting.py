@@ -190,6 +190,8 @@ async def test_a_client_that_is_not_open_says_so_at_once():
     ):
         with pytest.raises(ClientClosed, match="async with"):
             await asyncio.wait_for(asking, 5)
+    with pytest.raises(ClientClosed):
+        client.expect("acme", "id", 1.0)
     assert [type(one) for one in await client.predict_many("acme", ["on", "off"])] == [ClientClosed] * 2
 
 
@@ -214,3 +216,9 @@ async def test_a_result_is_asked_for_by_a_tenant_and_an_id_that_can_be(name):
         await client.result(name, "id")
     with pytest.raises(InvalidUtterance):
         await client.result("acme", name)
+
+
+def test_a_client_that_was_never_opened_may_be_closed():
+    client = SyncHeadrace(settings_of())
+    for _ in range(2):
+        client.__exit__(None, None, None)

@@ -1,0 +1,20 @@
+"""What `headrace predict` prints for people."""
+
+import pytest
+
+from headrace import Entity, Reply
+from infra.cli.predict import _line
+
+
+def reply(**more):
+    return Reply("1", "shop", "en", "en", "how old is the moon", "store_hours", 0.66, more.pop("out_of_scope", False),
+                 more.pop("entities", ()), False, "v1", {"submitted": 0, "replied": 5_000})
+
+
+@pytest.mark.parametrize("said, words", [
+    (reply(), "store_hours (66%)  no entities  5 ms"),
+    (reply(out_of_scope=True), "out of scope (nearest: store_hours (66%))  no entities  5 ms"),
+    (reply(entities=(Entity(0, 3, "sys.number", "how", 1.0, 3.0),)), "store_hours (66%)  sys.number='how' (3.0)  5 ms"),
+])
+def test_an_utterance_that_is_out_of_scope_is_said_to_be(said, words):
+    assert _line(said) == words
