@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from head_worker.engine import Array, Head, TokenVectors
 from infra.training.adamw import AdamW
 from infra.training.evaluate import Labelled
-from infra.training.examples import OUT_OF_SCOPE
 from infra.training.model import HeadModel
 from infra.training.packed import Packed
 from infra.training.recipe import BALANCE, Recipe
@@ -30,12 +29,12 @@ def descend(
     progress: Callable[[int, Scored], None], may_keep: Callable[[int, Scored], bool] = lambda epoch, scores: False,
 ) -> int:
     """Leave `model` with the weights of its best epoch on the trial, which is returned, counted from 0; without a trial
-    with those of the last. Lines that are out of scope teach nothing here.
+    with those of the last.
 
     `progress` is told how many epochs are done and, where there is a trial, what the last one scored on it. `may_keep`
     is asked at a KeyboardInterrupt whether the best epoch so far is enough; where it is not, that is raised.
     """
-    lessons = Lessons([one for one in train if one.example.intent != OUT_OF_SCOPE], manifest, recipe)
+    lessons = Lessons(train, manifest, recipe)
     optimizer = AdamW(model, recipe.rate, recipe.epochs * lessons.steps)
     kept, best = optimizer.weights.clone(), -1
     try:
@@ -67,9 +66,13 @@ class Lessons:
 
     def __init__(self, lines: Sequence[Labelled], manifest: HeadManifest, recipe: Recipe) -> None:
         self._rows = Packed([one.row for one in lines])
-        self._intents = torch.tensor([manifest.intents.index(one.example.intent) for one in lines])
-        self._tags = torch.tensor([tag for one in lines for tag in tags_of(one, manifest.tags)])
-        counts = Counter(self._intents.tolist())
+        numbers = {intent: number for number, intent in enumerate(manifest.intents)}
+        self._intents = torch.tensor([numbers.get(one.example.intent, IGNORED) for one in lines])
+        self._tags = torch.tensor([
+            tag for one in lines
+            for tag in (tags_of(one, manifest.tags) if one.example.intent in numbers else [IGNORED] * len(one.row.data))
+        ])
+        counts = Counter(self._intents[self._intents != IGNORED].tolist())
         self._weights = weights_of(counts, len(manifest.intents), BALANCE[recipe.balance])
         self._smoothing, self._batch = recipe.smoothing, recipe.batch
         self._chance = np.random.default_rng(recipe.seed)
@@ -86,11 +89,19 @@ class Lessons:
             yield found[i]
 
     def loss(self, model: HeadModel, places: Tensor) -> Tensor:
-        """Of intents and tags."""
+        """Of intents and tags; of lines out of scope the distance from being equally unsure of every intent (outlier
+        exposure, Hendrycks et al. 2019)."""
         vectors, mask, where = self._rows.batch(places)
-        intents, tags = _scores(model, vectors, mask)
-        loss = F.cross_entropy(intents, self._intents[places], self._weights, label_smoothing=self._smoothing)
-        if tags is None:
+        said, tags = _scores(model, vectors, mask)
+        intents = self._intents[places]
+        outside = intents == IGNORED
+        inside = int((~outside).sum())
+        loss = said.new_zeros(())
+        if inside:
+            loss = F.cross_entropy(said, intents, self._weights, ignore_index=IGNORED, label_smoothing=self._smoothing)
+        if inside < len(places):
+            loss = loss - said[outside].log_softmax(1).mean(1).sum() / max(1, inside)
+        if tags is None or not inside:
             return loss
         right = self._tags[where].masked_fill(~mask, IGNORED)
         return loss + F.cross_entropy(tags.flatten(0, 1), right.flatten(), ignore_index=IGNORED)

@@ -188,4 +188,6 @@ def write_jsonl(examples: Iterable[Example], path: Path) -> None:
 
 def line_of(example: Example) -> str:
     """The example as a line of JSON."""
-    return json.dumps(asdict(example), ensure_ascii=False)
+    body = asdict(example)
+    del body["source"]
+    return json.dumps(body, ensure_ascii=False)

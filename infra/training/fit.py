@@ -71,8 +71,8 @@ def fit(
 
     Those lines are `tune`; without it a tenth of `train`, and the epoch that is best on them is kept; or of few lines
     every fifth in turn (5 folds), and the head itself learns from all lines. Examples of the intent `out_of_scope` are
-    no class: they set the threshold. The same examples, recipe and machine give the same weights. `facts`: what is to
-    stand among the head's metrics beside these.
+    no class: they teach the head to be unsure of them, and set the threshold. `facts` are put among the head's metrics.
+    The same examples, recipe and machine give the same weights.
 
     Raises: Misconfigured where fewer than two lines are in scope.
     """
@@ -125,7 +125,9 @@ def _hold_out(
         held = set(folds_of([one.example for one in train], recipe.seed)[0])
         tune = [*tune, *(train[i] for i in sorted(held))]
         train = [one for i, one in enumerate(train) if i not in held]
-    tune = [*tune, *(one for one in train if one.example.intent == OUT_OF_SCOPE)]  # they teach nothing
+    if not any(one.example.intent == OUT_OF_SCOPE for one in tune):
+        strange = [one for one in train if one.example.intent == OUT_OF_SCOPE][::2]
+        tune, train = [*tune, *strange], [one for one in train if all(one is not other for other in strange)]
     model, manifest = fresh()
     trial = Trial(tune)
 
@@ -144,7 +146,7 @@ def _fold(
 
     They learn side by side, in a thread each: steps on few lines are too short to be shared by threads.
     """
-    train = [*train, *tune]  # which are out of scope: they teach nothing
+    train = [*train, *tune]  # which are out of scope
     folds = folds_of([one.example for one in train], recipe.seed)
     folds = folds if len(folds) > 1 else []
     done, halted = [0] * (1 + len(folds)), list[bool]()

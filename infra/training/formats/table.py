@@ -122,21 +122,27 @@ def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str]
 
     A quote that is never closed costs its own line alone: no row is longer than MAX_ROW_LINES.
     """
-    csv.field_size_limit(1 << 20)
     lines = io.StringIO(source.text, newline="").readlines()
-    at = 0
-    while at < len(lines):
-        reader = csv.reader(lines[at : at + MAX_ROW_LINES], delimiter=delimiter, strict=True)
-        fault = ""
-        try:
-            cells, used = next(reader), reader.line_num
-        except csv.Error as error:
-            # As it stands: `"hi" there,greet` was written by hand. A quote alone is one that is not closed.
-            cells, used = next(csv.reader(lines[at : at + 1], delimiter=delimiter, quoting=csv.QUOTE_NONE)), 1
-            fault = f"a quote is not closed: {error}" if any(cell.count('"') % 2 for cell in cells) else ""
-        if any(cell.strip() for cell in cells):
-            yield at + 1, cells, fault
-        at += used
+    at, limit = 0, csv.field_size_limit(1 << 20)  # the process's own, which others read by
+    try:
+        while at < len(lines):
+            cells, used, fault = _row(lines[at : at + MAX_ROW_LINES], delimiter)
+            if any(cell.strip() for cell in cells):
+                yield at + 1, cells, fault
+            at += used
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _row(lines: Sequence[str], delimiter: str) -> tuple[list[str], int, str]:
+    """(cells, how many lines they take, what is wrong with them) of the row that begins with the first line."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        return next(reader), reader.line_num, ""
+    except csv.Error as error:
+        # As it stands: `"hi" there,greet` was written by hand. A quote alone is one that is not closed.
+        cells = next(csv.reader(lines[:1], delimiter=delimiter, quoting=csv.QUOTE_NONE))
+        return cells, 1, f"a quote is not closed: {error}" if any(cell.count('"') % 2 for cell in cells) else ""
 
 
 TABLE = Format("csv", knows, read)

@@ -12,7 +12,6 @@ import torch
 
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
-from infra.cli.main import main
 from infra.training.calibrate import calibrate
 from infra.training.evaluate import Labelled, Outcome, scores_of
 from infra.training.examples import OUT_OF_SCOPE, Entity, Example
@@ -85,7 +84,7 @@ def test_without_entities_no_span_score_is_shown(tmp_path):
 def test_ten_lines_out_of_scope_find_others_like_them_and_keep_what_is_in_scope(tmp_path):
     rows = [labelled(("on", "off", "dim")[i % 3], i) for i in range(60)]
     rows += [labelled(OUT_OF_SCOPE, 100 + i) for i in range(10)]
-    manifest = fit(TARGET, rows, None, tmp_path, replace(SMALL, epochs=25))
+    manifest = fit(TARGET, rows, None, tmp_path, replace(SMALL, epochs=60))
     assert manifest.out_of_scope_threshold > 0
     head = load_head(tmp_path)
     strange = head.predict([labelled(OUT_OF_SCOPE, i).row for i in range(900, 940)])
@@ -121,20 +120,3 @@ def test_intervals_are_wilsons_and_hold_the_f1():
     assert wilson(95, 100) == pytest.approx((0.888, 0.978), abs=1e-3)
     below, above = bootstrap(np.array([[1, 1, 1]] * 80 + [[0, 1, 1]] * 20))
     assert below < 0.8 < above and 0.1 < above - below < 0.25
-
-
-def test_a_broken_tenant_is_named_and_the_others_are_tried(tmp_path, monkeypatch, capsys):
-    for name in ("a", "b", "c"):
-        (tmp_path / f"{name}.jsonl").write_text('{"text": "x", "intent": "y"}\n' * 3)
-    tried = []
-
-    def train(args, tenant, data, out):
-        tried.append(tenant)
-        if tenant == "b":
-            raise IndexError("list index out of range")
-
-    monkeypatch.setattr("infra.cli.train._train_one", train)
-    assert main(["head", "train", str(tmp_path)]) == 1
-    assert tried == ["a", "b", "c"]
-    said = capsys.readouterr().out
-    assert "b was not trained: IndexError" in said and "2 of 3 tenants were trained; not: b" in said

@@ -65,7 +65,7 @@ def test_entities_are_learned_and_predicted_as_the_served_head_would(tmp_path):
 
 
 def test_examples_out_of_scope_are_no_intent_and_set_the_threshold(tmp_path):
-    manifest = fit(TARGET, rows(160)[:80], rows(160)[80:], tmp_path, replace(SMALL, epochs=12))
+    manifest = fit(TARGET, rows(160)[:80], rows(160)[80:], tmp_path, replace(SMALL, epochs=60))
     assert manifest.intents == ("off", "on")
     scope = manifest.metrics["out_of_scope"]
     assert scope["in_scope_kept"] > 0.8 and scope["out_of_scope_found"] > 0.8
