@@ -15,7 +15,7 @@ from pathlib import Path
 
 from head_worker.load import load_head
 from infra.heads import Embedder
-from infra.training.evaluate import Labelled, Scores, evaluate
+from infra.training.evaluate import Labelled, evaluate
 from infra.training.examples import Example
 from infra.training.fit import Hooks, Target, fit
 from infra.training.recipe import Recipe
@@ -193,6 +193,6 @@ def _job(order: Order, target: Target, lines: Lines, recipe: Recipe, digest: str
     write_report(manifest, order.out / "report.html")
     told = f"{order.tenant}: {summary(manifest)}"
     if lines.test:
-        scores: Scores = evaluate(load_head(order.out), lines.test)
-        told += f"; on --test: {', '.join(lines_of_test(scores.as_dict()))}"
+        scores = evaluate(load_head(order.out), lines.test).as_dict()
+        told = f"{order.tenant}: {len(lines.train):,} lines taught; of others, {', '.join(lines_of_test(scores))}"
     return told + (f"; {order.findings:,} findings in its data, see `headrace data check`" if order.findings else "")

@@ -83,12 +83,12 @@ def evaluate(head: Head, rows: Sequence[Labelled], batch: int = 64) -> Scores:
 
 
 def outcomes(head: Head, rows: Sequence[Labelled], batch: int = 64) -> list[Outcome]:
-    """What the head makes of each row."""
-    made = []
+    """What the head makes of each row. A head without tags is not asked for entities."""
+    made, asked = [], len(head.manifest.tags) > 1
     for i in range(0, len(rows), batch):
         part = rows[i : i + batch]
         for one, scored in zip(part, head.predict([one.row for one in part]), strict=True):
-            wanted = {(e.start, e.end, e.label) for e in one.example.entities}
+            wanted = {(e.start, e.end, e.label) for e in one.example.entities if asked}
             found = {(e.start, e.end, e.label) for e in scored.entities}
             made.append(Outcome(
                 one.example.intent, scored.intent, scored.confidence, scored.out_of_scope,

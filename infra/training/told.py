@@ -88,7 +88,7 @@ def lines_of_test(metrics: Metrics) -> Iterator[str]:
     yield f"{metrics['examples']:,} lines in scope: " + ", ".join(
         f"{title} {score({**metrics, 'examples': max(LEAST, metrics['examples'])}, name)}"
         for name, title in NAMES.items() if name == "intent_accuracy" or has_spans(metrics)
-    ) + ", whatever the threshold refuses"
+    ) + (", whatever the threshold refuses" if metrics["out_of_scope"] else "")
     if found := metrics["out_of_scope"]:
         yield (f"{found['examples']:.0f} lines out of scope: finds {found['out_of_scope_found']:.1%} (recall), "
                f"precision {found['precision']:.1%}, AUROC {found['auroc']:.3f}; "
