@@ -40,7 +40,7 @@ class Embedder:
         directory = find_encoder(ring.encoder)
         if directory is None:
             raise Misconfigured(f"encoder {ring.encoder!r} is not prepared: headrace encoder fetch {ring.encoder}")
-        self.space = space_of(directory, settings.limits.max_tokens)
+        self.ring, self.space = ring.name, space_of(directory, settings.limits.max_tokens)
         self._engine = build(directory, ring.device, ring.precision, threads=os.cpu_count() or 1)
         self._tokenizer = Tokenizer(directory, settings.limits.max_tokens, read_meta(directory).prefix)
 
@@ -58,7 +58,7 @@ class Embedder:
 
 
 def train(
-    embedder: Embedder, ring: Ring, tenant: str, examples: Sequence[Example], tune: Sequence[Example] | None,
+    embedder: Embedder, tenant: str, examples: Sequence[Example], tune: Sequence[Example] | None,
     out: Path, recipe: Recipe = DEFAULT, about: Target | None = None,
     hooks: Hooks = ALONE,
 ) -> HeadManifest:
@@ -67,7 +67,7 @@ def train(
     `about`: system entities and synonyms of the head; its tenant, ring and space are filled in here.
     """
     rows = embedder.rows([*examples, *(tune or ())])
-    target = replace(about or Target("", "", ""), tenant=tenant, ring=ring.name, space=embedder.space)
+    target = replace(about or Target("", "", ""), tenant=tenant, ring=embedder.ring, space=embedder.space)
     return fit(target, rows[: len(examples)], rows[len(examples) :] or None, out, recipe, hooks)
 
 

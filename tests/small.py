@@ -61,7 +61,8 @@ def small_stack(home, kind="embedded", workers=1, precision="float32", store="he
     with stack(config, say, worker_metrics, zones) as (settings, supervisor):
         out = home / "acme"
         examples = [example(i) for i in range(80)]
-        heads.train(settings, settings.rings["en"], "acme", examples, None, out, Recipe(epochs=15))
+        embedder = heads.Embedder(settings, settings.rings["en"])
+        heads.train(embedder, "acme", examples, None, out, Recipe(epochs=15))
         asyncio.run(announce.publish(settings, out))
         yield settings, supervisor, out
 

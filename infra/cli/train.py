@@ -135,7 +135,7 @@ def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
             show(share, f"intents {scores['intent_accuracy']:.1%}, spans {scores['span_f1']:.1%}" if scores else "")
 
         manifest = heads.train(
-            embedder, ring, tenant, given.train, given.dev, out, recipe, about, Hooks(note, _may_keep))
+            embedder, tenant, given.train, given.dev, out, recipe, about, Hooks(note, _may_keep))
     print_manifest(manifest)
     if given.test:
         for line in lines_of_test(heads.score(embedder, out, given.test).as_dict()):

@@ -38,8 +38,9 @@ def running(tmp_path_factory):
         config = Path(settings.state_dir).parent / "headrace.toml"
         swapped, other = config.parent / "swapped", config.parent / "other"
         examples = [replace(example(i), intent=SWAPPED[example(i).intent]) for i in range(80)]
-        heads.train(settings, settings.rings["en"], "acme", examples, None, swapped, Recipe(epochs=15, seed=1))
-        heads.train(settings, settings.rings["en"], "globex", examples, None, other, Recipe(epochs=1))
+        embedder = heads.Embedder(settings, settings.rings["en"])
+        heads.train(embedder, "acme", examples, None, swapped, Recipe(epochs=15, seed=1))
+        heads.train(embedder, "globex", examples, None, other, Recipe(epochs=1))
         asyncio.run(announce.publish(settings, other))
         with SyncHeadrace(settings) as client:
             texts = [example(i).text for i in range(SENT)]

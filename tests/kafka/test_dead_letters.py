@@ -125,7 +125,8 @@ def test_a_letter_replayed_three_times_has_one_set_of_headers_and_gets_its_predi
     assert wire.decode(wire.Embedding, newest.value).reply_to == ""
 
     out = home / "beta"
-    heads.train(settings, settings.rings["en"], "beta", [example(i) for i in range(80)], None, out, Recipe(epochs=5))
+    embedder = heads.Embedder(settings, settings.rings["en"])
+    heads.train(embedder, "beta", [example(i) for i in range(80)], None, out, Recipe(epochs=5))
     asyncio.run(announce.publish(settings, out))
     code, out, _ = run("replay", "--tenant", "beta", "--dry-run")
     assert f"letter {found[-1]['offset']} (unknown_tenant, tenant 'beta')" in out and "1 letters would be" in out

@@ -169,7 +169,8 @@ def publish(cluster):
     """Train a head and announce it, as the operator."""
     settings = load_running(cluster.config("headrace-operator"))
     out = cluster.home / "acme"
-    heads.train(settings, settings.rings["en"], "acme", [example(i) for i in range(80)], None, out, Recipe(epochs=15))
+    embedder = heads.Embedder(settings, settings.rings["en"])
+    heads.train(embedder, "acme", [example(i) for i in range(80)], None, out, Recipe(epochs=15))
     asyncio.run(announce.publish(settings, out))
 
 
