@@ -14,12 +14,14 @@ from torch.nn import functional as F
 from head_worker.engine import Array, Head, TokenVectors
 from infra.training.adamw import AdamW
 from infra.training.evaluate import Labelled
-from infra.training.model import HeadModel
+from infra.training.model import HeadModel, pooled
 from infra.training.packed import Packed
 from infra.training.recipe import BALANCE, Recipe
 from infra.training.tags import IGNORED, tags_of
 from infra.training.trial import Trial
 from topology.heads import HeadManifest
+
+POOLED_TOGETHER = 256  # lines
 
 Scored = dict[str, float]  # of an epoch: intent_accuracy and span_f1
 
@@ -77,6 +79,7 @@ class Lessons:
         self._smoothing, self._batch = recipe.smoothing, recipe.batch
         self._chance = np.random.default_rng(recipe.seed)
         self.steps = math.ceil(len(lines) / self._batch)
+        self._pooled: Tensor | None = None
 
     def batches(self) -> Iterator[Tensor]:
         """The places of all lines once, in a new order; lines of like length meet, so that little is padding."""
@@ -91,8 +94,7 @@ class Lessons:
     def loss(self, model: HeadModel, places: Tensor) -> Tensor:
         """Of intents and tags; of lines out of scope the distance from being equally unsure of every intent (outlier
         exposure, Hendrycks et al. 2019)."""
-        vectors, mask, where = self._rows.batch(places)
-        said, tags = _scores(model, vectors, mask)
+        said, tags, where = self._said(model, places)
         intents = self._intents[places]
         outside = intents == IGNORED
         inside = int((~outside).sum())
@@ -103,8 +105,19 @@ class Lessons:
             loss = loss - said[outside].log_softmax(1).mean(1).sum() / max(1, inside)
         if tags is None or not inside:
             return loss
-        right = self._tags[where].masked_fill(~mask, IGNORED)
+        right = self._tags[where].masked_fill(where < 0, IGNORED)
         return loss + F.cross_entropy(tags.flatten(0, 1), right.flatten(), ignore_index=IGNORED)
+
+
+    def _said(self, model: HeadModel, places: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """(intent logits, tag logits or None, where the tokens' tags are, -1 for none)."""
+        if model.is_flat:
+            if self._pooled is None:
+                parts = torch.arange(len(self._intents)).split(POOLED_TOGETHER)  # type: ignore[no-untyped-call]
+                self._pooled = torch.cat([pooled(*self._rows.batch(part)[:2]) for part in parts])
+            return model.flat(self._pooled[places]), None, places
+        vectors, mask, where = self._rows.batch(places)
+        return *_scores(model, vectors, mask), where.masked_fill(~mask, -1)
 
 
 def _scores(model: HeadModel, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:

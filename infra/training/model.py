@@ -33,9 +33,10 @@ SIZES = {
 
 
 class Dropout(nn.Module):
-    """Drops a share of numbers (Srivastava et al. 2014), told by a byte of chance each.
+    """Drops a share of numbers, those of a row's every token alike (Srivastava et al. 2014; Gal and Ghahramani 2016).
 
-    Torch's own draws a float each, which is a fifth of a training step, and from a source that all threads share.
+    Torch's own draws a float for every token's, which is a fifth of a training step, and from a source that all threads
+    share.
     """
 
     def __init__(self, share: float, chance: np.random.Generator) -> None:
@@ -78,12 +79,23 @@ class HeadModel(nn.Module):
         if self.has_layer:
             x = self.norm1(x + self.drop(self._attention(x, mask)))
             x = self.norm2(x + self.drop(self.down(F.gelu(self.up(x), approximate="tanh"))))
-        held = mask[:, :, None]
-        mean = (x * held).sum(1) / held.sum(1)
-        pooled = torch.cat([mean, x.masked_fill(~held, -1e9).max(1).values], 1)
+        return self._intents(pooled(x, mask)), None if self.tag is None else self.tag(self.drop(x))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing is learned before pooling: then `flat` is `forward`, of vectors that were pooled once."""
+        return not self.has_layer and self.project is None
+
+    def flat(self, pooled: Tensor) -> Tensor:
+        """float32[rows, intents] logits of float32[rows, 2 * hidden] that `pooled` gave."""
+        halves = pooled.view(len(pooled), 2, -1)
+        return self._intents(self.drop(halves).view_as(pooled))  # what is dropped is so of both, as of every token
+
+    def _intents(self, pooled: Tensor) -> Tensor:
         if self.pool is not None:
             pooled = torch.tanh(self.pool(self.drop(pooled)))
-        return self.intent(self.drop(pooled)), None if self.tag is None else self.tag(self.drop(x))
+        found: Tensor = self.intent(self.drop(pooled))
+        return found
 
     def _attention(self, x: Tensor, mask: Tensor) -> Tensor:
         rows, tokens, width = x.shape
@@ -93,3 +105,10 @@ class HeadModel(nn.Module):
         chances = scores.masked_fill(~mask[:, None, None, :], -1e4).softmax(-1).to(qkv.dtype)
         y: Tensor = self.out((chances @ qkv[2]).transpose(1, 2).reshape(rows, tokens, width))
         return y
+
+
+def pooled(x: Tensor, mask: Tensor) -> Tensor:
+    """float32[rows, 2 * width]: the mean and the largest of every number over a row's tokens."""
+    held = mask[:, :, None]
+    mean = (x * held).sum(1) / held.sum(1)
+    return torch.cat([mean, x.masked_fill(~held, -1e9).max(1).values], 1)
