@@ -29,13 +29,13 @@ from infra.plan import rates
 ROOT = Path(__file__).parents[1]
 PAGES = tuple(ROOT / name for name in (
     "README.md", "docs/BENCHMARKS.md", "docs/REPLAYS.md", "docs/SCALING.md", "docs/ZONES.md", "docs/PLAN.md",
-    "docs/benchmarks/README.md",
+    "docs/TRAINING.md", "docs/benchmarks/README.md",
 ))
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "summary": tables.summary, "runs": tables.runs, "goals": goals.goals, "engines": tables.engines,
     "pipeline": tables.pipeline, "costs": tables.costs, "repeated": tables_heads.repeated, "heads": tables_heads.heads,
     "memory": tables_heads.memory, "accuracy": tables_heads.accuracy, "gpu": tables_heads.gpu,
-    "rates": tables_heads.rates, "replays": tables_replays.replays,
+    "rates": tables_heads.rates, "first_hour": tables_heads.first_hour, "replays": tables_replays.replays,
     "zones": tables_zones.zones, "zone_fetches": tables_zones.fetches, "zone_costs": tables_zones.zone_costs,
     "steps": tables_plan.steps, "fleet": tables_plan.measured, "changed": tables_plan.changed,
     "autoscale": tables_scaling.autoscale, "predicted": tables_scaling.predicted,

@@ -31,6 +31,19 @@ def heads(results: Results) -> str:
     ))
 
 
+def first_hour(results: Results) -> str:
+    """What training prints of small tenants, against unseen lines."""
+    names = {"intent_accuracy": "intents right", "span_f1": "span F1", "sentence_accuracy": "whole sentences right"}
+    columns = ("unseen_mean", "difference_mean", "difference_worst")
+    header = ("figure", "unseen, mean, %", "printed less unseen, points", "worst tenant", "intervals that held it")
+    return table(header, (
+        (title, *(show(results.number(f"first-hour/{name}/{column}"), 1) for column in columns),
+         f"{percent(results.number(f'first-hour/{name}/covered'))} of "
+         f"{show(results.number(f'first-hour/{name}/tenants'))}")
+        for name, title in names.items()
+    ))
+
+
 def memory(results: Results) -> str:
     """What tenants take, as whole models and as heads."""
     return table(("tenants", "whole models, MB", "Headrace, MB", "its files, MB"), (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -167,11 +167,13 @@ def _fold(
 
     models = [fresh() for _ in done]  # here, as torch's source of chance is one for all threads
     with ThreadPoolExecutor(hooks.threads) as threads:
+        learning = [threads.submit(learn, number, *models[number]) for number in range(len(done))]
         try:
-            _, *trials = threads.map(learn, range(len(done)), *zip(*models, strict=True))
-        except KeyboardInterrupt:
+            for one in wait(learning, return_when=FIRST_EXCEPTION).done:
+                one.result()
+        finally:
             halted.append(True)
-            raise
+    _, *trials = [one.result() for one in learning]
     model, manifest = models[0]
     if not trials:
         return model, manifest, Verdict(Calibration(), None, {"examples": 0, "lines": len(train), "evaluation": "none"})

@@ -1,0 +1,77 @@
+"""Training that is watched, and ended before it is done."""
+
+import sys
+
+import pytest
+
+pytest.importorskip("torch")
+
+from head_worker.load import load_head
+from infra.cli import bar
+from infra.cli.train import _may_keep
+from infra.training.fit import Hooks, Target, fit
+from infra.training.model import Size
+from infra.training.recipe import Recipe
+from tests.unit.infra.test_figures_hold import labelled
+
+TARGET, SMALL = Target("acme", "en", "s"), Recipe(epochs=8, size=Size(width=0, pool=8, layer=False))
+
+
+def rows(count):
+    return [labelled(("on", "off")[i % 2], i) for i in range(count)]
+
+
+def ctrl_c_after(epochs):
+    told = []
+
+    def progress(share, scores):
+        told.append((share, scores))
+        if len(told) == epochs:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_ctrl_c_writes_the_best_epoch_so_far_where_that_is_wanted(tmp_path):
+    asked = []
+
+    def may_keep(epoch, scores):
+        asked.append((epoch, scores))
+        return True
+
+    manifest = fit(TARGET, rows(80), rows(120)[80:], tmp_path, SMALL, Hooks(ctrl_c_after(3), may_keep))
+    assert len(asked) == 1 and 1 <= asked[0][0] <= 3 and set(asked[0][1]) == {"intent_accuracy", "span_f1"}
+    assert load_head(tmp_path).manifest.version == manifest.version
+
+
+def test_ctrl_c_writes_nothing_where_it_is_not_wanted(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(TARGET, rows(80), rows(120)[80:], tmp_path, SMALL, Hooks(ctrl_c_after(3)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_folds_at_their_next_epoch(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(TARGET, rows(80), None, tmp_path, Recipe(epochs=5_000, size=SMALL.size), Hooks(ctrl_c_after(3)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_share_that_is_done_grows_to_one(tmp_path):
+    shares = []
+    fit(TARGET, rows(60), None, tmp_path, SMALL, Hooks(lambda share, scores: shares.append(share), threads=1))
+    assert shares == sorted(shares) and shares[-1] == 1
+
+
+def test_without_a_terminal_the_best_epoch_is_kept_and_said(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", open("/dev/null"))  # noqa: PTH123, SIM115
+    assert _may_keep(7, {"intent_accuracy": 0.93, "span_f1": 0.8})
+    assert "the best epoch so far is the 7., with 93.0% of intents" in capsys.readouterr().err
+
+
+def test_without_a_terminal_a_line_says_how_far_it_is_every_few_seconds(monkeypatch, capsys):
+    now_s = iter([0.0, 1.0, 6.0, 7.0])
+    monkeypatch.setattr(bar.time, "monotonic", lambda: next(now_s))
+    with bar.shown("training acme") as show:
+        for share in (0.1, 0.5, 0.6):
+            show(share, "intents 90 %")
+    assert capsys.readouterr().err == "training acme: 50%, intents 90 %, about 6 s left\n"
