@@ -21,7 +21,7 @@ from infra.training.tags import IGNORED, tags_of
 from infra.training.trial import Trial
 from topology.heads import HeadManifest
 
-Scored = dict[str, float]  # of an epoch: intent_accuracy and span_f1
+Scored = dict[str, float]  # of an epoch: intent_accuracy and, where there are spans, span_f1
 
 
 def descend(
