@@ -40,7 +40,8 @@ def _lines(title: str) -> Show:
     def show(share: float, seen: str) -> None:
         nonlocal told_s, first
         now_s = time.monotonic()
-        begun_s, begun = first = first or (now_s, share) if share else (now_s, share)
+        begun_s, begun = first or (now_s, share)
+        first = (begun_s, begun) if share else None
         if now_s - told_s >= LINE_S:
             told_s = now_s
             left = f", about {(now_s - begun_s) * (1 - share) / (share - begun):,.0f} s left" if share > begun else ""

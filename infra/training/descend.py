@@ -48,9 +48,9 @@ def descend(
                 progress(epoch + 1, {})
                 continue
             said = trial.note(Learning(manifest, model))
-            progress(epoch + 1, said.scores)
             if best < 0 or said.score > trial.at(best).score:
                 kept, best = optimizer.weights.clone(), epoch
+            progress(epoch + 1, said.scores)  # after it: who reads of an epoch and presses Ctrl-C wants it
             if epoch - best >= recipe.patience:
                 break
     except KeyboardInterrupt:

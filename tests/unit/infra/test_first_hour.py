@@ -49,6 +49,15 @@ def test_who_looks_on_is_told_of_spans_only_where_there_are_some(tmp_path):
     assert seen == [{"intent_accuracy"}] * 2
 
 
+def test_ctrl_c_as_soon_as_the_first_epoch_is_told_writes_it(tmp_path):
+    def press(share, scores):
+        raise KeyboardInterrupt
+
+    rows = [labelled(f"line {i}", ("on", "off")[i % 2], i) for i in range(40)]
+    fit(TARGET, rows, rows, tmp_path, SMALL, Hooks(press, lambda epoch, scores: epoch == 1))
+    assert load_head(tmp_path).manifest.intents == ("off", "on")
+
+
 def test_a_test_file_of_lines_out_of_scope_alone_tells_what_is_found_of_them():
     none = Counter()
     lines = [Outcome(OUT_OF_SCOPE, "on", 0.2, i < 3, none, none, none) for i in range(4)]
@@ -63,10 +72,11 @@ def test_all_spans_right_of_a_few_lines_are_not_said_to_be_sure(hit):
 
 
 def test_the_time_that_is_left_does_not_count_what_came_before_the_first_step(monkeypatch, capsys):
-    now = iter([0.0, 60.0, 61.0, 66.0])
+    now = iter([0.0, 60.0, 160.0, 166.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
     with bar.shown("training") as show:
         show(0.0, "encoding")
         show(0.1, "")
-        show(0.6, "")
-    assert capsys.readouterr().err.splitlines() == ["training: 0%, encoding", "training: 60%, about 4 s left"]
+        show(0.4, "")
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 0%, encoding", "training: 10%", "training: 40%, about 12 s left"]
