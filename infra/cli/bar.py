@@ -33,15 +33,18 @@ def shown(title: str) -> Iterator[Show]:
 
 
 def _lines(title: str) -> Show:
-    begun_s = told_s = time.monotonic()
+    """The time that is left is told from the first step on: what comes before it, such as encoding, is no measure."""
+    told_s = time.monotonic()
+    first: tuple[float, float] | None = None
 
     def show(share: float, seen: str) -> None:
-        nonlocal told_s
+        nonlocal told_s, first
         now_s = time.monotonic()
-        if now_s - told_s >= LINE_S and share:
+        begun_s, begun = first or (now_s, share)
+        first = (begun_s, begun) if share else None
+        if now_s - told_s >= LINE_S:
             told_s = now_s
-            left_s = (now_s - begun_s) * (1 - share) / share
-            print(f"{title}: {share:.0%}{', ' * bool(seen)}{seen}, about {left_s:,.0f} s left", file=sys.stderr,
-                  flush=True)
+            left = f", about {(now_s - begun_s) * (1 - share) / (share - begun):,.0f} s left" if share > begun else ""
+            print(f"{title}: {share:.0%}{', ' * bool(seen)}{seen}{left}", file=sys.stderr, flush=True)
 
     return show

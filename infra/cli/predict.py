@@ -113,6 +113,9 @@ def _request(number: int, line: str) -> dict[str, Any]:
     """Raises: InvalidUtterance."""
     try:
         body = json.loads(line)
+        for name, value in (("text", body["text"]), ("lang", body.get("lang", ""))):
+            if not isinstance(value, str | None) or (name, value) == ("text", None):
+                raise TypeError(f"{name} is {value!r}, no string")
         return {"text": body["text"], "lang": body.get("lang")}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidUtterance(f'standard input, line {number}: {{"text": …}} is wanted: {error}') from error

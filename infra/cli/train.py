@@ -132,7 +132,7 @@ def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
         embedder = heads.Embedder(settings, ring)
 
         def note(share: float, scores: dict[str, float]) -> None:
-            show(share, f"intents {scores['intent_accuracy']:.1%}, spans {scores['span_f1']:.1%}" if scores else "")
+            show(share, _seen(scores))
 
         manifest = heads.train(
             embedder, tenant, given.train, given.dev, out, recipe, about, Hooks(note, _may_keep))
@@ -155,6 +155,9 @@ def _train_many(args: argparse.Namespace, files: Sequence[Path]) -> int:
     def orders() -> Any:
         for place in files:
             def read(place: Path = place) -> Order:
+                if len(same := [str(one) for one in files if one.stem == place.stem]) > 1:
+                    raise Misconfigured(f"{', '.join(same)}: one tenant's files are trained with: headrace head train "
+                                        f"{place.stem} {' '.join(same)}")
                 given = _given(args, settings, ring, [place])
                 return Order(place.stem, given.train, given.dev, given.test, out / f"{place.stem}-head",
                              _about(args, given.synonyms), len(given.findings))
@@ -180,10 +183,14 @@ def _given(args: argparse.Namespace, settings: Any, ring: Any, data: Sequence[Pa
     return read_training(data, languages, token_limit(settings, ring), args.tune, args.test, options_of(args))
 
 
+def _seen(scores: dict[str, float]) -> str:
+    names = (("intent_accuracy", "intents"), ("span_f1", "spans"))
+    return ", ".join(f"{title} {scores[name]:.1%}" for name, title in names if name in scores)
+
+
 def _may_keep(epoch: int, scores: dict[str, float]) -> bool:
     """Whether the best epoch so far is written, at Ctrl-C; without a terminal it is."""
-    best = (f"stopped; the best epoch so far is the {epoch}., with {scores['intent_accuracy']:.1%} of intents and a "
-            f"span F1 of {scores['span_f1']:.1%}")
+    best = f"stopped; the best epoch so far is the {epoch}., with {_seen(scores)}"
     if not sys.stdin.isatty():
         print(f"{best}: it is written", file=sys.stderr)
         return True

@@ -23,6 +23,8 @@ COSTS = {  # kind: (what it is, what it costs); in the order in which they are t
     "shared-word": ("spans that share a word with another", "a word has one label: the later span is lost"),
     "too-long": ("texts beyond the token limit", "what is beyond is not read, and entities in it are lost"),
     "across-splits": ("texts both in training and in held-out data", "scores count what was learnt by heart"),
+    "untaught": ("intents and labels that held-out data has, and training has not",
+                 "such lines tune nothing, and a test counts them as mistakes"),
     "few-examples": (f"intents with fewer than {FEW} examples", "they are often mistaken, and a score tells little"),
     "few-spans": (f"labels with fewer than {FEW} spans", "they are often missed, and a score tells little"),
     "one-intent": ("only one intent","there is nothing to tell apart"),
@@ -55,7 +57,7 @@ def check(
         findings += _spans(row)
     findings += _twice(train)
     findings += _across(train, held_out)
-    findings += _few(train)
+    findings += [*_untaught(train, held_out), *_few(train)]
     if read is not None:
         findings += _long(rows, read)
     findings += [Finding("blanks", place, "blanks around a span") for place in found.trimmed]
@@ -148,6 +150,19 @@ def _across(train: Sequence[Row], held_out: Sequence[Row]) -> Iterator[Finding]:
     for row in held_out:
         if before := known.get(_key(row)):
             yield Finding("across-splits", row.place, f"{row.example.text!r} stands in training too: {before.place}")
+
+
+def _untaught(train: Sequence[Row], held_out: Sequence[Row]) -> Iterator[Finding]:
+    known = {OUT_OF_SCOPE}.union(*(_names(row) for row in train))
+    told = dict[str, str]()
+    for row in held_out:
+        for name in sorted(_names(row) - known):
+            told.setdefault(name, row.place)
+    yield from (Finding("untaught", place, name) for name, place in told.items())
+
+
+def _names(row: Row) -> set[str]:
+    return {row.example.intent, *(f"label {one.label}" for one in row.example.entities)}
 
 
 def _few(rows: Sequence[Row]) -> Iterator[Finding]:

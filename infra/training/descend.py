@@ -23,7 +23,7 @@ from topology.heads import HeadManifest
 
 POOLED_TOGETHER = 256  # lines
 
-Scored = dict[str, float]  # of an epoch: intent_accuracy and span_f1
+Scored = dict[str, float]  # of an epoch: intent_accuracy and, where there are spans, span_f1
 
 
 def descend(
@@ -50,9 +50,9 @@ def descend(
                 progress(epoch + 1, {})
                 continue
             said = trial.note(Learning(manifest, model))
-            progress(epoch + 1, said.scores)
             if best < 0 or said.score > trial.at(best).score:
                 kept, best = optimizer.weights.clone(), epoch
+            progress(epoch + 1, said.scores)  # after it: who reads of an epoch and presses Ctrl-C wants it
             if epoch - best >= recipe.patience:
                 break
     except KeyboardInterrupt:

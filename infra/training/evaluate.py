@@ -119,11 +119,13 @@ def scores_of(lines: Sequence[Outcome], spread: float = 0.0) -> Scores:
 
 
 def out_of_scope(lines: Sequence[Outcome]) -> dict[str, float]:
-    """How a threshold parts the lines that are in scope from those that are not; empty without one of both kinds."""
+    """How a threshold parts the lines in scope from those out of it. Of these alone: what it finds; of those: empty."""
     inside, outside = ([one for one in lines if one.outside is kind] for kind in (False, True))
-    if not inside or not outside:
+    if not outside:
         return {}
     kept, found = sum(not one.refused for one in inside), sum(one.refused for one in outside)
+    if not inside:
+        return {"out_of_scope_found": found / len(outside), "examples": float(len(outside))}
     refused = found + len(inside) - kept
     sure = np.sort([one.confidence for one in inside])
     strange = np.array([one.confidence for one in outside])

@@ -91,7 +91,8 @@ def fit(
 
     known = [one for one in tune or () if one.example.intent in (*intents, OUT_OF_SCOPE)]
     found = associations([path_of(one, tags)[1] for one in within], len(tags)) if len(tags) > 1 else None
-    by_folds = not any(one.example.intent in intents for one in known) and len(train) < FOLDED
+    tuned = any(one.example.intent in intents for one in known)
+    by_folds = not tuned and (len(train) < FOLDED or not _tenth(train, recipe))
     learn = _fold if by_folds else _hold_out
     with _torch_threads(1 if by_folds else hooks.threads):
         model, manifest, verdict = learn(fresh, list(train), known, found, recipe, hooks)
@@ -117,17 +118,25 @@ Fresh = Callable[[], tuple[HeadModel, HeadManifest]]
 Learned = tuple[HeadModel, HeadManifest, Verdict]
 
 
+def _tenth(train: Sequence[Labelled], recipe: Recipe) -> set[int]:
+    """The lines to hold out; none where no line in scope is like another: there the head learns from all."""
+    held = {place for fold in folds_of([one.example for one in train], recipe.seed)[:1] for place in fold}
+    return held if any(train[place].example.intent != OUT_OF_SCOPE for place in held) else set()
+
+
 def _hold_out(
     fresh: Fresh, train: list[Labelled], tune: list[Labelled], found: Array | None, recipe: Recipe, hooks: Hooks
 ) -> Learned:
     """One model, judged by lines that are held out."""
     if not any(one.example.intent != OUT_OF_SCOPE for one in tune):
-        held = set(folds_of([one.example for one in train], recipe.seed)[0])
+        held = _tenth(train, recipe)
         tune = [*tune, *(train[i] for i in sorted(held))]
         train = [one for i, one in enumerate(train) if i not in held]
     if not any(one.example.intent == OUT_OF_SCOPE for one in tune):
-        strange = [one for one in train if one.example.intent == OUT_OF_SCOPE][::2]
-        tune, train = [*tune, *strange], [one for one in train if all(one is not other for other in strange)]
+        strange = [i for i, one in enumerate(train) if one.example.intent == OUT_OF_SCOPE][::2]
+        tune = [*tune, *(train[i] for i in strange)]
+        held = set(strange)
+        train = [one for i, one in enumerate(train) if i not in held]
     model, manifest = fresh()
     trial = Trial(tune)
 

@@ -22,8 +22,13 @@ def wilson(right: int, count: int, spread: float = 0.0) -> Interval:
 def bootstrap(counts: NDArray[np.int64], spread: float = 0.0) -> Interval:
     """The interval of 95 % of an F1 over lines drawn again (Efron 1979). `counts`: int[lines, 3], hit, said, there.
 
-    As many lines are drawn as there are, fewer with `spread`. The same counts give the same interval.
+    As many lines are drawn as there are, fewer with `spread`. The same counts give the same interval. Where every span
+    is right, or none, lines drawn again would all say so: there it is the interval of a share of the lines with spans.
     """
+    hit, said, there = counts.sum(axis=0).tolist()
+    if not hit or said == there == hit:
+        spoken = int(counts.any(axis=1).sum())
+        return wilson(spoken if hit else 0, max(1, spoken), spread)
     random = np.random.default_rng(0)
     lines = max(1, round(len(counts) / (1 + spread)))
     sums = np.stack([counts[random.integers(0, len(counts), lines)].sum(axis=0) for _ in range(DRAWS)])

@@ -35,13 +35,13 @@ def how(metrics: Metrics) -> str:
     count, way = metrics.get("examples"), str(metrics.get("evaluation", "held out"))
     if count is None:
         return way
-    return f"{count:,} lines, {way}" + ("" if way != "none" else ": too few to hold any out")
+    return "none: no intent has a second line to hold out" if way == "none" else f"{count:,} lines, {way}"
 
 
 def out_of_scope(metrics: Metrics) -> str:
     """What the threshold keeps and finds."""
     found = metrics.get("out_of_scope")
-    if not found:
+    if not found or "in_scope_kept" not in found:
         return "no examples of what is out of scope: it keeps about 99 % of what is in scope"
     return (f"keeps {found['in_scope_kept']:.1%} of in-scope, finds {found['out_of_scope_found']:.1%} of "
             f"{found['examples']:.0f} out-of-scope lines")
@@ -62,7 +62,7 @@ def lines_of(metrics: Metrics, threshold: float) -> Iterator[str]:
         yield "out of scope: nothing is refused: too few lines to find a threshold"
     else:
         yield f"out of scope: below a confidence of {threshold:.2f}: {out_of_scope(metrics)}"
-    if (found := metrics.get("out_of_scope")) and found["in_scope_kept"] < KEPT:
+    if (found := metrics.get("out_of_scope")) and found.get("in_scope_kept", 1.0) < KEPT:
         yield f"warning: {1 - found['in_scope_kept']:.1%} of what is in scope is refused; --keep sets the bound"
 
 
@@ -85,12 +85,14 @@ def lone(examples: Sequence[Example]) -> Iterator[str]:
 
 def lines_of_test(metrics: Metrics) -> Iterator[str]:
     """The scores on a test file; what is in scope and what is not, apart."""
-    yield f"{metrics['examples']:,} lines in scope: " + ", ".join(
-        f"{title} {score({**metrics, 'examples': max(LEAST, metrics['examples'])}, name)}"
-        for name, title in NAMES.items() if name == "intent_accuracy" or has_spans(metrics)
-    ) + (", whatever the threshold refuses" if metrics["out_of_scope"] else "")
-    if found := metrics["out_of_scope"]:
-        yield (f"{found['examples']:.0f} lines out of scope: finds {found['out_of_scope_found']:.1%} (recall), "
-               f"precision {found['precision']:.1%}, AUROC {found['auroc']:.3f}; "
-               f"keeps {found['in_scope_kept']:.1%} of in-scope, right and kept "
-               f"{found['accuracy_with_threshold']:.1%}")
+    found = metrics["out_of_scope"]
+    if metrics["examples"]:
+        yield f"{metrics['examples']:,} lines in scope: " + ", ".join(
+            f"{title} {score({**metrics, 'examples': max(LEAST, metrics['examples'])}, name)}"
+            for name, title in NAMES.items() if name == "intent_accuracy" or has_spans(metrics)
+        ) + (", whatever the threshold refuses" if found else "")
+    if found:
+        more = (f", precision {found['precision']:.1%}, AUROC {found['auroc']:.3f}; "
+                f"keeps {found['in_scope_kept']:.1%} of in-scope, right and kept "
+                f"{found['accuracy_with_threshold']:.1%}") if "in_scope_kept" in found else "; none is in scope"
+        yield f"{found['examples']:.0f} lines out of scope: finds {found['out_of_scope_found']:.1%} (recall){more}"

@@ -41,12 +41,13 @@ class Epoch:
                             for i in range(3))
         self.intent_accuracy = sum(one.wanted == one.said for one in inside) / max(1, len(inside))
         self.span_f1 = f1(hit, said, there)
+        self.has_spans = bool(said + there)
         self.sentence_accuracy = sum(one.whole for one in inside) / max(1, len(inside))
 
     @property
     def scores(self) -> dict[str, float]:
-        """For who looks on."""
-        return {"intent_accuracy": self.intent_accuracy, "span_f1": self.span_f1}
+        """For who looks on: without `span_f1` where there was no span to find."""
+        return {"intent_accuracy": self.intent_accuracy, **({"span_f1": self.span_f1} if self.has_spans else {})}
 
     @property
     def score(self) -> float:

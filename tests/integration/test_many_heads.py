@@ -56,6 +56,15 @@ def test_a_tenant_that_cannot_be_trained_stops_no_other_and_what_is_done_is_not_
     assert [name for name in versions if versions[name] != after[name]] == ["beta"]
 
 
+def test_two_files_of_one_tenant_are_named_and_not_trained_over_each_other(home, capsys):
+    (home / "data" / "acme.csv").write_text("text,intent\nhello,greet\nbye,leave\n")
+    assert main(["head", "train", "data", "--out", "heads", "--size", "small", "--epochs", "2"]) == 1
+    said = capsys.readouterr()
+    assert "headrace head train acme data/acme.csv data/acme.jsonl" in said.out
+    assert not (home / "heads" / "acme-head").exists()
+    assert "2 of 5 tenants trained, 0 had such a head, 3 failed" in said.out
+
+
 def test_a_process_that_is_killed_costs_the_head_that_it_was_killed_by_and_no_other(home, monkeypatch, tmp_path):
     settings = load_placed(home / "headrace.toml")
 

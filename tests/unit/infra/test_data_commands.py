@@ -134,6 +134,15 @@ def test_check_tells_what_is_in_training_and_in_the_test_too_and_when_all_is_wel
     assert main(["data", "check", "shop.jsonl"]) == 0 and "nothing is wrong" in capsys.readouterr().out
 
 
+def test_check_names_intents_and_labels_of_the_test_that_nothing_teaches(home, capsys):
+    write(home / "shop.jsonl", *plenty("on"), *plenty("off"))
+    write(home / "test.jsonl", {"text": "bill me", "intent": "pay", "entities": [span(5, 7, "who")]},
+          {"text": "a joke", "intent": "out_of_scope"}, {"text": "pay now", "intent": "pay"})
+    code, found = checked(capsys, "shop.jsonl", "--test", "test.jsonl")
+    assert code == 1 and [(one["kind"], one["place"], one["what"]) for one in found["findings"]] == [
+        ("untaught", "test.jsonl:1", "label who"), ("untaught", "test.jsonl:1", "pay")]
+
+
 def test_blanks_around_spans_and_repeated_texts_are_told_and_cost_nothing(home, capsys):
     again = {"text": "off number 0", "intent": "off"}
     write(home / "shop.jsonl", *plenty("on", span(0, 3, "room")), *plenty("off"), again)

@@ -3,7 +3,8 @@
 import pytest
 
 from headrace import Entity, Reply
-from infra.cli.predict import _line
+from infra.cli.predict import _line, _request
+from topology.errors import InvalidUtterance
 
 
 def reply(**more):
@@ -18,3 +19,9 @@ def reply(**more):
 ])
 def test_an_utterance_that_is_out_of_scope_is_said_to_be(said, words):
     assert _line(said) == words
+
+
+@pytest.mark.parametrize("line", ["{oops", "", "7", '{"text": 3}', '{"text": null}', '{"text": "hi", "lang": 5}'])
+def test_a_line_that_is_no_request_is_named_by_its_number(line):
+    with pytest.raises(InvalidUtterance, match="standard input, line 12: "):
+        _request(12, line)

@@ -65,7 +65,7 @@ def test_the_share_that_is_done_grows_to_one(tmp_path):
 def test_without_a_terminal_the_best_epoch_is_kept_and_said(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", open("/dev/null"))  # noqa: PTH123, SIM115
     assert _may_keep(7, {"intent_accuracy": 0.93, "span_f1": 0.8})
-    assert "the best epoch so far is the 7., with 93.0% of intents" in capsys.readouterr().err
+    assert "the best epoch so far is the 7., with intents 93.0%, spans 80.0%" in capsys.readouterr().err
 
 
 def test_without_a_terminal_a_line_says_how_far_it_is_every_few_seconds(monkeypatch, capsys):
