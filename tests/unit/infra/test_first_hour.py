@@ -99,3 +99,17 @@ def test_a_threshold_from_a_short_tune_file_is_told_as_it_acts_on_other_lines_or
         assert manifest.out_of_scope_threshold == 0.0 and manifest.temperature == 1.0
     else:
         assert manifest.out_of_scope_threshold > 0.5 and manifest.metrics["out_of_scope"]["out_of_scope_found"] > 0
+
+
+def test_a_write_that_fails_leaves_the_head_of_before(tmp_path, monkeypatch):
+    rows = [labelled(f"line {i}", ("on", "off")[i % 2], i) for i in range(40)]
+    version = fit(TARGET, rows, rows, tmp_path, SMALL).version
+
+    def full(place, *args, **more):
+        raise OSError(28, "No space left on device", str(place))
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        fit(TARGET, rows, rows, tmp_path, replace(SMALL, seed=5))
+    assert load_head(tmp_path).manifest.version == version
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["head.json", "head.safetensors"]
