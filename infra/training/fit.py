@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from head_worker.engine import TRANSITIONS, Array
+from head_worker.files import FILES
 from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
@@ -222,10 +224,18 @@ def _head(model: HeadModel, manifest: HeadManifest, transitions: Array | None = 
 
 
 def write_head(head: Float32Head, out: Path, precision: str = "int8") -> HeadManifest:
-    """Write a head directory in `precision`, int8 or float32, and read it back. Raises: BadHead, ValueError."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write a head directory in `precision`, int8 or float32, and read it back; one that cannot be read replaces none.
+
+    Raises: BadHead, ValueError.
+    """
     body = to_bytes(tensors_of(head) if precision == "int8" else head.weights)
-    (out / "head.safetensors").write_bytes(body)
     manifest = replace(head.manifest, sha256=hashlib.sha256(body).hexdigest(), precision=precision)
-    (out / "head.json").write_text(manifest.to_json())
-    return load_head(out).manifest
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix=".new-") as folder:
+        new = Path(folder)
+        (new / "head.safetensors").write_bytes(body)
+        (new / "head.json").write_text(manifest.to_json())
+        read = load_head(new).manifest
+        for name in FILES[::-1]:  # a crash between the two leaves a head.json whose sha256 is another's: it is refused
+            (new / name).replace(out / name)
+    return read

@@ -11,6 +11,7 @@ from infra.training.examples import Example
 FOLDED = 400  # lines from which on a tenth is held out once, and not every line in turn: folds train six times
 FOLDS = 5
 TENTH = 10
+HALVED = 100  # held-out lines
 
 
 def folds_of(examples: Sequence[Example], seed: int) -> list[list[int]]:
@@ -48,11 +49,12 @@ def rare(examples: Sequence[Example], places: Sequence[int]) -> set[tuple[str, s
     return {kind for kind, count in counts.items() if count == 1}
 
 
-def halves(count: int, seed: int) -> list[list[int]]:
-    """The places of `count` lines in two halves by chance."""
-    order = list(range(count))
+def parts_of(count: int, seed: int) -> list[list[int]]:
+    """The places of `count` lines by chance in two halves; of few lines in ten parts, as each is judged by what the
+    others choose, and half of few lines chooses no threshold."""
+    order, parts = list(range(count)), 2 if count >= HALVED else TENTH
     random.Random(seed).shuffle(order)
-    return [sorted(order[::2]), sorted(order[1::2])]
+    return [sorted(order[at::parts]) for at in range(parts)]
 
 
 def _kinds(example: Example) -> set[tuple[str, str]]:

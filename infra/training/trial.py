@@ -19,7 +19,7 @@ from head_worker.engine import Array, Head, TokenVectors, log_of, softmax
 from infra.training.calibrate import KEEP, LEAST, Calibration, calibrate, expected_calibration_error
 from infra.training.evaluate import Labelled, Outcome, f1, outcomes, scores_of
 from infra.training.examples import OUT_OF_SCOPE
-from infra.training.folds import halves
+from infra.training.folds import parts_of
 from infra.training.tags import path_of
 from infra.training.transitions import WEIGHTS, likelihoods
 from topology.heads import HeadManifest
@@ -80,10 +80,10 @@ class Trial:
         return self.epochs[min(epoch, len(self.epochs) - 1)]
 
     def parts(self, seed: int) -> list[Trial]:
-        """Two halves of the lines."""
-        return [Trial([self.rows[i] for i in half], [
-            Epoch(one.intents[half], [one.tags[i] for i in half], [one.lines[i] for i in half]) for one in self.epochs
-        ]) for half in halves(len(self.rows), seed) if half]
+        """The lines in parts, as of `parts_of`."""
+        return [Trial([self.rows[i] for i in part], [
+            Epoch(one.intents[part], [one.tags[i] for i in part], [one.lines[i] for i in part]) for one in self.epochs
+        ]) for part in parts_of(len(self.rows), seed) if part]
 
 
 class Recorded(Head):
@@ -121,7 +121,10 @@ def judge(
     trials: Sequence[Trial], epoch: int, manifest: HeadManifest, found: Array | None, keep: float = KEEP,
     spread: float = 0.0,
 ) -> Verdict:
-    """`found`: how tags follow each other. `spread`: as of `wilson`. `epoch`: the shipped head's, counted from 0."""
+    """`found`: how tags follow each other. `spread`: as of `wilson`. `epoch`: the shipped head's, counted from 0.
+
+    Where the other parts are too few to choose a threshold for one, none is shipped: what it keeps could not be told.
+    """
     shipped = _calibrated(trials, epoch, manifest, keep)
     likely = [_likelihoods(trial, epoch, manifest, found) for trial in trials]
     lines: list[Outcome] = []
@@ -132,6 +135,7 @@ def judge(
             break
         chosen = best_epoch(others)
         own = _calibrated(others, chosen, manifest, keep)
+        shipped = own if own == Calibration() else shipped
         said = trial.at(chosen)
         weight = _weight([one for i, one in enumerate(likely) if i != number])
         head = Recorded(_with(manifest, own), said.intents, said.tags, _weighed(found, weight))

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,3 +81,35 @@ def test_the_time_that_is_left_does_not_count_what_came_before_the_first_step(mo
         show(0.4, "")
     assert capsys.readouterr().err.splitlines() == [
         "training: 0%, encoding", "training: 10%", "training: 40%, about 12 s left"]
+
+
+@pytest.mark.parametrize("inside", [20, 30])
+def test_a_threshold_from_a_short_tune_file_is_told_as_it_acts_on_other_lines_or_is_none(tmp_path, inside):
+    def line(number, intent):
+        one = labelled(f"{intent} {number}", intent, number)
+        if intent != OUT_OF_SCOPE:
+            one.row.data[:, :8] = 90 if intent == "on" else -90
+        return one
+
+    rows = [line(i, ("on", "off")[i % 2]) for i in range(60)]
+    tune = [line(100 + i, ("on", "off")[i % 2]) for i in range(inside)]
+    tune += [line(200 + i, OUT_OF_SCOPE) for i in range(10)]
+    manifest = fit(TARGET, rows, tune, tmp_path, replace(SMALL, epochs=8, keep=0.9))
+    if inside == 20:
+        assert manifest.out_of_scope_threshold == 0.0 and manifest.temperature == 1.0
+    else:
+        assert manifest.out_of_scope_threshold > 0.5 and manifest.metrics["out_of_scope"]["out_of_scope_found"] > 0
+
+
+def test_a_write_that_fails_leaves_the_head_of_before(tmp_path, monkeypatch):
+    rows = [labelled(f"line {i}", ("on", "off")[i % 2], i) for i in range(40)]
+    version = fit(TARGET, rows, rows, tmp_path, SMALL).version
+
+    def full(place, *args, **more):
+        raise OSError(28, "No space left on device", str(place))
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        fit(TARGET, rows, rows, tmp_path, replace(SMALL, seed=5))
+    assert load_head(tmp_path).manifest.version == version
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["head.json", "head.safetensors"]
