@@ -17,6 +17,7 @@ from infra.cli.command import add_command, add_group
 from infra.cli.running import running
 from infra.cli.train import ring_of
 from infra.cli.values import file_to_write, number, whole
+from topology.addresses import load_running
 from topology.errors import Misconfigured
 from topology.settings import Settings, settings_path
 
@@ -130,7 +131,7 @@ def _run(args: argparse.Namespace) -> int:
     from infra.backfill.report import summary
     from infra.backfill.run import Options, write_json
 
-    settings = running(args.config)
+    settings = load_running(args.config)  # a job waits for its broker
     asked, file = _asked(args, settings)
     options = Options(args.workers or file.workers, args.max_per_s or file.max_per_s, args.ignore_live, args.share)
     try:

@@ -44,7 +44,10 @@ def run(running, capsys):
 
     def run(*args):
         capsys.readouterr()
-        code = main(["--config", str(running[1] / "headrace.toml"), "dead-letters", *args])
+        try:
+            code = main(["--config", str(running[1] / "headrace.toml"), "dead-letters", *args])
+        except SystemExit as refused:
+            code = refused.code
         said = capsys.readouterr()
         return code, said.out, said.err
 

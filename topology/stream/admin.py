@@ -90,6 +90,12 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], settin
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
             raise told(error(" ".join(map(str, message))), f"topic {name!r} was not created")
+    # Brokers hear of it from the controller: under load a moment later, and who reads at once finds no topic.
+    end = asyncio.get_running_loop().time() + PACING.admin_connect_s
+    while not {s.name for s in specs} <= set(await admin.list_topics()):
+        if asyncio.get_running_loop().time() > end:
+            break
+        await asyncio.sleep(0.05)
 
 
 async def _differences(
