@@ -32,12 +32,6 @@ def associations(paths: Sequence[Path], tags: int) -> Array:
     return found
 
 
-def weighed(found: Array, tuning: Sequence[tuple[Array, Path]], tags: Sequence[str]) -> Array | None:
-    """`found` times the weight of WEIGHTS under which the right paths are likeliest, None for 0."""
-    best = WEIGHTS[int(np.argmax(likelihoods(found, tuning, tags)))]
-    return found * np.float32(best) if best else None
-
-
 def likelihoods(found: Array, tuning: Sequence[tuple[Array, Path]], tags: Sequence[str]) -> list[float]:
     """How likely the right paths are together under each weight of WEIGHTS, as logarithms.
 

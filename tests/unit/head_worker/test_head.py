@@ -19,7 +19,7 @@ from infra.training.evaluate import Labelled  # noqa: E402
 from infra.training.examples import Entity, Example  # noqa: E402
 from infra.training.fit import Recipe, Target, fit, write_head  # noqa: E402
 from infra.training.model import SIZES, HeadModel, Size  # noqa: E402
-from infra.training.transitions import WEIGHTS, associations, log_likelihood, weighed  # noqa: E402
+from infra.training.transitions import associations, likelihoods, log_likelihood  # noqa: E402
 from topology.native.int8 import quantize  # noqa: E402
 from topology.native.kernels import kernels  # noqa: E402
 
@@ -155,8 +155,8 @@ def test_how_tags_follow_each_other_is_learnt_only_where_it_helps():
     assert found[1, 2] > found[1, 0] and found[3, 1] > found[2, 1]
     unsure = np.log(np.array([[0.1, 0.8, 0.1], [0.45, 0.1, 0.45], [0.8, 0.1, 0.1]], np.float32))
     names = ("O", "B-x", "I-x")
-    np.testing.assert_allclose(weighed(found, [(unsure, [1, 2, 0])], names), found * np.float32(WEIGHTS[-1]))
-    assert weighed(found, [(unsure, [1, 0, 0])], names) is None
+    helped, hurt = (likelihoods(found, [(unsure, path)], names) for path in ([1, 2, 0], [1, 0, 0]))
+    assert helped == sorted(helped) and hurt == sorted(hurt, reverse=True)
     every = sum(np.exp(log_likelihood(unsure, legal_transitions(found, names), path))
                 for path in itertools.product(range(3), repeat=3) if is_legal(path, names))
     assert every == pytest.approx(1, abs=1e-5)
