@@ -80,12 +80,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Scored:
-    """An utterance's prediction. `confidence` is calibrated, in 0..1."""
+    """An utterance's prediction. `confidence` is calibrated, in 0..1; `max_logit`: as of `max_logits`."""
 
     intent: str
     confidence: float
     out_of_scope: bool
     entities: tuple[Span, ...]
+    max_logit: float = 0.0
 
 
 class Head(ABC):
@@ -120,19 +121,20 @@ class Head(ABC):
         intents, tags = self.logits(rows)
         if not (np.isfinite(intents).all() and np.isfinite(tags).all()):
             raise BadHead("its scores are not finite: its weights are too large for these vectors")
-        chances = softmax(intents / np.float32(self.manifest.temperature))
+        chances, fits = softmax(intents / np.float32(self.manifest.temperature)), max_logits(intents)
         scored, at = [], 0
         for i, row in enumerate(rows):
-            scored.append(self._decode(row, chances[i], tags[at : at + len(row.data)]))
+            scored.append(self._decode(row, chances[i], float(fits[i]), tags[at : at + len(row.data)]))
             at += len(row.data)
         return scored
 
-    def _decode(self, row: TokenVectors, chances: Array, tags: Array) -> Scored:
+    def _decode(self, row: TokenVectors, chances: Array, max_logit: float, tags: Array) -> Scored:
         best = int(chances.argmax())
         confidence = float(chances[best])
-        below = confidence < self.manifest.out_of_scope_threshold
+        least = self.manifest.out_of_scope_max_logit
+        outside = confidence < self.manifest.out_of_scope_threshold if least is None else max_logit < least
         entities = resolved(self._entities(row, tags), row, self.manifest)
-        return Scored(self.manifest.intents[best], confidence, below, entities)
+        return Scored(self.manifest.intents[best], confidence, outside, entities, max_logit)
 
     def _entities(self, row: TokenVectors, tags: Array) -> tuple[Span, ...]:
         names = self.manifest.tags
@@ -190,6 +192,16 @@ def _value(span: Span, manifest: HeadManifest, system: list[SystemEntity]) -> st
     if value := manifest.meanings.get(span.label, {}).get(span.text.casefold()):
         return value
     return next((one.value for one in system if span.start <= one.start and one.end <= span.end), None)
+
+
+def max_logits(logits: Array) -> Array:
+    """float32[rows] of float32[rows, intents]: the largest, less the mean of all; small where no intent fits.
+
+    MaxLogit (Hendrycks et al. 2022). Unlike confidence it is large where two intents fit alike. Less the mean, since
+    what all logits have in common no training sets.
+    """
+    y: Array = logits.max(axis=-1) - logits.mean(axis=-1)
+    return y
 
 
 def softmax(x: Array) -> Array:

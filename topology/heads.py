@@ -21,7 +21,11 @@ SYSTEM_ENTITIES = ("number", "amount", "duration", "date", "time", "email")
 
 @dataclass(frozen=True)
 class HeadManifest:
-    """Everything about a head except its weights. `hidden` is the encoder's width; `tags` begin with `O`."""
+    """Everything about a head except its weights. `hidden` is the encoder's width; `tags` begin with `O`.
+
+    An utterance is out of scope below `out_of_scope_max_logit`, as of `head_worker.engine.max_logits`; where that is
+    None, below the confidence `out_of_scope_threshold`, as older workers see it.
+    """
 
     tenant: str
     ring: str
@@ -40,6 +44,7 @@ class HeadManifest:
     precision: str = "float32"
     system_entities: tuple[str, ...] = ()  # kinds that every tenant understands: number, date, …
     synonyms: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # label → value → ways to say it
+    out_of_scope_max_logit: float | None = None  # older heads have none: they refuse by confidence
 
     @functools.cached_property
     def meanings(self) -> dict[str, dict[str, str]]:
@@ -54,8 +59,9 @@ class HeadManifest:
         return found
 
     def to_json(self) -> str:
-        """The text of `head.json`."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        """The text of `head.json`, without what is None."""
+        body = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return json.dumps(body, indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> HeadManifest:
@@ -110,8 +116,11 @@ class HeadManifest:
             if type(value) is not int or not 1 <= value <= MAX_WIDTH:
                 raise BadHead(f"head.json: {name} must be a whole number from 1 to {MAX_WIDTH}, not {shown(value)}")
         # In float32 a score divided by less, or more, is infinite or nothing; calibration gives 0.2 to 5.
-        for name, least, most in (("temperature", 1e-3, 1e3), ("out_of_scope_threshold", 0, 1)):
+        for name, least, most in (("temperature", 1e-3, 1e3), ("out_of_scope_threshold", 0, 1),
+                                  ("out_of_scope_max_logit", 0, 1e6)):
             value = getattr(self, name)
+            if value is None and name == "out_of_scope_max_logit":
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
                 raise BadHead(f"head.json: {name} must be a number in {least:g}..{most:g}, not {shown(value)}")
 

@@ -89,7 +89,7 @@ def print_manifest(manifest: Any) -> None:
     if manifest.metrics:
         from infra.training.told import lines_of
 
-        for line in lines_of(manifest.metrics, manifest.out_of_scope_threshold):
+        for line in lines_of(manifest):
             print(line)
 
 

@@ -1,4 +1,4 @@
-"""Makes confidences mean what they say, and finds the one below which an utterance is out of scope."""
+"""Makes confidences mean what they say, and finds where an utterance is out of scope."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from head_worker.engine import max_logits
 from infra.training.examples import OUT_OF_SCOPE as OUT_OF_SCOPE
 
 LEAST = 20  # lines: fewer calibrate nothing, and tell nothing
@@ -19,33 +20,38 @@ UNSEEN = 0.99  # kept where nobody said what is out of scope
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the logits are divided by, and the confidence below which an utterance is out of scope."""
+    """What the logits are divided by, and the max logit below which an utterance is out of scope.
+
+    `threshold`: the confidence below which it is, for older workers.
+    """
 
     temperature: float = 1.0
     threshold: float = 0.0
+    max_logit: float | None = None
 
 
 def calibrate(logits: Tensor, right: Tensor, outside: Tensor, keep: float = KEEP) -> Calibration:
-    """The temperature with the least loss (Guo et al., 2017) and the threshold for out of scope, on held-out lines.
+    """The temperature with the least loss (Guo et al., 2017) and the thresholds for out of scope, on held-out lines.
 
     `logits`: float32[lines, intents] in scope, `right`: int64[lines] their intents, `outside`: float32[lines, intents]
-    of lines out of scope. The threshold parts both best (the largest sum of both hit rates, Youden 1950) among those
+    of lines out of scope. A threshold parts both best (the largest sum of both hit rates, Youden 1950) among those
     that keep a share of `keep` of other lines in scope; without lines out of scope it keeps 99 %.
     """
     if len(logits) < LEAST:
         return Calibration()
     temperature = min(torch.logspace(-0.7, 0.7, 57).tolist(), key=lambda t: float(F.cross_entropy(logits / t, right)))
-    sure = (logits / temperature).softmax(1).amax(1).sort().values
-    strange = (outside / temperature).softmax(1).amax(1)
-    return Calibration(float(temperature), _parted(sure, strange, keep))
+    sure, strange = ((one / temperature).softmax(1).amax(1) for one in (logits, outside))
+    fit, unfit = (torch.from_numpy(max_logits(one.numpy())) for one in (logits, outside))
+    return Calibration(float(temperature), _parted(sure, strange, keep) or 0.0, _parted(fit, unfit, keep))
 
 
-def _parted(sure: Tensor, strange: Tensor, keep: float) -> float:
+def _parted(sure: Tensor, strange: Tensor, keep: float) -> float | None:
     """Of n lines in scope, another is below the k-th least sure with a chance of k / (n + 1) (Vovk et al. 2005)."""
+    sure = sure.sort().values
     lost = 1 - (keep if len(strange) else max(keep, UNSEEN))
     allowed = min(math.floor(lost * (len(sure) + 1) + 1e-9), len(sure))
     if not len(strange):
-        return float(sure[allowed - 1]) if allowed else 0.0
+        return float(sure[allowed - 1]) if allowed else None
     grid = sure[: max(1, allowed)]
     parted = (sure >= grid[:, None]).float().mean(1) + (strange < grid[:, None]).float().mean(1)
     return float(grid[int((parted >= parted.max() - 1e-6).nonzero().max())])

@@ -33,6 +33,7 @@ class Outcome:
     hit: Counter[str]
     found: Counter[str]
     there: Counter[str]
+    max_logit: float = 0.0  # as of `Scored`
 
     @property
     def outside(self) -> bool:
@@ -90,10 +91,9 @@ def outcomes(head: Head, rows: Sequence[Labelled], batch: int = 64) -> list[Outc
         for one, scored in zip(part, head.predict([one.row for one in part]), strict=True):
             wanted = {(e.start, e.end, e.label) for e in one.example.entities if asked}
             found = {(e.start, e.end, e.label) for e in scored.entities}
-            made.append(Outcome(
-                one.example.intent, scored.intent, scored.confidence, scored.out_of_scope,
-                *(Counter(label for _, _, label in spans) for spans in (wanted & found, found, wanted)),
-            ))
+            hit, said, there = (Counter(label for _, _, label in spans) for spans in (wanted & found, found, wanted))
+            made.append(Outcome(one.example.intent, scored.intent, scored.confidence, scored.out_of_scope, hit, said,
+                                there, scored.max_logit))
     return made
 
 
@@ -127,8 +127,8 @@ def out_of_scope(lines: Sequence[Outcome]) -> dict[str, float]:
     if not inside:
         return {"out_of_scope_found": found / len(outside), "examples": float(len(outside))}
     refused = found + len(inside) - kept
-    sure = np.sort([one.confidence for one in inside])
-    strange = np.array([one.confidence for one in outside])
+    sure = np.sort([one.max_logit for one in inside])
+    strange = np.array([one.max_logit for one in outside])
     above = len(sure) - (np.searchsorted(sure, strange, "left") + np.searchsorted(sure, strange, "right")) / 2
     return {
         "in_scope_kept": kept / len(inside), "out_of_scope_found": found / len(outside),

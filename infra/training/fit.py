@@ -100,6 +100,7 @@ def fit(
         model, manifest, verdict = learn(fresh, list(train), known, found, recipe, hooks)
     shipped = replace(manifest, metrics={**verdict.metrics, **facts}, temperature=verdict.calibration.temperature,
                       out_of_scope_threshold=verdict.calibration.threshold,
+                      out_of_scope_max_logit=verdict.calibration.max_logit,
                       system_entities=target.system_entities, synonyms=target.synonyms or {})
     return write_head(_head(model, shipped, verdict.transitions), out, recipe.precision)
 

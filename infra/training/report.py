@@ -53,11 +53,17 @@ def _summary(manifest: HeadManifest, metrics: dict[str, Any]) -> str:
         **({"entity F1": score(metrics, "span_f1")} if has_spans(metrics) else {}),
         "whole utterance right": score(metrics, "sentence_accuracy"),
         "temperature": f"{manifest.temperature:.3f}",
-        "out-of-scope threshold": f"{manifest.out_of_scope_threshold:.3f}: {out_of_scope(metrics)}",
+        "out of scope": _refused(manifest),
         "system entities": ", ".join(manifest.system_entities) or "none",
     }
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
     return f"<p>All figures are of lines that did not teach the head: {html.escape(how(metrics))}.</p><dl>{rows}</dl>"
+
+
+def _refused(manifest: HeadManifest) -> str:
+    least = manifest.out_of_scope_max_logit
+    told = out_of_scope(manifest.metrics)
+    return "nothing is refused" if least is None else f"below a max logit of {least:.3f}: {told}"
 
 
 def _labels(scores: dict[str, float]) -> str:

@@ -47,8 +47,9 @@ def out_of_scope(metrics: Metrics) -> str:
             f"{found['examples']:.0f} out-of-scope lines")
 
 
-def lines_of(metrics: Metrics, threshold: float) -> Iterator[str]:
+def lines_of(manifest: HeadManifest) -> Iterator[str]:
     """The metrics of a head for a terminal."""
+    metrics = manifest.metrics
     yield f"unseen lines ({how(metrics)}): " + ", ".join(
         f"{title} {score(metrics, name)}" for name, title in NAMES.items()
         if name == "intent_accuracy" or has_spans(metrics)
@@ -58,10 +59,10 @@ def lines_of(metrics: Metrics, threshold: float) -> Iterator[str]:
             yield f"  {label:32} {value:.1%}"
     if "examples" not in metrics:
         return
-    if not threshold:
+    if manifest.out_of_scope_max_logit is None:
         yield "out of scope: nothing is refused: too few lines to find a threshold"
     else:
-        yield f"out of scope: below a confidence of {threshold:.2f}: {out_of_scope(metrics)}"
+        yield f"out of scope: {out_of_scope(metrics)}"
     if (found := metrics.get("out_of_scope")) and found.get("in_scope_kept", 1.0) < KEPT:
         yield f"warning: {1 - found['in_scope_kept']:.1%} of what is in scope is refused; --keep sets the bound"
 

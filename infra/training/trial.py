@@ -157,7 +157,8 @@ def _metrics(lines: Sequence[Outcome], before: Sequence[float], spread: float) -
 
 
 def _with(manifest: HeadManifest, found: Calibration) -> HeadManifest:
-    return replace(manifest, temperature=found.temperature, out_of_scope_threshold=found.threshold)
+    return replace(manifest, temperature=found.temperature, out_of_scope_threshold=found.threshold,
+                   out_of_scope_max_logit=found.max_logit)
 
 
 def _calibrated(trials: Sequence[Trial], epoch: int, manifest: HeadManifest, keep: float) -> Calibration:

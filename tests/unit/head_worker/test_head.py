@@ -1,5 +1,6 @@
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,18 @@ def test_numpy_and_torch_agree(size):
 def rows(count, hidden=48):
     rng = np.random.default_rng(3)
     return [row_of("x", rng.normal(size=(n, hidden)).astype(np.float32), [(0, 1)] * n) for n in range(1, count + 1)]
+
+
+def test_two_intents_that_fit_alike_are_in_scope_and_an_older_head_refuses_by_confidence(monkeypatch):
+    _, head = random_head(SIZES["small"])
+    logits = np.array([[9.0, 9.0, 0.0]], np.float32)
+    monkeypatch.setattr(head, "logits", lambda asked: (logits, np.zeros((1, 1), np.float32)))
+    head.manifest = replace(head.manifest, out_of_scope_threshold=0.6)
+    assert head.predict(rows(1))[0].out_of_scope, "no max logit is in its head.json"
+    head.manifest = replace(head.manifest, out_of_scope_max_logit=2.0)
+    assert not head.predict(rows(1))[0].out_of_scope
+    logits[0, :2] = 3.0
+    assert head.predict(rows(1))[0].out_of_scope
 
 
 @needs_kernels

@@ -66,7 +66,7 @@ def test_what_only_one_line_has_teaches_and_is_warned_of():
 def test_seven_lines_tell_nothing_and_it_is_said(tmp_path):
     manifest = fit(TARGET, [labelled(f"intent{i}", i) for i in range(7)], None, tmp_path, SMALL)
     assert len(manifest.intents) == 7
-    told = "\n".join(lines_of(manifest.metrics, manifest.out_of_scope_threshold))
+    told = "\n".join(lines_of(manifest))
     assert "cannot be told from 7 lines" in told and "%" not in told
 
 
@@ -77,7 +77,7 @@ def test_one_line_in_scope_is_refused_by_name(tmp_path):
 
 def test_without_entities_no_span_score_is_shown(tmp_path):
     manifest = fit(TARGET, [labelled(("on", "off")[i % 2], i) for i in range(60)], None, tmp_path, SMALL)
-    told = "\n".join(lines_of(manifest.metrics, manifest.out_of_scope_threshold))
+    told = "\n".join(lines_of(manifest))
     assert "span" not in told and "60 lines" in told and " to " in told
 
 
@@ -85,12 +85,12 @@ def test_ten_lines_out_of_scope_find_others_like_them_and_keep_what_is_in_scope(
     rows = [labelled(("on", "off", "dim")[i % 3], i) for i in range(60)]
     rows += [labelled(OUT_OF_SCOPE, 100 + i) for i in range(10)]
     manifest = fit(TARGET, rows, None, tmp_path, replace(SMALL, epochs=60))
-    assert manifest.out_of_scope_threshold > 0
+    assert manifest.out_of_scope_threshold > 0, "an older worker refuses too"
     head = load_head(tmp_path)
     strange = head.predict([labelled(OUT_OF_SCOPE, i).row for i in range(900, 940)])
     plain = head.predict([labelled(("on", "off", "dim")[i % 3], i).row for i in range(900, 960)])
     assert sum(s.out_of_scope for s in strange) > 30 and sum(s.out_of_scope for s in plain) <= 4
-    told = "\n".join(lines_of(manifest.metrics, manifest.out_of_scope_threshold))
+    told = "\n".join(lines_of(manifest))
     assert "of in-scope, finds" in told and "of 10 out-of-scope lines" in told
 
 
@@ -101,13 +101,14 @@ def test_the_threshold_keeps_what_it_must_however_much_is_out_of_scope(keep):
     found = calibrate(logits, logits.argmax(1), strange, keep)
     kept = (logits / found.temperature).softmax(1).amax(1) >= found.threshold
     assert kept.float().mean() >= keep and found.threshold > 0
+    assert (logits.amax(1) - logits.mean(1) >= found.max_logit).float().mean() >= keep
 
 
 def test_a_test_file_tells_in_scope_and_out_of_scope_apart():
-    lines = [Outcome("on", "on", 0.9, False, NONE, NONE, NONE)] * 95
-    lines += [Outcome("on", "off", 0.3, True, NONE, NONE, NONE)] * 5
-    lines += [Outcome(OUT_OF_SCOPE, "on", 0.2, True, NONE, NONE, NONE)] * 15
-    lines += [Outcome(OUT_OF_SCOPE, "on", 0.9, False, NONE, NONE, NONE)] * 5
+    lines = [Outcome("on", "on", 0.9, False, NONE, NONE, NONE, 9.0)] * 95
+    lines += [Outcome("on", "off", 0.3, True, NONE, NONE, NONE, 3.0)] * 5
+    lines += [Outcome(OUT_OF_SCOPE, "on", 0.2, True, NONE, NONE, NONE, 2.0)] * 15
+    lines += [Outcome(OUT_OF_SCOPE, "on", 0.9, False, NONE, NONE, NONE, 9.0)] * 5
     scores = scores_of(lines)
     assert scores.intent_accuracy == pytest.approx(0.95) and scores.examples == 100
     found = scores.out_of_scope

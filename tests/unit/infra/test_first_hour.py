@@ -35,7 +35,7 @@ def test_many_lines_of_which_no_two_have_an_intent_train_and_say_that_nothing_is
     rows += [labelled(f"joke {i}", OUT_OF_SCOPE, 1000 + i) for i in range(strange)]
     manifest = fit(TARGET, rows, None, tmp_path, SMALL)
     assert load_head(tmp_path).manifest.intents == manifest.intents and len(manifest.intents) == FOLDED
-    assert "no intent has a second line to hold out" in "\n".join(lines_of(manifest.metrics, 0.0))
+    assert "no intent has a second line to hold out" in "\n".join(lines_of(manifest))
 
 
 def test_one_text_a_thousand_times_trains_too(tmp_path):
@@ -96,6 +96,7 @@ def test_a_threshold_from_a_short_tune_file_is_told_as_it_acts_on_other_lines_or
     tune += [line(200 + i, OUT_OF_SCOPE) for i in range(10)]
     manifest = fit(TARGET, rows, tune, tmp_path, replace(SMALL, epochs=8, keep=0.9))
     if inside == 20:
+        assert manifest.out_of_scope_max_logit is None
         assert manifest.out_of_scope_threshold == 0.0 and manifest.temperature == 1.0
     else:
         assert manifest.out_of_scope_threshold > 0.5 and manifest.metrics["out_of_scope"]["out_of_scope_found"] > 0

@@ -156,7 +156,7 @@ def test_a_registry_key_that_could_leave_the_store_is_refused(key):
 @pytest.mark.parametrize("field,value", [
     ("temperature", 10**400), ("temperature", 1e-300), ("temperature", True), ("temperature", float("nan")),
     ("hidden", 10**400), ("hidden", 2.0), ("attention_heads", 10**400), ("format", True),
-    ("system_entities", 7), ("intents", [7]),
+    ("system_entities", 7), ("intents", [7]), ("out_of_scope_max_logit", -1), ("out_of_scope_max_logit", "x"),
     ("system_entities", "date"), ("intents", ["\ud800"]), ("intents", ["x" * 257]), ("tags", {"O": 1}),
     ("metrics", [1]), ("created", None), ("version", "../v"), ("tenant", ".."), ("ring", "a/b"), ("space", ["x"]),
     ("sha256", None), ("precision", ["int8"]), ("synonyms", {"a": {"b": "c"}}), ("synonyms", {"a": {"b": [["c"]]}}),
@@ -164,3 +164,9 @@ def test_a_registry_key_that_could_leave_the_store_is_refused(key):
 def test_a_manifest_names_the_field_that_is_wrong(field, value):
     with pytest.raises(BadHead, match=f"{field}|not JSON"):
         HeadManifest.from_json(json.dumps({**as_map(MANIFEST), field: value}))
+
+
+def test_a_manifest_leaves_out_what_it_has_not_for_releases_that_know_no_such_field():
+    assert "out_of_scope_max_logit" not in MANIFEST.to_json()
+    later = dataclasses.replace(MANIFEST, out_of_scope_max_logit=3.5)
+    assert HeadManifest.from_json(later.to_json()).out_of_scope_max_logit == 3.5
