@@ -39,6 +39,7 @@ class Order:
     out: Path
     about: Target
     findings: int = 0
+    made: bool = False  # its head is there already, to be tested only
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def train_many(
 ) -> Iterator[str]:
     """A line for each tenant as its head is written, or as it fails; `several` counts them.
 
-    A head is left as it is where its data and options are the same, unless `again`.
+    A head is left as it is where its data and options are the same, unless `again`; it is tested where there is a test.
     """
     embedder, rest = Embedder(settings, ring), iter(orders)
     workers = _Workers(ring.name, embedder.space, recipe)
@@ -94,9 +95,10 @@ def train_many(
                     wanted.append(read())
                 except Exception as error:  # one tenant's bad data costs only its own head
                     yield several.failure(tenant, error)
-            new = [one for one in wanted if again or not workers.has_made(one)]
-            several.kept += len(wanted) - len(new)
-            for order, lines in _embedded(embedder, new):
+            wanted = [replace(one, made=not again and workers.has_made(one)) for one in wanted]
+            asked = [one for one in wanted if one.test or not one.made]
+            several.kept += len(wanted) - len(asked)
+            for order, lines in _embedded(embedder, asked):
                 yield from workers.finished(several, workers.most)
                 workers.give(order, lines)
         yield from workers.finished(several)
@@ -111,7 +113,7 @@ def _embedded(embedder: Embedder, orders: Sequence[Order]) -> Iterator[tuple[Ord
 
 
 def _parts(order: Order) -> tuple[Sequence[Example], ...]:
-    return order.train, order.dev or (), order.test or ()
+    return () if order.made else order.train, () if order.made else order.dev or (), order.test or ()
 
 
 class _Workers:
@@ -168,7 +170,7 @@ class _Workers:
 
     def _digest(self, order: Order) -> str:
         about = (self._ring, self._space, self._recipe, order.about)
-        return hashlib.sha256(repr((about, *_parts(order)[:2])).encode()).hexdigest()[:32]
+        return hashlib.sha256(repr((about, order.train, order.dev or ())).encode()).hexdigest()[:32]
 
 
 def _pool(count: int) -> ProcessPoolExecutor:
@@ -183,16 +185,23 @@ def _counted(several: Several, order: Order, one: Future[str]) -> str:
         error = HeadraceError("the process that trained it was killed: there may be too little memory")
     if error is not None:
         return several.failure(order.tenant, error)
-    several.trained += 1
+    if order.made:
+        several.kept += 1
+    else:
+        several.trained += 1
     return one.result()
 
 
 def _job(order: Order, target: Target, lines: Lines, recipe: Recipe, digest: str) -> str:
     """In a process of its own: train, score and write a head; a line that says so."""
-    manifest = fit(target, lines.train, lines.dev or None, order.out, recipe, Hooks(threads=1), {TRAINED_FROM: digest})
-    write_report(manifest, order.out / "report.html")
-    told = f"{order.tenant}: {summary(manifest)}"
+    told = "its head is of the same data"
+    if not order.made:
+        facts = {TRAINED_FROM: digest}
+        manifest = fit(target, lines.train, lines.dev or None, order.out, recipe, Hooks(threads=1), facts)
+        write_report(manifest, order.out / "report.html")
+        told = f"{len(lines.train):,} lines taught" if lines.test else summary(manifest)
     if lines.test:
         scores = evaluate(load_head(order.out), lines.test).as_dict()
-        told = f"{order.tenant}: {len(lines.train):,} lines taught; of others, {', '.join(lines_of_test(scores))}"
-    return told + (f"; {order.findings:,} findings in its data, see `headrace data check`" if order.findings else "")
+        told += f"; of others, {', '.join(lines_of_test(scores))}"
+    found = f"; {order.findings:,} findings in its data, see `headrace data check`" if order.findings else ""
+    return f"{order.tenant}: {told}{found}"

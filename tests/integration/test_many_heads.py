@@ -55,6 +55,13 @@ def test_a_tenant_that_cannot_be_trained_stops_no_other_and_what_is_done_is_not_
     after = {name: load_head(home / "heads" / f"{name}-head").manifest.version for name in versions}
     assert [name for name in versions if versions[name] != after[name]] == ["beta"]
 
+    (home / "test.jsonl").write_text("".join(json.dumps({"text": one.text, "intent": one.intent}) + "\n"
+                                             for one in map(example, range(40, 60))))
+    assert main([*command, "--test", "test.jsonl"]) == 1
+    told = capsys.readouterr().out
+    assert "0 of 4 tenants trained, 3 had such a head, 1 failed" in told
+    assert told.count("its head is of the same data; of others, 20 lines in scope: intent accuracy") == 3
+
 
 def test_two_files_of_one_tenant_are_named_and_not_trained_over_each_other(home, capsys):
     (home / "data" / "acme.csv").write_text("text,intent\nhello,greet\nbye,leave\n")
