@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from head_worker.load import load_head
+from infra.counted import counted
 from infra.heads import Embedder
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.examples import Example
@@ -66,7 +67,7 @@ class Several:
 
     def told(self) -> str:
         """In words."""
-        return (f"{self.trained:,} of {self.count:,} tenants trained, {self.kept:,} had such a head, "
+        return (f"{self.trained:,} of {counted(self.count, 'tenant')} trained, {self.kept:,} had such a head, "
                 f"{len(self.failed):,} failed")
 
     def failure(self, tenant: str, error: BaseException) -> str:
@@ -194,5 +195,7 @@ def _job(order: Order, target: Target, lines: Lines, recipe: Recipe, digest: str
     told = f"{order.tenant}: {summary(manifest)}"
     if lines.test:
         scores = evaluate(load_head(order.out), lines.test).as_dict()
-        told = f"{order.tenant}: {len(lines.train):,} lines taught; of others, {', '.join(lines_of_test(scores))}"
-    return told + (f"; {order.findings:,} findings in its data, see `headrace data check`" if order.findings else "")
+        taught = counted(len(lines.train), "line")
+        told = f"{order.tenant}: {taught} taught; of others, {', '.join(lines_of_test(scores))}"
+    found = counted(order.findings, "finding")
+    return told + (f"; {found} in its data, see `headrace data check`" if order.findings else "")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from encoder_worker.load import quantized
 from infra import kept
+from infra.counted import counted
 from infra.fleet import changes
 from infra.stack import embedded, kafka
 from infra.stack.alone import alone
@@ -72,7 +73,7 @@ def lay_out(settings: Settings, say: Callable[[str], None]) -> None:
     anew = {report.name for report in reports if report.created}
     lost = settings.broker.kind != "external" and topics.heads(settings.prefix) in anew
     if lost and (count := asyncio.run(kept.restore(settings))):
-        say(f"announced again: {count} heads and placements of before")
+        say(f"announced again: {counted(count, 'head or placement', 'heads and placements')} of before")
     for ring_name, cells in asyncio.run(changes.begin(settings)).items():
         for cell in cells:
             say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")
