@@ -134,8 +134,8 @@ def _processes(seen: Seen) -> Iterator[str]:
             yield (f"{one.name} (process {one.pid}) has ended: see {one.log}; `headrace up` starts it again, unless it "
                    "is misconfigured")
         elif one.restarts and seen.at_s - one.started_s < RECENT_S:
-            yield (f"{one.name} was restarted {counted(one.restarts, 'time')}, last {seen.at_s - one.started_s:.0f} s ago: "
-                   f"why it ended stands in {one.log}")
+            yield (f"{one.name} was restarted {counted(one.restarts, 'time')}, last "
+                   f"{seen.at_s - one.started_s:.0f} s ago: why it ended stands in {one.log}")
 
 
 def _redis(seen: Seen) -> Iterator[str]:
