@@ -17,29 +17,22 @@ pytestmark = [
 ]
 
 
-def test_a_stack_on_kafka_comes_back_with_its_topics_and_heads(tmp_path):
-    said = []
-    with small_stack(tmp_path, kind="kafka") as (settings, _, _), SyncHeadrace(settings) as client:
-        before = client.predict("acme", example(0).text, lang="en", deadline=60)
-    with stack(tmp_path / "headrace.toml", said.append) as (settings, _), SyncHeadrace(settings) as client:
-        after = client.predict("acme", example(0).text, lang="en", deadline=60)
-        assert (after.head_version, after.intent) == (before.head_version, before.intent)
-    assert any("topics: 0 created" in line for line in said), said
-
-
-def test_a_start_that_is_killed_between_its_topics_and_its_heads_forgets_no_head(tmp_path, monkeypatch):
-    said = []
-    with small_stack(tmp_path, kind="kafka") as (settings, _, _), SyncHeadrace(settings) as client:
-        before = client.predict("acme", example(0).text, lang="en", deadline=60)
-    (tmp_path / "state" / "kafka-cluster").unlink()  # the cluster is made anew, as for another number of brokers
+def test_a_stack_on_kafka_comes_back_with_its_topics_and_heads_also_where_a_start_was_killed(tmp_path, monkeypatch):
+    def up():
+        said = []
+        with stack(tmp_path / "headrace.toml", said.append) as (settings, _), SyncHeadrace(settings) as client:
+            after = client.predict("acme", example(0).text, lang="en", deadline=60)
+            assert (after.head_version, after.intent) == (before.head_version, before.intent)
+        return said
 
     def killed(settings):
         raise KeyboardInterrupt
 
+    with small_stack(tmp_path, kind="kafka") as (settings, _, _), SyncHeadrace(settings) as client:
+        before = client.predict("acme", example(0).text, lang="en", deadline=60)
+    assert any("topics: 0 created" in line for line in up())
+    (tmp_path / "state" / "kafka-cluster").unlink()  # the cluster is made anew, as for another number of brokers
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(kept, "restore", killed)
-        with stack(tmp_path / "headrace.toml", said.append):
-            pass
-    with stack(tmp_path / "headrace.toml", said.append) as (settings, _), SyncHeadrace(settings) as client:
-        assert client.predict("acme", example(0).text, lang="en", deadline=60).head_version == before.head_version
-    assert [line for line in said if "announced again" in line] == ["announced again: 1 head or placement of before"]
+        patch.setattr(kept, "restore", killed)  # its topics are there, its heads are not
+        up()
+    assert "announced again: 2 heads and placements of before" in up()
