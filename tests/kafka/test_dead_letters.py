@@ -132,7 +132,7 @@ def test_a_letter_replayed_three_times_has_one_set_of_headers_and_gets_its_predi
     heads.train(embedder, "beta", [example(i) for i in range(80)], None, out, Recipe(epochs=5))
     asyncio.run(announce.publish(settings, out))
     code, out, _ = run("replay", "--tenant", "beta", "--dry-run")
-    assert f"letter {found[-1]['offset']} (unknown_tenant, tenant 'beta')" in out and "1 letters would be" in out
+    assert f"letter {found[-1]['offset']} (unknown_tenant, tenant 'beta')" in out and "1 letter would be" in out
     assert len(listed("--tenant", "beta")) == 4
     end, count = time.monotonic() + 60, 4
     while not (said := results_of(settings, "beta", count))[-1].intent:  # the head worker hears of the head soon
