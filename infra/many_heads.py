@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from head_worker.load import load_head
+from infra.counted import counted
 from infra.heads import Embedder
 from infra.training.evaluate import Labelled, evaluate
 from infra.training.examples import Example
@@ -67,7 +68,7 @@ class Several:
 
     def told(self) -> str:
         """In words."""
-        return (f"{self.trained:,} of {self.count:,} tenants trained, {self.kept:,} had such a head, "
+        return (f"{self.trained:,} of {counted(self.count, 'tenant')} trained, {self.kept:,} had such a head, "
                 f"{len(self.failed):,} failed")
 
     def failure(self, tenant: str, error: BaseException) -> str:
@@ -199,9 +200,9 @@ def _job(order: Order, target: Target, lines: Lines, recipe: Recipe, digest: str
         facts = {TRAINED_FROM: digest}
         manifest = fit(target, lines.train, lines.dev or None, order.out, recipe, Hooks(threads=1), facts)
         write_report(manifest, order.out / "report.html")
-        told = f"{len(lines.train):,} lines taught" if lines.test else summary(manifest)
+        told = f"{counted(len(lines.train), 'line')} taught" if lines.test else summary(manifest)
     if lines.test:
         scores = evaluate(load_head(order.out), lines.test).as_dict()
         told += f"; of others, {', '.join(lines_of_test(scores))}"
-    found = f"; {order.findings:,} findings in its data, see `headrace data check`" if order.findings else ""
+    found = f"; {counted(order.findings, 'finding')} in its data, see `headrace data check`" if order.findings else ""
     return f"{order.tenant}: {told}{found}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+from infra.counted import counted
 from topology import topics
 from topology.settings import Settings
 from topology.stream.kafka import TopicReader
@@ -25,7 +26,7 @@ async def report(settings: Settings, tenant: str) -> str:
     pair = [records[-1][side]["version"] for side in ("current", "shadow")]
     seen = [r for r in records if [r[side]["version"] for side in ("current", "shadow")] == pair]
     lines = [
-        f"{pair[1]} beside {pair[0]}: {len(seen)} utterances, same intent "
+        f"{pair[1]} beside {pair[0]}: {counted(len(seen), 'utterance')}, same intent "
         f"{_share(seen, 'same_intent')}, same entities {_share(seen, 'same_entities')}"
     ]
     changes = Counter(

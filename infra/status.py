@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from infra.counted import counted
 from infra.fleet.census import alarm
 from infra.stack.supervise import ProcessState
 from topology import topics
@@ -133,8 +134,8 @@ def _processes(seen: Seen) -> Iterator[str]:
             yield (f"{one.name} (process {one.pid}) has ended: see {one.log}; `headrace up` starts it again, unless it "
                    "is misconfigured")
         elif one.restarts and seen.at_s - one.started_s < RECENT_S:
-            yield (f"{one.name} was restarted {one.restarts} times, last {seen.at_s - one.started_s:.0f} s ago: "
-                   f"why it ended stands in {one.log}")
+            yield (f"{one.name} was restarted {counted(one.restarts, 'time')}, last "
+                   f"{seen.at_s - one.started_s:.0f} s ago: why it ended stands in {one.log}")
 
 
 def _redis(seen: Seen) -> Iterator[str]:
@@ -168,7 +169,7 @@ def _replicas(seen: Replicas) -> Iterator[str]:
 def _some(partitions: Sequence[str]) -> str:
     """How many, and the first few by name."""
     more = ", …" if len(partitions) > FEW else ""
-    return f"{len(partitions)} partitions ({', '.join(partitions[:FEW])}{more})"
+    return f"{counted(len(partitions), 'partition')} ({', '.join(partitions[:FEW])}{more})"
 
 
 def _topics(seen: Seen) -> Iterator[str]:
@@ -187,14 +188,16 @@ def _heads(settings: Settings, seen: Seen) -> Iterator[str]:
     for ring, counts in seen.cells.items():
         yield from filter(None, (alarm(settings.rings[ring], cell, heads) for cell, heads in counts.items()))
     for ring in sorted(seen.heads.keys() - settings.rings.keys()):
-        yield f"{seen.heads[ring]} heads are registered for ring {ring}, which headrace.toml does not describe"
+        heads = counted(seen.heads[ring], "head is", "heads are")
+        yield f"{heads} registered for ring {ring}, which headrace.toml does not describe"
 
 
 def _letters(settings: Settings, seen: Seen) -> Iterator[str]:
     if codes := seen.letters.codes:
         each = ", ".join(f"{count} {code}" for code, count in sorted(codes.items(), key=lambda one: -one[1]))
-        count = f"{sum(codes.values())}{' or more' if seen.letters.more else ''}"
-        yield (f"{count} dead letters in the last hour ({each}); the newest: {seen.letters.newest[:200]!r}. They are "
+        count = sum(codes.values())
+        all_of = f"{count:,} or more dead letters" if seen.letters.more else counted(count, "dead letter")
+        yield (f"{all_of} in the last hour ({each}); the newest: {seen.letters.newest[:200]!r}. They are "
                f"kept on {topics.dead_letters(settings.prefix)}: `headrace dead-letters list --since 1h`")
 
 
@@ -205,13 +208,17 @@ def _positions(group: GroupState) -> Iterator[str]:
             yield (f"{where}: position {one.committed} lies beyond the end {one.end}, as after a topic is made again: "
                    "restart the group's workers")
         elif one.committed is not None and one.committed < one.start:
-            yield (f"{where}: {one.start - one.committed} records were deleted before they were read: raise the "
-                   "topic's retention, or add workers")
+            lost = counted(one.start - one.committed, "record was", "records were")
+            yield f"{where}: {lost} deleted unread: raise the topic's retention, or add workers"
+
+
+def _waiting(count: int) -> str:
+    return counted(count, "record waits", "records wait")
 
 
 def _members(wanted: WantedGroup, group: GroupState, before: GroupState | None, is_idle: bool) -> Iterator[str]:
     if not group.members and (group.lag or not is_idle):
-        yield f"nobody reads {group.topic}, where {group.lag} records wait: start `{wanted.command}`"
+        yield f"nobody reads {group.topic}, where {_waiting(group.lag)}: start `{wanted.command}`"
     elif group.state in REBALANCING:
         if before is not None and before.state in REBALANCING:
             yield (f"group {group.name} is rebalancing and reads nothing: a member may have died, whose session ends "
@@ -232,11 +239,11 @@ def _lag(
     if still := [now for now, then in pairs if then.lag and now.committed == then.committed]:
         numbers = ", ".join(str(one.number) for one in still)
         yield (f"group {group.name} does not advance on partition {numbers} of {group.topic}: "
-               f"{sum(one.lag for one in still)} records wait and none was finished in {apart_s:.1f} s; see its "
+               f"{_waiting(sum(one.lag for one in still))} and none was finished in {apart_s:.1f} s; see its "
                "workers' logs")
         return
     per_s = sum(max(0, (now.committed or 0) - (then.committed or 0)) for now, then in pairs) / apart_s
     if per_s and group.lag / per_s > deadline_s:
-        yield (f"group {group.name} is behind: {group.lag} records wait and {per_s:.0f} are read a second, so a new "
+        yield (f"group {group.name} is behind: {_waiting(group.lag)} and {per_s:.0f} are read a second, so a new "
                f"one waits {group.lag / per_s:.0f} s, longer than limits.deadline_s ({deadline_s:g} s): add workers "
                f"with `{wanted.command}`")

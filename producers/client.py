@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from producers.calls import Call, Calls, end, in_time
 from producers.guess import Guesses
+from producers.opened import Opened
 from producers.reply import Reply, read_reply
 from producers.request import Request, RequestBuilder, check_name, check_tenant, now_us, uuid7
 from topology import topics, wire
@@ -34,7 +35,7 @@ class Headrace:
     `config`: a Settings, or the path of a headrace.toml (default: $HEADRACE_CONFIG, then ./headrace.toml).
 
     Whatever is away, a call returns or raises within its deadline (`deadline`, else `limits.deadline_s`), and opening
-    within `limits.deadline_s`. Without `async with` every call raises ClientClosed.
+    within `limits.deadline_s`. Calls raise ClientClosed while it is not open, Misconfigured in another event loop.
     """
 
     def __init__(self, config: Settings | str | Path | None = None, pacing: Pacing = PACING) -> None:
@@ -43,27 +44,28 @@ class Headrace:
 
         self._settings = config if isinstance(config, Settings) else load_running(config)
         self._pacing = pacing
+        self._broker_away = f"Kafka at {self._settings.broker.bootstrap} has not answered in time"
         self._replies = ReplyReader(self._settings.redis, self._settings.prefix, uuid7(), pacing)
         self._requests = RequestBuilder(self._settings, self._replies.stream)
         self._guesses = Guesses(self._settings.languages, pacing)
         self._calls = Calls(pacing)
         self._outbox: Outbox | None = None  # while the client is open
-        self._closing = AsyncExitStack()
+        self._place, self._closing = Opened(), AsyncExitStack()
 
     async def __aenter__(self) -> Headrace:
-        """Connect to Kafka and Redis. Raises: Unavailable, naming what is away; Misconfigured."""
-        # Here, not above: redis and aiokafka take 0.35 s to import, which a service should not pay to import a name.
-        from producers.outbox import Outbox
+        """Connect to Kafka and Redis. Raises: Unavailable, naming what is away; Misconfigured, where it is open."""
+        from producers.outbox import Outbox  # here, not above, for the same reason
         from topology.stream.producer import Producer
 
         ends_s = asyncio.get_running_loop().time() + self._settings.limits.deadline_s
+        self._closing.callback(self._place.begin())
         self._closing.push_async_callback(self._replies.close)
         try:
             async with in_time(ends_s, lambda: Unavailable(self._replies.away or "Redis does not answer")):
                 await self._replies.ping()
             producer = Producer(self._settings.broker)
             self._closing.push_async_callback(producer.stop)
-            async with in_time(ends_s, lambda: Unavailable(self._broker_away())):
+            async with in_time(ends_s, lambda: Unavailable(self._broker_away)):
                 await producer.start()
         except BaseException:
             await self._closing.aclose()
@@ -77,6 +79,7 @@ class Headrace:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._place.check()
         self._outbox = None
         self._calls.close()
         await self._closing.aclose()
@@ -88,9 +91,9 @@ class Headrace:
         """The tenant's prediction for `text`. Without an `id` of yours, it is forgotten 5 minutes after the deadline.
 
         `lang`: a BCP 47 tag; where left out, and without an `id`, guessed from the text among the rings where the
-        tenant has a head. `deadline`: seconds from now. `id`: your own
-        idempotency key: the same id again gives the same reply and computes nothing; it is the tenant's own, and stands
-        for one text in one language. `key`: utterances of one conversation under one key are read in order.
+        tenant has a head. `deadline`: seconds from now. `id`: your own idempotency key: the same id again gives the
+        same reply and computes nothing; it is the tenant's own, and stands for one text in one language. `key`:
+        utterances of one conversation under one key are read in order.
 
         Raises: InvalidUtterance, IdReused, TextTooLong, UnknownLanguage, UnknownTenant, DeadlineExceeded, Unavailable.
         """
@@ -174,6 +177,7 @@ class Headrace:
     def _opened(self) -> Outbox:
         if self._outbox is None:
             raise ClientClosed("the client is not open: use `async with Headrace(...) as client:`")
+        self._place.check()
         return self._outbox
 
     def _build(
@@ -256,16 +260,13 @@ class Headrace:
         """What to tell a caller whose time is over."""
         tenant, id = call.id
         if call.published is not None and not call.published.done():
-            return Unavailable(f"{self._broker_away()}: request {id!r} is not acknowledged")
+            return Unavailable(f"{self._broker_away}: request {id!r} is not acknowledged")
         if self._replies.away:
             return Unavailable(f"no reply to {id!r} within its deadline: {self._replies.away}")
         return DeadlineExceeded(
             f"no reply to {id!r} in time. It may still come: ask again with result({tenant!r}, {id!r}), give a longer "
             "deadline, or look at the workers' lag with `headrace status`."
         )
-
-    def _broker_away(self) -> str:
-        return f"Kafka at {self._settings.broker.bootstrap} has not answered in time"
 
     async def _listen(self) -> None:
         """Read this client's reply stream for as long as it is open."""

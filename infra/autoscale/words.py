@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.autoscale.tiers import Policy, Tier
+from infra.counted import counted
 
 
 def explained(tier: Tier, replicas: int, needed: float, feed: tuple[float, float], reason: str) -> str:
@@ -24,8 +25,8 @@ def reports_of(tier: Tier, hot: frozenset[int], policy: Policy) -> tuple[str, ..
     for one in tier.partitions:
         if one.stuck:
             age = "" if one.oldest_age_s is None else f", the oldest for {one.oldest_age_s:.0f} s"
-            lines.append(f"partition {one.number} stands still with {one.backlog:,} records{age}: not scaled for; see "
-                         "its worker's log and `headrace dead-letters list`")
+            lines.append(f"partition {one.number} stands still with {counted(one.backlog, 'record')}{age}: not scaled "
+                         "for; see its worker's log and `headrace dead-letters list`")
         elif one.number in hot:
             lines.append(f"partition {one.number} gets {one.arrivals_per_s or 0:,.0f}/s, a worker does {rate:,.0f}/s: "
                          "no more workers help; give its tenant several keys, or the topic more partitions")

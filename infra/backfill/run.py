@@ -21,6 +21,7 @@ from infra.backfill.open import open_source
 from infra.backfill.plan import check, job_of
 from infra.backfill.progress import Progress
 from infra.backfill.report import done_and_all, is_done, report, state_of, total_of
+from infra.counted import counted
 from infra.stack.supervise import Child, Supervisor, is_running
 from topology import topics
 from topology.errors import Misconfigured, Unavailable
@@ -131,7 +132,8 @@ async def _job(
 
 
 def _named(job: Job, made: bool, say: Callable[[str], None]) -> Job:
-    say(f"backfill {job.id}: {'made' if made else 'goes on'}, {len(job.spans)} partitions of {job.asked.source}")
+    partitions = counted(len(job.spans), "partition")
+    say(f"backfill {job.id}: {'made' if made else 'goes on'}, {partitions} of {job.asked.source}")
     return job
 
 

@@ -13,6 +13,7 @@ from infra.cli.bar import shown
 from infra.cli.command import add_command
 from infra.cli.train import ring_of
 from infra.cli.values import file_to_write, whole
+from infra.counted import counted
 from topology.addresses import load_placed, load_running
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def _compare(args: argparse.Namespace) -> int:
     watch = LiveWatch(settings, ring.name) if needs_broker and not args.ignore_live else None
     with shown("comparing") as show:
         def note(compared: int, read: int, why: str) -> None:
-            show(compared / args.limit, f"{compared:,} compared, {read:,} records read{f'; {why}' if why else ''}")
+            told = f"{compared:,} compared, {counted(read, 'record')} read"
+            show(compared / args.limit, f"{told}; {why}" if why else told)
 
         result = asyncio.run(_watched(watch, compare(settings, ring, typed, asked, args.limit, note, watch)))
     page = write_page(result, args.report or Path(_file_name(result)))
@@ -99,9 +101,10 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         return
     agreed, whole = result["same_intent"], result["same_result"]
     low, high = agreed["interval"]
-    yield (f"{result['tenant']}, {versions['before']} -> {versions['after']}: {result['compared']:,} utterances, "
-           f"same intent {agreed['share']:.1%} (95 % interval {low:.1%} to {high:.1%}), "
-           f"same result {whole['share']:.1%}, mean confidence {result['confidence']['shift']:+.3f}")
+    yield (f"{result['tenant']}, {versions['before']} -> {versions['after']}: "
+           f"{counted(result['compared'], 'utterance')}, same intent {agreed['share']:.1%} "
+           f"(95 % interval {low:.1%} to {high:.1%}), same result {whole['share']:.1%}, "
+           f"mean confidence {result['confidence']['shift']:+.3f}")
     changed = result["changed_intents"]
     yield from (f"  {_printable(a)} -> {_printable(b)}: {count:,}" for a, b, count in changed[:SHOWN])
     if len(changed) > SHOWN:

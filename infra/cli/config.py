@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.command import add_command, add_group
 from infra.cli.running import running
 from infra.cli.values import number
+from infra.counted import counted
 from infra.languages import check_ring
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
@@ -79,8 +80,8 @@ def _check(args: argparse.Namespace) -> None:
     check_scheme(settings)
     for ring in settings.rings.values():
         check_ring(settings, ring)
-    cells = sum(len(ring.cells) for ring in settings.rings.values())
-    print(f"{settings_path(args.config)}: {len(settings.rings)} rings, {cells} cells, no mistakes")
+    rings, cells = len(settings.rings), sum(len(ring.cells) for ring in settings.rings.values())
+    print(f"{settings_path(args.config)}: {counted(rings, 'ring')}, {counted(cells, 'cell')}, no mistakes")
 
 
 def check_scheme(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.command import add_command, add_group
 from infra.cli.running import running
 from infra.cli.values import number, whole
+from infra.counted import counted
 from topology.errors import Misconfigured
 from topology.pacing import PACING
 
@@ -85,7 +86,7 @@ async def _listed(args: argparse.Namespace, chosen: Filter, settings: Settings) 
             print(_json(_summary(letter)) if args.json else _row(letter))
     each = ", ".join(f"{count} {_plain(reason) or '(none)'}" for reason, count in reasons.most_common())
     limited = ", as far as --limit goes" if reasons.total() == chosen.limit else ""
-    told = f"{reasons.total()} dead letters{': ' if each else ''}{each}{limited}"
+    told = f"{counted(reasons.total(), 'dead letter')}{': ' if each else ''}{each}{limited}"
     print(told, file=sys.stderr if args.json else sys.stdout)
 
 
@@ -158,8 +159,10 @@ async def _replayed(args: argparse.Namespace, chosen: Filter, settings: Settings
 
 def _told(done: Replayed, dry_run: bool) -> str:
     left = "".join(f", {count} not ({why})" for why, count in done.left.most_common())
-    came_back = f", {done.came_back} have come back before: the newest stands for them" if done.came_back else ""
-    return f"{done.sent} letters {'would be' if dry_run else 'were'} sent{left}{came_back}"
+    back = counted(done.came_back, "has", "have")
+    came_back = f", {back} come back before: the newest stands for all" if done.came_back else ""
+    verbs = ("letter would be", "letters would be") if dry_run else ("letter was", "letters were")
+    return f"{counted(done.sent, *verbs)} sent{left}{came_back}"
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.cli.command import add_command, add_group
 from infra.cli.values import number
+from infra.counted import counted
 from topology.encoders import cache_dir, find_encoder
 from topology.errors import Misconfigured
 
@@ -63,6 +64,6 @@ def _lines(place: Path) -> list[str]:
         raise Misconfigured(f"{place}: cannot be read: {error}") from error
     if len(texts) < LEAST_LINES:
         raise Misconfigured(
-            f"{place}: {len(texts)} lines; at least {LEAST_LINES} are needed to calibrate and to measure"
+            f"{place}: {counted(len(texts), 'line')}; at least {LEAST_LINES} are needed to calibrate and to measure"
         )
     return texts

@@ -54,7 +54,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument("tenant", nargs="?" if name == "list" else None)
         command.add_argument("--ring", help="the ring (default: the only one)")
         if name == "delete":
-            command.add_argument("--yes", action="store_true", help="do not ask")
+            command.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
         if name == "rollback":
             command.add_argument("--version", help="which (default: the current one in a trial, else the one before)")
 
@@ -174,8 +174,10 @@ def _head_rollback(args: argparse.Namespace) -> None:
 def _head_delete(args: argparse.Namespace) -> None:
     from infra.announce import retract
 
+    if not args.yes and not (sys.stdin and sys.stdin.isatty()):  # None where it is closed
+        raise Misconfigured(f"there is no terminal to ask at: --yes deletes {args.tenant} and all its versions unasked")
     settings, store, ring, _ = _stored(args, is_up=True)
-    if not args.yes and sys.stdin.isatty():
+    if not args.yes:
         print(f"delete {ring}/{args.tenant} and all its versions? [y/N] ", end="", flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Misconfigured("nothing is deleted")

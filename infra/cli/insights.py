@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
 from infra.cli.running import running
+from infra.counted import counted
 from topology.errors import Misconfigured
 from topology.stream import arguments
 
@@ -88,7 +89,8 @@ def _table(span: Span, rows: list[Usage]) -> list[str]:
             "" if p90 is None else f"{p90:g}", _plain(codes) + ("  (partial)" if told["partial"] else ""),
         ).rstrip())
     total = sum(row.window.utterances for row in rows)
-    return [*lines, f"{total} utterances of {len({(row.ring, row.tenant) for row in rows})} tenants"]
+    tenants = len({(row.ring, row.tenant) for row in rows})
+    return [*lines, f"{counted(total, 'utterance')} of {counted(tenants, 'tenant')}"]
 
 
 def _share(value: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
 from infra.cli.values import number
+from infra.counted import counted
 from topology.addresses import load_running
 from topology.errors import Misconfigured, Unavailable
 from topology.pacing import PACING
@@ -94,7 +95,8 @@ def text_of(reading: Reading) -> str:
             lines += ["", _summary(group), *_rows([COLUMNS, *(_row(one) for one in group.partitions)])]
             lines += [_worker(one) for one in group.workers]
     for replay in reading.replays:
-        left = "records are left, of files" if replay.remaining is None else f"{replay.remaining:,} records are left"
+        left = "records are left, of files" if replay.remaining is None else (
+            counted(replay.remaining, "record is left", "records are left"))
         lines += ["", f"replay {replay.id}: {replay.state}, {left}"]
     return "\n".join(lines)
 
@@ -102,13 +104,14 @@ def text_of(reading: Reading) -> str:
 def _summary(group: GroupLag) -> str:
     if not group.partitions:
         return f"{group.group}: topic {group.topic} is not there: `headrace topics apply` creates it"
-    tokens = "" if group.lag_tokens is None else f" ({group.lag_tokens:,.0f} tokens)"
+    tokens = "" if group.lag_tokens is None else f" ({counted(round(group.lag_tokens), 'token')})"
     drain_s = group.drain_s
     ends = "it is not known when nothing will" if drain_s is None else (
         f"none will in {drain_s:,.1f} s" if math.isfinite(drain_s) else "nothing gets less as it is now"
     )
-    waits = f"{group.lag:,} records wait{tokens}, the oldest for {_figure(group.oldest_age_s)} s; {ends}"
-    return f"{group.group}: {group.state}, {group.members} members; {waits if group.lag else 'nothing waits'}"
+    waits = counted(group.lag, "record waits", "records wait")
+    waits = f"{waits}{tokens}, the oldest for {_figure(group.oldest_age_s)} s; {ends}" if group.lag else "nothing waits"
+    return f"{group.group}: {group.state}, {counted(group.members, 'member')}; {waits}"
 
 
 def _row(one: PartitionLag) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from infra.cli.command import add_command
 from infra.cli.values import number
 from topology.addresses import load_running
-from topology.errors import HeadraceError, InvalidUtterance
+from topology.errors import HeadraceError, InvalidUtterance, Misconfigured
 from topology.pacing import PACING
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ def add_commands(commands: Any) -> None:
 
 def _predict(args: argparse.Namespace) -> int:
     if args.text is not None:
-        return asyncio.run(_ask_all(args, [json.dumps({"text": args.text})]))
-    return asyncio.run(_ask_all(args, sys.stdin))
+        return asyncio.run(_ask_all(args, [json.dumps({"text": args.text}).encode()]))
+    if sys.stdin is None:
+        raise Misconfigured("standard input is closed: give the utterance, or lines of JSON")
+    return asyncio.run(_ask_all(args, sys.stdin.buffer))
 
 
-async def _ask_all(args: argparse.Namespace, lines: Iterable[str]) -> int:
+async def _ask_all(args: argparse.Namespace, lines: Iterable[bytes]) -> int:
     """Replies in the order of the lines, each printed once those before it are; `pacing.max_at_once` in flight, and no
-    line is read beyond them."""
+    line is read beyond them. Blank lines are passed over."""
     from producers import Headrace
 
     failed, reading = 0, _Reading(lines)
@@ -50,11 +52,11 @@ async def _ask_all(args: argparse.Namespace, lines: Iterable[str]) -> int:
         asking = asyncio.Queue[asyncio.Task[tuple[int, str]] | None]()
 
         async def ask() -> None:
-            number = 0
-            while (line := await reading.next()) is not None:
-                number += 1
-                asking.put_nowait(asyncio.create_task(_ask_one(client, args, number, line)))
-            asking.put_nowait(None)
+            try:
+                while (line := await reading.next()) is not None:
+                    asking.put_nowait(asyncio.create_task(_ask_one(client, args, *line)))
+            finally:
+                asking.put_nowait(None)
 
         asked = asyncio.create_task(ask())
         while (one := await asking.get()) is not None:
@@ -62,7 +64,7 @@ async def _ask_all(args: argparse.Namespace, lines: Iterable[str]) -> int:
             failed |= status
             print(said, file=sys.stderr if status and not args.json else sys.stdout, flush=True)
             reading.room.release()
-        await asked
+        await asked  # raises what standard input did
     return failed
 
 
@@ -78,26 +80,34 @@ class _Reading:
     """Lines read by a thread of their own, which nobody waits for at the end: standard input may stay open. A line
     takes one of `room`, which the caller gives back."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
+    def __init__(self, lines: Iterable[bytes]) -> None:
         self.room = threading.Semaphore(PACING.max_at_once)
-        self._read, self._loop = asyncio.Queue[str | None](), asyncio.get_running_loop()
+        self._read, self._loop = asyncio.Queue[tuple[int, bytes] | OSError | None](), asyncio.get_running_loop()
         threading.Thread(target=self._run, args=(lines,), daemon=True).start()
 
-    def _run(self, lines: Iterable[str]) -> None:
+    def _run(self, lines: Iterable[bytes]) -> None:
+        end: OSError | None = None
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            for line in lines:
-                self.room.acquire()
-                self._loop.call_soon_threadsafe(self._read.put_nowait, line)
-            self._loop.call_soon_threadsafe(self._read.put_nowait, None)
+            try:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        self.room.acquire()
+                        self._loop.call_soon_threadsafe(self._read.put_nowait, (number, line))
+            except OSError as error:  # a directory, a terminal that is gone
+                end = error
+            self._loop.call_soon_threadsafe(self._read.put_nowait, end)
 
-    async def next(self) -> str | None:
-        """The next line; None after the last."""
-        return await self._read.get()
+    async def next(self) -> tuple[int, bytes] | None:
+        """The next line that is not blank, with its number; None after the last. Raises: what reading it did."""
+        line = await self._read.get()
+        if isinstance(line, OSError):
+            raise line
+        return line
 
 
-async def _ask_one(client: Headrace, args: argparse.Namespace, number: int, line: str) -> tuple[int, str]:
+async def _ask_one(client: Headrace, args: argparse.Namespace, number: int, line: bytes) -> tuple[int, str]:
     """(exit status, what to print). A line that is no request costs only itself."""
-    text = line[:200]
+    text = line.decode(errors="replace")[:200]
     try:
         one = _request(number, line)
         text = one["text"]
@@ -109,7 +119,7 @@ async def _ask_one(client: Headrace, args: argparse.Namespace, number: int, line
     return 0, json.dumps(asdict(reply), ensure_ascii=False) if args.json else _line(reply)
 
 
-def _request(number: int, line: str) -> dict[str, Any]:
+def _request(number: int, line: bytes) -> dict[str, Any]:
     """Raises: InvalidUtterance."""
     try:
         body = json.loads(line)

@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.cli.command import add_command, add_group
 from infra.cli.values import folder_to_write
+from infra.counted import counted
 from topology.errors import Misconfigured
 from topology.settings import settings_path
 
@@ -66,5 +67,5 @@ def _kubernetes(args: argparse.Namespace) -> None:
     written = write(args.directory, rendered := files(fleet, own), args.force)
     for line in written:
         print(line)
-    print(f"{args.directory}: {len(rendered)} files, {len(written)} of them new, changed or removed; "
+    print(f"{args.directory}: {counted(len(rendered), 'file')}, {len(written)} of them new, changed or removed; "
           f"next: {args.directory / 'README.md'}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command, add_group
 from infra.cli.values import file_to_write, number, whole
+from infra.counted import counted
 from topology.addresses import load_placed
 from topology.errors import Misconfigured
 from topology.settings import Settings, load, settings_path
@@ -72,7 +73,7 @@ def _simulate(args: argparse.Namespace) -> int:
     settings = _settings(args)
     system, traces = _system(args, settings), _traces(args)
     print(f"encoder worker {system.encoder.work_per_s:,.0f} tokens/s, head worker {system.head.work_per_s:,.0f}/s, "
-          f"{system.partitions} partitions, start {system.start_s:g} s, rebalance {system.rebalance_s:g} s, "
+          f"{counted(system.partitions, 'partition')}, start {system.start_s:g} s, rebalance {system.rebalance_s:g} s, "
           f"objective {system.objective_s:g} s, seed {args.seed}", file=sys.stderr)
     found = compare(system, settings.autoscale, traces, args.seed,
                     lambda setting: print(f"  {setting} ...", file=sys.stderr), args.workers or 0)

@@ -32,6 +32,7 @@ def add_commands(commands: Any) -> None:
 def _up(args: argparse.Namespace) -> None:
     from infra.stack.up import NewCells, stack
 
+    _end_at_sigterm()
     with stack(args.config, worker_metrics=bool(args.metrics_port)) as (settings, supervisor):
         if args.metrics_port:
             from infra.autoscale.signals_page import serve_beside
@@ -58,6 +59,7 @@ async def _autoscale(settings: Settings, supervisor: Supervisor, config: str) ->
 def _demo(args: argparse.Namespace) -> None:
     from infra import demo
 
+    _end_at_sigterm()
     with demo.running() as (config, settings, supervisor):
         asyncio.run(demo.show(settings))
         if args.serve:
@@ -65,15 +67,19 @@ def _demo(args: argparse.Namespace) -> None:
             _wait_for_signal(settings, supervisor)
 
 
+def _end_at_sigterm() -> None:
+    """As Ctrl-C, from the start on: what was started is stopped, also where the kernel does not see to it."""
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 def _wait_for_signal(
     settings: Settings, supervisor: Supervisor, look: Callable[[Supervisor], list[str]] = lambda of: []
 ) -> None:
     from infra.stack.up import restored
 
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
     while True:
         time.sleep(0.5)
         names = supervisor.restart_ended()

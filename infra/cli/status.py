@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli.command import add_command
 from infra.cli.values import number
+from infra.counted import counted
 from topology.addresses import load_running
 from topology.pacing import PACING
 
@@ -103,12 +104,13 @@ def _text(seen: Seen, found: list[str]) -> str:
             lines.append(f"group    {group.name}: {group.state}, members {group.members}, lag {group.lag} "
                          f"({lags}) of {group.topic}")
             lines += [f"release  {version}: {', '.join(names)}" for version, names in releases(group).items()]
-    lines += [f"heads    ring {ring}: {count} tenants" for ring, count in sorted(seen.heads.items())]
+    lines += [f"heads    ring {ring}: {counted(count, 'tenant')}" for ring, count in sorted(seen.heads.items())]
     lines += _versions(seen)
-    lines += [f"cell     {ring}/{cell}: {count} tenants with heads" for ring, counts in sorted(seen.cells.items())
-              if len(counts) > 1 for cell, count in sorted(counts.items())]
+    lines += [f"cell     {ring}/{cell}: {counted(count, 'tenant')} with heads"
+              for ring, counts in sorted(seen.cells.items()) if len(counts) > 1
+              for cell, count in sorted(counts.items())]
     if seen.no_heads[0]:  # no trouble by itself: whose head it is stays as it was
-        lines.append(f"heads    {seen.no_heads[0]} records are no heads and are passed over; the newest: "
+        lines.append(f"heads    passed over, as no heads: {counted(seen.no_heads[0], 'record')}; the newest: "
                      f"{seen.no_heads[1][:200]!r}")
     if seen.redis is not None:
         limit = f"{seen.redis.max_bytes / 1e6:.0f} MB" if seen.redis.max_bytes else "no limit"

@@ -16,6 +16,7 @@ from infra.cli.bar import shown
 from infra.cli.command import add_command
 from infra.cli.reading import add_reading, options_of
 from infra.cli.values import folder_to_write, number, whole
+from infra.counted import counted
 from infra.languages import check_ring
 from topology.addresses import load_placed, load_running
 from topology.errors import Misconfigured
@@ -85,7 +86,7 @@ def ring_of(settings: Any, name: str | None) -> Any:
 def print_manifest(manifest: Any) -> None:
     """A manifest and its scores."""
     name = f"{manifest.ring}/{manifest.tenant} {manifest.version}"
-    print(f"{name}: {len(manifest.intents)} intents, {manifest.precision}, space {manifest.space}")
+    print(f"{name}: {counted(len(manifest.intents), 'intent')}, {manifest.precision}, space {manifest.space}")
     if manifest.metrics:
         from infra.training.told import lines_of
 
@@ -128,7 +129,7 @@ def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
     for line in unread(about.system_entities, ring.languages):
         print(line)
     with shown(f"training {tenant}") as show:
-        show(0.0, f"encoding {len(given.train):,} examples")
+        show(0.0, f"encoding {counted(len(given.train), 'example')}")
         embedder = heads.Embedder(settings, ring)
 
         def note(share: float, scores: dict[str, float]) -> None:
@@ -165,7 +166,7 @@ def _train_many(args: argparse.Namespace, files: Sequence[Path]) -> int:
             yield place.stem, read
 
     several = Several(len(files))
-    with shown(f"training {len(files):,} tenants") as show:
+    with shown(f"training {counted(len(files), 'tenant')}") as show:
         for line in train_many(settings, ring, orders(), recipe, several, args.again):
             print(line, flush=True)
             show(several.done / len(files), several.told())

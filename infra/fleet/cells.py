@@ -7,6 +7,7 @@ import time
 from copy import copy
 from dataclasses import dataclass, replace
 
+from infra.counted import counted
 from infra.fleet.census import alarm, by_cell, moves, tenants_with_heads
 from infra.fleet.changes import Changes, Say, cell_in, changes
 from topology import topics
@@ -178,6 +179,6 @@ async def _say_moves(
     for one, shares in ((was, before), (after, now)):
         one.reckon(shares)
     found = moves(was, after, tenants)
-    say(f"{sum(found.values())} of {len(tenants)} tenants with heads move" + "".join(
+    say(f"{sum(found.values())} of {counted(len(tenants), 'tenant')} with heads to move" + "".join(
         f"; {count} from {source} to {target}" for (source, target), count in sorted(found.items())
     ))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from infra.counted import counted
 from topology import topics
 from topology.placement import Placement
 from topology.registry import HeadRecord
@@ -41,8 +42,8 @@ def alarm(ring: Ring, cell: str, heads: int) -> str:
     if of is None or heads < WARNED_AT * of.max_heads:
         return ""
     full = "is full" if heads >= of.max_heads else "is nearly full"
-    return (f"cell {ring.name}/{cell} {full}: {heads} tenants with heads of {of.max_heads} (max_heads): add a cell to "
-            "headrace.toml, then `headrace cell add`")
+    return (f"cell {ring.name}/{cell} {full}: {counted(heads, 'tenant')} with heads of {of.max_heads:,} (max_heads): "
+            "add a cell to headrace.toml, then `headrace cell add`")
 
 
 def moves(placement: Placement, after: Placement, tenants: Iterable[str]) -> Mapping[tuple[str, str], int]:

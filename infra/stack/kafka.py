@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.stack.embedded import free_port, listens
-from infra.stack.supervise import Supervisor
+from infra.stack.supervise import Supervisor, die_with_parent
 from topology.encoders import cache_dir
 from topology.errors import Misconfigured
 
@@ -75,7 +75,8 @@ def _fetch(folder: Path, pom: str, what: str, say: Callable[[str], None]) -> Non
     (folder / "pom.xml").write_text(pom)
     command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
     done = subprocess.run(
-        [*command, f"-DoutputDirectory={folder / 'jars'}"], capture_output=True, text=True, timeout=FETCH_S
+        [*command, f"-DoutputDirectory={folder / 'jars'}"], capture_output=True, text=True, timeout=FETCH_S,
+        preexec_fn=die_with_parent(),  # else it goes on without the lock
     )
     if done.returncode:
         raise Misconfigured(f"Maven did not fetch {what}:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
@@ -146,7 +147,7 @@ def _format(command: list[str], folder: Path) -> None:
     """Raises: Misconfigured."""
     if _formatted(folder):
         return
-    done = subprocess.run(command, capture_output=True, text=True, timeout=START_S)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_S, preexec_fn=die_with_parent())
     if done.returncode:
         raise Misconfigured(f"Kafka's storage was not formatted:\n{done.stdout}{done.stderr}")
 

@@ -42,13 +42,20 @@ def free_port() -> int:
             return port
 
 
-def die_with_parent() -> None:
-    """Runs in the child: the kernel ends it when its parent goes, even by kill -9 (Linux; a no-op elsewhere).
+def die_with_parent() -> Callable[[], None]:
+    """What a child runs first: the kernel ends it when its parent goes, even by kill -9 (Linux; a no-op elsewhere).
 
     To the kernel the parent is the thread that spawned: spawn only from one that lives as long as the stack.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = os.getpid()
+
+    def mark() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it went just before
+                os._exit(EXIT_UNAVAILABLE)
+
+    return mark
 
 
 @dataclass
@@ -138,7 +145,7 @@ class Supervisor:
         with (self._state / "logs" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent(),
                 env={**os.environ, "HEADRACE_READY_FILE": str(ready), "HEADRACE_INSTANCE": self.instance(name),
                      "HEADRACE_METRICS_PORT": str(self._ports[name]), "HEADRACE_METRICS_HOST": LOCAL},
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from encoder_worker.load import quantized
 from infra import kept
+from infra.counted import counted
 from infra.fleet import changes
 from infra.stack import embedded, kafka
 from infra.stack.alone import alone
@@ -23,6 +24,7 @@ from topology.stream import sign_on
 from topology.stream.admin import apply_topics
 
 WORKER_START_S = 120.0
+BEGUN = "topics.begun"  # a file of the state directory: topics are there, what belongs into them may not be
 
 
 @contextmanager
@@ -66,13 +68,18 @@ def _stack(
 
 
 def lay_out(settings: Settings, say: Callable[[str], None]) -> None:
-    """The topics, with the heads and placements of before in them where they had to be made anew."""
+    """The topics, with the heads and placements of before in them where they had to be made anew, now or by a process
+    that was killed before it had sent them."""
+    begun = Path(settings.state_dir) / BEGUN
+    was_killed = begun.exists()
+    begun.touch()
     reports = asyncio.run(apply_topics(settings, topics.wanted(settings)))
     say(f"topics: {sum(r.created for r in reports)} created, {sum(not r.created for r in reports)} there")
     anew = {report.name for report in reports if report.created}
-    lost = settings.broker.kind != "external" and topics.heads(settings.prefix) in anew
+    lost = settings.broker.kind != "external" and (was_killed or topics.heads(settings.prefix) in anew)
     if lost and (count := asyncio.run(kept.restore(settings))):
-        say(f"announced again: {count} heads and placements of before")
+        say(f"announced again: {counted(count, 'head or placement', 'heads and placements')} of before")
+    begun.unlink(missing_ok=True)
     for ring_name, cells in asyncio.run(changes.begin(settings)).items():
         for cell in cells:
             say(f"cell {cell} takes no tenants yet: `headrace cell add {cell} --ring {ring_name}`")

@@ -19,6 +19,7 @@ from head_worker.files import FILES
 from head_worker.float32 import Float32Head
 from head_worker.int8 import tensors_of
 from head_worker.load import load_head
+from infra.counted import counted
 from infra.training.calibrate import Calibration
 from infra.training.descend import Learning, Scored, descend
 from infra.training.evaluate import Labelled
@@ -80,7 +81,7 @@ def fit(
     """
     within = [one for one in train if one.example.intent != OUT_OF_SCOPE]
     if len(within) < 2:
-        raise Misconfigured(f"{len(within)} examples in scope are too few to train a head")
+        raise Misconfigured(f"{counted(len(within), 'example')} in scope: too few to train a head")
     recipe = recipe.for_lines(len(within))
     intents = tuple(sorted({one.example.intent for one in within}))
     labels = sorted({entity.label for one in within for entity in one.example.entities})

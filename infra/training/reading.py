@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from infra.counted import counted
 from infra.training.checks import Finding, Tokens, check
 from infra.training.examples import Example, listed
 from infra.training.formats.found import SPLITS, Found, Options, Row
@@ -97,7 +98,7 @@ def found_in(places: Sequence[Path], options: Options | None = None) -> Found:
     if len(found.refused) > len(found.rows):
         lines = [f"{one.place}: {one.reason}" for one in found.refused]
         raise Misconfigured(f"{listed(lines)}\n{', '.join(map(str, places))}: {len(found.refused):,} of "
-                            f"{len(found.refused) + len(found.rows):,} rows cannot be used")
+                            f"{counted(len(found.refused) + len(found.rows), 'row')} cannot be used")
     return found
 
 
@@ -121,7 +122,7 @@ def rows_of(found: Found, place: str, split: str, languages: Sequence[str] = (),
     if len(rows) < least:
         faults = [f"{one.place}: {one.reason}" for one in found.refused]
         raise Misconfigured("\n".join([*([listed(faults)] if faults else []),
-                                       f"{place}: {len(rows)} examples are too few"]))
+                                       f"{place}: {counted(len(rows), 'example is', 'examples are')} too few"]))
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from infra.counted import counted
 from infra.training.calibrate import LEAST
 from infra.training.examples import SHOWN, Example
 from infra.training.folds import rare
@@ -19,7 +20,7 @@ def score(metrics: Metrics, name: str) -> str:
     """A score and its interval of 95 %, or that it cannot be told; `metrics` of an older head have no interval."""
     count = metrics.get("examples")
     if name not in metrics or (count is not None and count < LEAST):
-        return f"cannot be told from {metrics.get('lines', count) or 0:g} lines"
+        return f"cannot be told from {counted(int(metrics.get('lines', count) or 0), 'line')}"
     interval = metrics.get("intervals", {}).get(name)
     between = f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
     return f"{metrics[name]:.1%}{between}"
@@ -35,7 +36,7 @@ def how(metrics: Metrics) -> str:
     count, way = metrics.get("examples"), str(metrics.get("evaluation", "held out"))
     if count is None:
         return way
-    return "none: no intent has a second line to hold out" if way == "none" else f"{count:,} lines, {way}"
+    return "none: no intent has a second line to hold out" if way == "none" else f"{counted(count, 'line')}, {way}"
 
 
 def out_of_scope(metrics: Metrics) -> str:
@@ -44,7 +45,7 @@ def out_of_scope(metrics: Metrics) -> str:
     if not found or "in_scope_kept" not in found:
         return "no examples of what is out of scope: it keeps about 99 % of what is in scope"
     return (f"keeps {found['in_scope_kept']:.1%} of in-scope, finds {found['out_of_scope_found']:.1%} of "
-            f"{found['examples']:.0f} out-of-scope lines")
+            f"{counted(int(found['examples']), 'out-of-scope line')}")
 
 
 def lines_of(manifest: HeadManifest) -> Iterator[str]:
@@ -72,7 +73,7 @@ def summary(manifest: HeadManifest) -> str:
     metrics = manifest.metrics
     scores = ", ".join(f"{title} {score(metrics, name)}" for name, title in NAMES.items()
                        if name == "intent_accuracy" or (name == "span_f1" and has_spans(metrics)))
-    return f"{len(manifest.intents)} intents, {how(metrics)}: {scores}"
+    return f"{counted(len(manifest.intents), 'intent')}, {how(metrics)}: {scores}"
 
 
 def lone(examples: Sequence[Example]) -> Iterator[str]:
@@ -88,7 +89,7 @@ def lines_of_test(metrics: Metrics) -> Iterator[str]:
     """The scores on a test file; what is in scope and what is not, apart."""
     found = metrics["out_of_scope"]
     if metrics["examples"]:
-        yield f"{metrics['examples']:,} lines in scope: " + ", ".join(
+        yield f"{counted(metrics['examples'], 'line')} in scope: " + ", ".join(
             f"{title} {score({**metrics, 'examples': max(LEAST, metrics['examples'])}, name)}"
             for name, title in NAMES.items() if name == "intent_accuracy" or has_spans(metrics)
         ) + (", whatever the threshold refuses" if found else "")
@@ -96,4 +97,5 @@ def lines_of_test(metrics: Metrics) -> Iterator[str]:
         more = (f", precision {found['precision']:.1%}, AUROC {found['auroc']:.3f}; "
                 f"keeps {found['in_scope_kept']:.1%} of in-scope, right and kept "
                 f"{found['accuracy_with_threshold']:.1%}") if "in_scope_kept" in found else "; none is in scope"
-        yield f"{found['examples']:.0f} lines out of scope: finds {found['out_of_scope_found']:.1%} (recall){more}"
+        lines, share = counted(int(found["examples"]), "line"), found["out_of_scope_found"]
+        yield f"{lines} out of scope: finds {share:.1%} (recall){more}"

@@ -1,6 +1,7 @@
 """Other ways in: the synchronous twin, a librdkafka producer that knows only docs/asyncapi.yaml, one id twice."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import time
@@ -25,13 +26,22 @@ from headrace import Headrace, SyncHeadrace
 from tests.built import needs_redis
 from tests.small import example, small_stack
 from topology import keys, topics, wire
-from topology.errors import ClientClosed, DeadlineExceeded, HeadraceError, IdReused, Unavailable, UnknownTenant
+from topology.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    HeadraceError,
+    IdReused,
+    Misconfigured,
+    Unavailable,
+    UnknownTenant,
+)
 from topology.stream.kafka import TopicReader
 from topology.stream.producer import Producer
 from topology.stream.records import OutgoingReply, Output
 from topology.stream.replies import ReplyWriter
 
 pytestmark = [pytest.mark.integration, needs_redis]
+FORK = multiprocessing.get_context("fork")
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "docs/asyncapi.yaml").read_text())
 
 
@@ -349,3 +359,41 @@ def test_closing_the_synchronous_client_ends_the_calls_of_other_threads(settings
             assert isinstance(one.exception(timeout=20), ClientClosed)
     with pytest.raises(ClientClosed):
         client.predict("acme", example(0).text)
+
+
+async def test_a_client_that_is_open_refuses_to_be_opened_again_and_goes_on_and_a_closed_one_opens_again(settings):
+    client = Headrace(settings)
+    for _ in range(2):
+        async with client:
+            with pytest.raises(Misconfigured, match="open already"):
+                await client.__aenter__()
+            assert (await client.predict("acme", example(0).text, lang="en", deadline=60)).intent == example(0).intent
+        await client.__aexit__(None, None, None)  # closed twice is fine
+
+
+def test_the_synchronous_client_does_so_too_and_a_forked_process_is_told_to_open_its_own(settings):
+    client = SyncHeadrace(settings)
+    for _ in range(2):
+        with client:
+            with pytest.raises(Misconfigured, match="open already"):
+                client.__enter__()
+            assert client.predict("acme", example(0).text, lang="en", deadline=60).intent == example(0).intent
+            here, there = FORK.Pipe()
+            process = FORK.Process(target=told_in_a_fork, args=(client, there))
+            process.start()
+            try:
+                assert here.poll(30) and here.recv() == ["Misconfigured", "None"]
+            finally:
+                process.kill()
+                process.join()
+        client.__exit__(None, None, None)  # closed twice is fine
+
+
+def told_in_a_fork(client, there):
+    told = []
+    for ask in (lambda: client.predict("acme", "lights off"), lambda: client.__exit__(None, None, None)):
+        try:
+            told.append(repr(ask()))
+        except Exception as error:
+            told.append(type(error).__name__)
+    there.send(told)

@@ -18,7 +18,7 @@ def test_init_writes_a_file_that_config_check_accepts(tmp_path):
     place = str(tmp_path / "headrace.toml")
     assert headrace("--config", place, "init").returncode == 0
     done = headrace("--config", place, "config", "check")
-    assert (done.returncode, "1 rings, 1 cells" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "1 ring, 1 cell" in done.stdout) == (0, True), done.stderr
     assert headrace("--config", place, "init").returncode == 2
 
 

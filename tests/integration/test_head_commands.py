@@ -56,7 +56,7 @@ def running(tmp_path_factory):
 
 def headrace(config, *args):
     command = [sys.executable, "-m", "infra.cli", "--config", str(config), *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 
 
 def version_of(client):
@@ -101,6 +101,8 @@ def test_delete_at_a_terminal_asks_first(running):
             os.close(theirs)
         assert "delete en/acme and all its versions? [y/N]" in done.stdout
         assert (done.returncode, "nothing is deleted" in done.stderr) == (2, True)
+    unasked = headrace(config, "head", "delete", "acme")
+    assert (unasked.returncode, "--yes" in unasked.stderr) == (2, True)
     assert "en/acme" in headrace(config, "head", "list").stdout
 
 
@@ -123,7 +125,7 @@ def test_publish_list_rollback_and_delete_as_typed(running, tmp_path):
         until(client, first["version"])
         assert f"answers: {first['version']}" in headrace(config, "head", "show", "acme").stdout
         assert "nine" in headrace(config, "head", "rollback", "acme", "--version", "nine").stderr
-        assert headrace(config, "head", "delete", "acme").returncode == 0
+        assert headrace(config, "head", "delete", "acme", "--yes").returncode == 0
         until(client, None)
         assert headrace(config, "head", "list", "acme").returncode == 2
         asyncio.run(announce.publish(settings, out))

@@ -44,7 +44,7 @@ def test_a_tenant_that_cannot_be_trained_stops_no_other_and_what_is_done_is_not_
     command = ["head", "train", "data", "--out", "heads", "--size", "small", "--epochs", "2"]
     assert main(command) == 1
     said = capsys.readouterr()
-    assert "broken was not trained: 1 examples in scope are too few" in said.out
+    assert "broken was not trained: 1 example in scope: too few" in said.out
     assert "3 of 4 tenants trained, 0 had such a head, 1 failed" in said.out and "not trained: broken" in said.err
     versions = {name: load_head(home / "heads" / f"{name}-head").manifest.version for name in ("acme", "beta", "gamma")}
 

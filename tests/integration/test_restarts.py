@@ -120,7 +120,7 @@ def test_lines_are_answered_as_they_come_in_their_order_and_a_bad_one_costs_only
             assert json.loads(asking.stdout.readline())["text"] == example(0).text  # while the input is open
             texts = [example(number % 8).text for number in range(300)]
             lines = [json.dumps({"text": text}) for text in texts]
-            told, _ = asking.communicate("\n".join([*lines[:100], "{", *lines[100:]]) + "\n", timeout=PATIENCE_S)
+            told, _ = asking.communicate("\n".join([*lines[:100], "", "{", *lines[100:]]) + "\n", timeout=PATIENCE_S)
         finally:
             asking.kill()
         replies = [json.loads(line) for line in told.splitlines()]

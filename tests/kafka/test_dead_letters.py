@@ -118,7 +118,7 @@ def test_a_letter_replayed_three_times_has_one_set_of_headers_and_gets_its_predi
     assert first["from"]["topic"] == topics.embeddings("headrace", "en", "a")
     for times in (1, 2, 3):
         code, out, _ = run("replay", "--tenant", "beta")
-        assert (code, out.split(",")[0].strip()) == (0, "1 letters were sent")  # the newest stands for those before
+        assert (code, out.split(",")[0].strip()) == (0, "1 letter was sent")  # the newest stands for those before
         letters_of(settings, "beta", times + 1)
     found = listed("--tenant", "beta")
     assert [one["replays"] for one in found] == [0, 1, 2, 3]
@@ -132,7 +132,7 @@ def test_a_letter_replayed_three_times_has_one_set_of_headers_and_gets_its_predi
     heads.train(embedder, "beta", [example(i) for i in range(80)], None, out, Recipe(epochs=5))
     asyncio.run(announce.publish(settings, out))
     code, out, _ = run("replay", "--tenant", "beta", "--dry-run")
-    assert f"letter {found[-1]['offset']} (unknown_tenant, tenant 'beta')" in out and "1 letters would be" in out
+    assert f"letter {found[-1]['offset']} (unknown_tenant, tenant 'beta')" in out and "1 letter would be" in out
     assert len(listed("--tenant", "beta")) == 4
     end, count = time.monotonic() + 60, 4
     while not (said := results_of(settings, "beta", count))[-1].intent:  # the head worker hears of the head soon
@@ -201,7 +201,7 @@ def test_letters_that_were_cut_or_whose_topic_is_not_ours_are_named_and_cost_no_
     assert code == 1 and "'headrace.heads' is no topic that workers of this installation read" in out
     assert run("replay", "--topic", "elsewhere")[0] == run("replay", "--topic", LETTERS)[0] == 1
     code, out, _ = run("replay", "--tenant", "delta", "--reason", "malformed_record")
-    assert code == 1 and "not kept whole (value.bytes)" in out and "1 letters were sent, 1 not (cut)" in out
+    assert code == 1 and "not kept whole (value.bytes)" in out and "1 letter was sent, 1 not (cut)" in out
     assert [one.id for one in results_of(settings, "delta", 1)] == ["whole"]
 
 

@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("torch")
 
 from headrace import SyncHeadrace
+from infra import kept
 from infra.stack import kafka
 from infra.stack.up import stack
 from tests.built import needs_redis
@@ -16,11 +17,22 @@ pytestmark = [
 ]
 
 
-def test_a_stack_on_kafka_comes_back_with_its_topics_and_heads(tmp_path):
-    said = []
+def test_a_stack_on_kafka_comes_back_with_its_topics_and_heads_also_where_a_start_was_killed(tmp_path, monkeypatch):
+    def up():
+        said = []
+        with stack(tmp_path / "headrace.toml", said.append) as (settings, _), SyncHeadrace(settings) as client:
+            after = client.predict("acme", example(0).text, lang="en", deadline=60)
+            assert (after.head_version, after.intent) == (before.head_version, before.intent)
+        return said
+
+    def killed(settings):
+        raise KeyboardInterrupt
+
     with small_stack(tmp_path, kind="kafka") as (settings, _, _), SyncHeadrace(settings) as client:
         before = client.predict("acme", example(0).text, lang="en", deadline=60)
-    with stack(tmp_path / "headrace.toml", said.append) as (settings, _), SyncHeadrace(settings) as client:
-        after = client.predict("acme", example(0).text, lang="en", deadline=60)
-        assert (after.head_version, after.intent) == (before.head_version, before.intent)
-    assert any("topics: 0 created" in line for line in said), said
+    assert any("topics: 0 created" in line for line in up())
+    (tmp_path / "state" / "kafka-cluster").unlink()  # the cluster is made anew, as for another number of brokers
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(kept, "restore", killed)  # its topics are there, its heads are not
+        up()
+    assert "announced again: 2 heads and placements of before" in up()

@@ -98,7 +98,7 @@ def test_heads_are_published_served_rolled_back_and_deleted_from_a_bucket(runnin
                 assert time.monotonic() < end, seen
     listed = [line.split() for line in headrace(settings, "head", "list", "acme").stdout.splitlines()]
     assert listed == [[body["version"], "answers"], ["zz"]]
-    assert headrace(settings, "head", "delete", "acme").returncode == 0
+    assert headrace(settings, "head", "delete", "acme", "--yes").returncode == 0
     assert open_store(Heads(store=bucket), tmp_path / "fresh").versions("en", "acme") == []
 
 

@@ -139,8 +139,10 @@ class Consumer:
         """
         cluster, now = self._consumer._client.cluster, time.monotonic()
         heard = cluster._last_successful_refresh_ms != self._heard_ms
-        # A second at most for each look: a process that was stopped for a minute has not listened for a minute.
-        self._quiet_s = 0.0 if heard else self._quiet_s + min(1.0, now - self._looked_s)
+        # A second at most for each look: who computed has not listened. A process that was frozen for longer than an
+        # answer may take finds its requests failed when it goes on, this one too; the next comes 10 s later.
+        still_s = now - self._looked_s
+        self._quiet_s = 0.0 if heard or still_s > PACING.answer_s else self._quiet_s + min(1.0, still_s)
         self._heard_ms, self._looked_s = cluster._last_successful_refresh_ms, now
         if self._quiet_s > PACING.away_s:
             raise Unavailable(f"no broker of the Kafka cluster has answered for {PACING.away_s:.0f} s")

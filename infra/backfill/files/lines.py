@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from infra.counted import counted
 from topology.errors import Misconfigured
 from topology.json_map import parse_json_map
 from topology.pacing import PACING
@@ -179,7 +180,7 @@ def _row(
 ) -> Row:
     raw = b"\n".join(one.data for one in taken)[:PACING.file_raw_bytes]
     if not fault and cells and len(cells) != len(header):
-        fault = f"{len(cells)} cells, the header has {len(header)}"
+        fault = f"{counted(len(cells), 'cell')}, the header has {len(header)}"
     fields = dict(zip(header, cells, strict=True)) if cells and not fault else None
     return Row(offset, f"line {line}", raw, fields, fault)
 

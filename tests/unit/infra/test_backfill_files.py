@@ -171,7 +171,7 @@ def csv_of(rows, **options):
 
 
 CSV_BROKEN = {
-    b"only one cell": "1 cells, the header has 3",
+    b"only one cell": "1 cell, the header has 3",
     b'acme,"light on,x': "no row of CSV",
     b'acme,light "on",x,y,z': "5 cells, the header has 3",
     b'acme,"light" on,x': "no row of CSV",

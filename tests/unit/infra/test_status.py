@@ -64,9 +64,9 @@ def test_a_cell_that_takes_no_tenants_needs_no_workers_and_one_that_is_not_nearl
     (seen(group(HEAD, members=0)), ["headrace.en.a.embeddings", "head_worker --ring en --cell a"]),
     (seen(group(owned=False)), ["no member", "partition 0"]),
     (seen(group(committed=50)), ["beyond the end", "restart"]),
-    (seen(group(start=12, end=20)), ["2 records were deleted before", "retention"]),
-    (seen(cells={"en": {"a": 800}}), ["cell en/a is nearly full", "800 tenants", "of 1000", "headrace cell add"]),
-    (seen(cells={"en": {"a": 1_001}}), ["cell en/a is full", "1001 tenants"]),
+    (seen(group(start=12, end=20)), ["2 records were deleted unread", "retention"]),
+    (seen(cells={"en": {"a": 800}}), ["cell en/a is nearly full", "800 tenants", "of 1,000", "headrace cell add"]),
+    (seen(cells={"en": {"a": 1_001}}), ["cell en/a is full", "1,001 tenants"]),
     (seen(group(HEAD, members=0, end=15), idle=(HEAD,)), ["5 records wait", "head_worker --ring en --cell a"]),
     (seen(heads={}), ["ring en has no heads", "head publish"]),
     (seen(heads={"en": 1, "fr": 2}), ["2 heads", "ring fr"]),
@@ -96,7 +96,7 @@ def test_a_lag_is_told_where_callers_wait_longer_than_their_deadline_for_it():
     before = seen(group(committed=100, end=5_000))
     slow = seen(group(committed=110, end=5_100), at_s=102.0)  # 4990 wait, 5 a second
     (sentence,) = troubles(SETTINGS, slow, before)
-    assert "4990 records wait and 5 are read a second" in sentence and "998 s" in sentence
+    assert "4,990 records wait and 5 are read a second" in sentence and "998 s" in sentence
     fast = seen(group(committed=3_000, end=5_100), at_s=102.0)
     assert troubles(SETTINGS, fast, before) == []
 

@@ -1,8 +1,32 @@
 """What the state directory of a running stack tells of its processes."""
 
+import subprocess
 import sys
+import time
 
-from infra.stack.supervise import Supervisor, processes_of
+import pytest
+
+from infra.stack.supervise import Supervisor, is_running, processes_of
+
+PARENT = """
+import subprocess, sys
+from infra.stack.supervise import die_with_parent
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], preexec_fn=die_with_parent())
+print(child.pid, flush=True)
+child.wait()
+"""
+LATE = """
+import os
+from infra.stack.supervise import die_with_parent
+mark = die_with_parent()
+if os.fork() == 0:  # whose own child has another parent than `mark` was made by: as where that one is gone
+    if os.fork() == 0:
+        mark()
+        print("goes on")
+    os.wait()
+    os._exit(0)
+os.wait()
+"""
 
 
 def test_the_state_directory_tells_what_runs_and_how_often_it_was_restarted(tmp_path):
@@ -38,3 +62,16 @@ def test_a_process_that_ends_again_and_again_is_told_of_once_until_it_was_ready(
         assert told == [said, [], [], said, []]
     finally:
         supervisor.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="left out: only Linux tells a child that its parent is gone")
+def test_a_child_ends_with_its_parent_also_where_that_was_killed_or_was_gone_already():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 60
+    while is_running(child):
+        assert time.monotonic() < end
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("", "")

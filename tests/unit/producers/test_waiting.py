@@ -8,9 +8,9 @@ import pytest
 from producers import ClientClosed, Headrace, IdReused, InvalidUtterance, SyncHeadrace
 from producers.calls import Calls
 from topology import keys, wire
-from topology.errors import DeadlineExceeded, MalformedRecord, Unavailable
+from topology.errors import DeadlineExceeded, MalformedRecord, Misconfigured, Unavailable
 from topology.pacing import PACING
-from topology.settings import Redis, Ring, Settings
+from topology.settings import Limits, Redis, Ring, Settings
 
 
 class Taken:
@@ -198,6 +198,31 @@ async def test_a_client_that_is_not_open_says_so_at_once():
 def test_the_synchronous_client_that_is_not_open_says_so_too():
     with pytest.raises(ClientClosed, match="with SyncHeadrace"):
         SyncHeadrace(settings_of()).predict("acme", "lights off")
+
+
+async def test_a_client_that_is_opened_twice_at_once_says_so_and_one_that_did_not_open_may_be_opened_again():
+    client = Headrace(replace(settings_of(), limits=Limits(deadline_s=0.5)))
+    first = asyncio.create_task(client.__aenter__())
+    await asyncio.sleep(0)  # it waits for Redis now
+    with pytest.raises(Misconfigured, match="open already"):
+        await asyncio.wait_for(client.__aenter__(), 5)
+    for opening in (first, client.__aenter__()):
+        with pytest.raises(Unavailable, match="Redis"):
+            await asyncio.wait_for(opening, 20)
+
+
+def test_a_client_of_another_event_loop_says_so_at_once():
+    async def opened():
+        client = client_of(Taken())
+        client._place.begin()
+        return client
+
+    async def ask(client):
+        for asking in (client.predict("acme", "on"), client.result("acme", "x"), client.__aexit__(None, None, None)):
+            with pytest.raises(Misconfigured, match="another event loop"):
+                await asyncio.wait_for(asking, 5)
+
+    asyncio.run(ask(asyncio.run(opened())))
 
 
 async def test_closing_tells_who_waits():
