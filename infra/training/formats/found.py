@@ -32,6 +32,7 @@ class Options:
     offsets: str = ""
     outside: tuple[str, ...] = ()
     format: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

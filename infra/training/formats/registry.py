@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from infra.training.formats.chosen import by_usual_names, has_rows, names_in, settled
 from infra.training.formats.clinc import CLINC
 from infra.training.formats.clu import CLU
+from infra.training.formats.columns import unknown
 from infra.training.formats.conll import CONLL
 from infra.training.formats.dialogflow import DIALOGFLOW
 from infra.training.formats.format import Format
@@ -40,13 +42,14 @@ def read(places: Sequence[Path], options: Options | None = None) -> Found:
 
     Raises: Misconfigured where nothing can be read, or no file is of a format that is known.
     """
-    found = Found(options)
-    name = found.options.format
+    options = options or Options()
+    given = _named_apart([sources_of(place, options.encoding) for place in places])
+    found = Found(settled([source for sources in given for source in sources], options))
     groups: dict[str, list[Source]] = {}
     others: list[str] = []
-    for sources in _named_apart([sources_of(place, found.options.encoding) for place in places]):
+    for sources in given:
         for source in sources:
-            if (format_ := _named(name) if name else recognized(source)) is not None:
+            if (format_ := _format_of(source, found.options)) is not None:
                 groups.setdefault(format_.name, []).append(source)
             elif len(sources) > 1:
                 others.append(str(source.inner))
@@ -86,6 +89,16 @@ def _named_apart(given: list[list[Source]]) -> list[list[Source]]:
     return [[replace(source, named=False) for source in sources] for sources in given]
 
 
+def _format_of(source: Source, options: Options) -> Format | None:
+    """The format that was named, or that of rows whose columns were, or that of the content."""
+    if options.format:
+        return _named(options.format)
+    if has_rows(source, options.columns):
+        return HUGGINGFACE
+    return recognized(source) or (TABLE if options.columns and names_in(source) else
+                                  HUGGINGFACE if by_usual_names(source) else None)
+
+
 def recognized(source: Source) -> Format | None:
     """The format of a file, by its content."""
     return next((one for one in FORMATS if source.text.strip() and one.knows(source)), None)
@@ -105,5 +118,7 @@ def _unknown(source: Source) -> str:
         return f"{source.name}: no text: bytes of 0 are in it"
     document, fault = source.parsed
     is_json = source.text.lstrip()[:1] in ("{", "[")
+    if names := [name for line in source.lines[:1] for name in line.body]:
+        return str(unknown(source.name, names))
     hint = f" (as JSON: {fault or 'there is nothing in it'})" if is_json and not document else ""
     return f"{source.name}: of no format that is known{hint}; `headrace data convert --help` shows them"
