@@ -10,7 +10,6 @@ from typing import Any
 from infra.training.examples import record_of
 from infra.training.formats import massive
 from infra.training.formats.columns import INTENTS, TEXTS, TOKENS, unknown
-from infra.training.formats.conll import UNNAMED
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Row
 from infra.training.formats.placed_json import items, line_of, maps
@@ -109,10 +108,7 @@ def _take(place: str, row: Mapping[str, Any], names: Names, split: str, found: F
     if places is None:
         said, places = spoken(row[tokens])
         found.notes["rows of tokens, with one blank put between two: their true spacing is lost"] += 1
-    if intent is None and not found.options.intent:
-        found.notes[f"rows without an intent, which have {UNNAMED!r} now (--intent names another)"] += 1
-        intent = UNNAMED
-    found.add(place, said, intent, tagged(marks, places), split, language)
+    found.add(place, said, found.or_unnamed(intent), tagged(marks, places), split, language)
 
 
 def _column(row: Mapping[str, Any], known: Iterable[str]) -> str:

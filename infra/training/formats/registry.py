@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from infra.training.formats.alexa import ALEXA
+from infra.training.formats.annotated import DOCCANO, PRODIGY, SPACY
 from infra.training.formats.chosen import by_usual_names, has_rows, names_in, settled
 from infra.training.formats.clinc import CLINC
 from infra.training.formats.clu import CLU
 from infra.training.formats.columns import unknown
 from infra.training.formats.conll import CONLL
 from infra.training.formats.dialogflow import DIALOGFLOW
+from infra.training.formats.dialogflow_cx import DIALOGFLOW_CX
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Options
 from infra.training.formats.huggingface import HUGGINGFACE
+from infra.training.formats.label_studio import LABEL_STUDIO
 from infra.training.formats.lex import LEX
 from infra.training.formats.lines import LINES
 from infra.training.formats.listed import mark
@@ -23,17 +27,21 @@ from infra.training.formats.luis import LUIS
 from infra.training.formats.massive import MASSIVE
 from infra.training.formats.rasa import RASA
 from infra.training.formats.snips import SNIPS
+from infra.training.formats.snips_yaml import SNIPS_YAML
 from infra.training.formats.source import Source, sources_of
 from infra.training.formats.synonyms import SYNONYMS
 from infra.training.formats.table import TABLE
+from infra.training.formats.unread import what_text_is
 from infra.training.formats.watson import WATSON
+from infra.training.formats.wit import WIT
 from topology.errors import Misconfigured
 
 LOOKED_AT = 4096  # letters that tell a text
 SHOWN = 5  # names of files that are left out
 # The first that knows a file reads it: what is told by more of the content stands before what is told by less.
 FORMATS = (
-    SYNONYMS, LUIS, LU, CLU, LEX, WATSON, MASSIVE, RASA, CLINC, SNIPS, DIALOGFLOW, LINES, HUGGINGFACE, CONLL, TABLE,
+    SYNONYMS, LUIS, LU, CLU, ALEXA, DIALOGFLOW_CX, WIT, LABEL_STUDIO, LEX, WATSON, MASSIVE, RASA, CLINC, SNIPS,
+    SNIPS_YAML, DIALOGFLOW, PRODIGY, DOCCANO, SPACY, LINES, HUGGINGFACE, CONLL, TABLE,
 )
 
 
@@ -114,6 +122,8 @@ def _named(name: str) -> Format:
 def _unknown(source: Source) -> str:
     if not source.text.strip():
         return f"{source.name}: the file is empty"
+    if what := what_text_is(source.text):
+        return f"{source.name}: not read here: it looks like {what}"
     if "\0" in source.text[:LOOKED_AT]:
         return f"{source.name}: no text: bytes of 0 are in it"
     document, fault = source.parsed
