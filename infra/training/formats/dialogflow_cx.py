@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
-from infra.training.formats.found import Found
+from infra.training.formats.found import TRAIN, Found
 from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import joined
 from infra.training.formats.source import LANGUAGE, Source
@@ -45,7 +45,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
                     text, spans = joined([(part["text"], str(part.get("parameterId") or part.get("alias") or ""))
                                           for part in maps(one["parts"])])
                     language = one.get("languageCode") or _language(source)
-                    found.add(place, text, str(name), spans, source.split, str(language))
+                    found.add(place, text, str(name), spans, TRAIN, str(language))
     for source in sources:
         for kind, entry in _entries(source, about, found):
             place = source.at(line_of(entry))

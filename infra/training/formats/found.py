@@ -17,6 +17,7 @@ OUTSIDE = {  # how other tools name the intent of what belongs to none; compared
 }
 CODE = re.compile(r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$")  # of a language
 SPLITS = ("train", "dev", "test")
+TRAIN = SPLITS[0]  # the split of exports whose files are named by their intents: one may be called `Test Drive`
 UNNAMED = "unlabelled"  # the intent where a format gives entities alone
 Span = tuple[int, int, str]  # start, end (exclusive), label
 

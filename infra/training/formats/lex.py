@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from infra.training.formats.format import Format
-from infra.training.formats.found import Found
+from infra.training.formats.found import TRAIN, Found
 from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import joined
 from infra.training.formats.source import Source
@@ -94,7 +94,7 @@ def read_intent(
                 found.notes[f"slots said by their names in sample utterances, as no file has values of {what}"] += 1
             for filled in filling.rows(pieces):
                 text, spans = joined(filled)
-                found.add(place, text, str(intent["name"]), spans, source.split, language)
+                found.add(place, text, str(intent["name"]), spans, TRAIN, language)
             if len(pieces) > 1:
                 found.notes["sample utterances with {slots}, filled with up to five values each"] += 1
 

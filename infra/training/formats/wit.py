@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
-from infra.training.formats.found import Found, Span
+from infra.training.formats.found import TRAIN, Found, Span
 from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.placing import said_at
 from infra.training.formats.segments import without_covers
@@ -28,7 +28,9 @@ def knows(source: Source) -> bool:
 
 
 def _is_ours(entity: Mapping[str, Any]) -> bool:
-    return "body" in entity or (entity.get("entity") == "intent" and "value" in entity and "start" not in entity)
+    value = entity.get("value")
+    is_old = isinstance(value, str) and (value[:1] == '"' or (entity.get("entity") == "intent" and "start" not in entity))
+    return "body" in entity or is_old
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -45,7 +47,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
                     found.notes["rows without an intent, which wit.ai has as out of scope"] += 1
                     intent = OUT_OF_SCOPE
                 spans = without_covers(_spans(text, one, labels, found))
-                found.add(place, text, intent, spans, source.split, language)
+                found.add(place, text, intent, spans, TRAIN, language)
     for source in sources:
         body = source.document
         name = str(body.get("name") or body.get("id")) if isinstance(body, dict) else ""

@@ -119,6 +119,18 @@ def test_a_wit_backup_counts_utf_16_and_takes_what_has_no_intent_as_out_of_scope
     assert taken(read([put(tmp_path / "api.json", api)])) == taken(read([place]))[:2]
 
 
+def test_an_intent_that_is_called_test_is_no_split(tmp_path):
+    says = [{"id": "1", "data": [{"text": "may I drive it", "userDefined": False}], "isTemplate": False}]
+    put(tmp_path / "es/intents/Test Drive_usersays_en.json", says)
+    phrases = {"trainingPhrases": [{"parts": [{"text": "is it valid"}], "languageCode": "en"}]}
+    put(tmp_path / "cx/intents/claim.validation/trainingPhrases/en.json", phrases)
+    put(tmp_path / "lex/Test/Intents/Dev/Intent.json", {"name": "Dev", "sampleUtterances": [{"utterance": "dev"}]})
+    put(tmp_path / "alexa/test/en-US.json", ALEXA)
+    put(tmp_path / "wit/test/utterances/utterances-1.json", WIT)
+    found = read([tmp_path])
+    assert found.splits == ("train",) and len(found.formats) == 5
+
+
 def test_old_wit_expressions_have_their_intent_among_the_entities(tmp_path):
     found = read([put(tmp_path / "expressions.json", {"data": [{"text": "lamp in the loft", "entities": [
         {"entity": "intent", "value": '"on"'}, {"entity": "room", "value": '"attic"', "start": 12, "end": 16}]}]})])
