@@ -45,7 +45,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
         name = str(body.get("name"))
         for one in items(body.get("values")) if body.get("type") == "entity" else ():
             value, *ways = one if isinstance(one, list) and one else [one]
-            found.keep(source.at(_line(source, value)), sorted(labels.get(name, {name})), value, [str(way) for way in ways])
+            place = source.at(_line(source, value))
+            found.keep(place, sorted(labels.get(name, {name})), value, [str(way) for way in ways])
 
 
 def _documents(source: Source) -> Iterator[dict[str, Any]]:

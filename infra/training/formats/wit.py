@@ -29,8 +29,8 @@ def knows(source: Source) -> bool:
 
 def _is_ours(entity: Mapping[str, Any]) -> bool:
     value = entity.get("value")
-    is_old = isinstance(value, str) and (value[:1] == '"' or (entity.get("entity") == "intent" and "start" not in entity))
-    return "body" in entity or is_old
+    is_intent = entity.get("entity") == "intent" and "start" not in entity
+    return "body" in entity or (isinstance(value, str) and (is_intent or value[:1] == '"'))
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -38,11 +38,14 @@ def read(sources: Sequence[Source], found: Found) -> None:
     bodies = [source.document for source in sources if isinstance(source.document, dict)]
     language = next((str(body["lang"]) for body in bodies if "lang" in body), "")
     labels: dict[str, set[str]] = {}
+    some = any(_intent(one) for source in sources for one in maps(_rows(source)))
     for source in sources:
         for number, one in enumerate(_rows(source), 1):
             place = source.at(line_of(one), f"{number}")
             with found.row(place):
                 text, intent = one["text"], _intent(one)
+                if not some:  # an app of entities alone
+                    intent = found.or_unnamed(intent)
                 if not intent and not found.options.intent:
                     found.notes["rows without an intent, which wit.ai has as out of scope"] += 1
                     intent = OUT_OF_SCOPE
