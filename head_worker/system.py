@@ -231,7 +231,8 @@ def _dates_of(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
             start = at - len(shorter)
             piece = shorter.rstrip("| ")
             data = reader.get_date_data(piece)
-            if start < 0 or len(piece) < 3 or piece.isdigit() or data.date_obj is None:
+            least = 2 if lang == "zh" else 3  # 明天
+            if start < 0 or len(piece) < least or piece.isdigit() or data.date_obj is None:
                 continue  # a bare number is a number
             if _YEAR_ALONE.fullmatch(piece):
                 continue  # of 2026年 dateparser reads 2,026 years from now

@@ -65,6 +65,7 @@ def said(text, lang="en", kinds=SYSTEM_ENTITIES):
     ("on 3/5/2027", "en", [("on 3/5/2027", "date", "2027-03-05")]),
     ("un millón de euros, dos mesas", "es", [("un millón de euros", "amount", "1000000 EUR"), ("dos", "number", 2.0)]),
     ("ventuno euro", "it", [("ventuno euro", "amount", "21 EUR")]),
+    ("明天见", "zh", [("明天", "date", "2026-11-19")]),
     ("49.99元", "zh", [("49.99元", "amount", "49.99 CNY")]),
     ("โต๊ะสำหรับ 4 คน", "th", [("4", "number", 4.0)]),
 ])

@@ -2,53 +2,29 @@
 
 import json
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from infra.cli.main import main
 from infra.training.formats.found import Options
 from infra.training.formats.registry import read
+from tests.exported_marks import ALEXA, LINES, SNIPS_YAML, WIT, task
+from tests.exports import labelled, put
 from topology.errors import Misconfigured
-
-
-def put(place: Path, body: object) -> Path:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    text = body if isinstance(body, str | bytes) else json.dumps(body, ensure_ascii=False, indent=1)
-    place.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return place
-
-
-def taken(found):
-    """(text, intent, [(what is said, label)]) of every row."""
-    return [(row.example.text, row.example.intent,
-             [(row.example.text[e.start : e.end], e.label) for e in row.example.entities]) for row in found.rows]
-
-
-ALEXA = {"interactionModel": {"languageModel": {
-    "invocationName": "house of lamps",
-    "intents": [
-        {"name": "AMAZON.StopIntent", "samples": []}, {"name": "AMAZON.FallbackIntent", "samples": ["who knows"]},
-        {"name": "Dim", "slots": [{"name": "room", "type": "ROOMS", "samples": ["in the {room}"]},
-                                  {"name": "share", "type": "AMAZON.NUMBER"}, {"name": "day", "type": "AMAZON.DATE"}],
-         "samples": ["dim the {room} to {share}", "dim\u2019em all", "dim it {day}"]}],
-    "types": [{"name": "ROOMS", "values": [{"id": "1", "name": {"value": "attic", "synonyms": ["loft", "top floor"]}},
-                                           {"id": None, "name": {"value": "hall"}}]}]},
-    "dialog": {"intents": [{"name": "Dim", "confirmationRequired": False}]}, "prompts": []}}
 
 
 def test_an_alexa_model_fills_its_slots_and_gives_the_values_of_their_types(tmp_path):
     place = put(tmp_path / "models/de-DE.json", b"\xef\xbb\xbf" + json.dumps(ALEXA).replace(", ", ",\r\n").encode())
     found = read([place])
     assert found.formats == ["alexa"] and found.languages == ("de-DE",) and not found.refused
-    rows = taken(found)
+    rows = labelled(found)
     assert rows[0] == ("who knows", "out_of_scope", [])
     assert rows[1] == ("dim the attic to 2", "Dim", [("attic", "room"), ("2", "share")])
     assert ("dim\u2019em all", "Dim", []) in rows
     assert found.synonyms["room"] == {"attic": ["loft", "top floor"], "hall": []}
     assert any("AMAZON.DATE" in note for note in found.notes) and any("slot's question" in note for note in found.notes)
     old = read([put(tmp_path / "old.json", ALEXA["interactionModel"]["languageModel"])])
-    assert taken(old) == rows
+    assert labelled(old) == rows
 
 
 def cx(folder):
@@ -83,23 +59,12 @@ def test_a_dialogflow_cx_package_is_read_zipped_or_unpacked(tmp_path):
         for place in folder.rglob("*.json"):
             packed.write(place, place.relative_to(folder))
     found = read([archive])
-    assert sorted(taken(found)) == sorted([
+    assert sorted(labelled(found)) == sorted([
         ("who are you", "out_of_scope", []), ("acende", "Lamp on", []), ("on", "Lamp on", []),
         ("😀 lamp in the loft or loft at 2", "Lamp on", [("loft", "where"), ("loft", "where"), ("2", "n")])])
     assert found.synonyms == {"where": {"attic": ["loft"]}} and found.languages == ("en", "pt-br")
     assert len(found.refused) == 1 and "parts" in found.refused[0].reason
-    assert sorted(taken(read([folder]))) == sorted(taken(found))
-
-
-WIT = {"utterances": [
-    {"text": "👋 wake me at nine in Oslo", "intent": "alarm", "traits": [], "entities": [
-        {"entity": "wit$datetime:datetime", "start": 10, "end": 17, "body": "at nine", "entities": []},
-        {"entity": "wit$location:to", "start": 22, "end": 26, "body": "Oslo", "entities": []}]},
-    {"text": "lamp in the loft", "intent": "on", "entities": [
-        {"entity": "room:room", "start": 12, "end": 16, "body": "loft", "entities": []}], "traits": []},
-    {"text": "lamp in the loft", "intent": "on", "entities": [
-        {"entity": "room:room", "start": 2, "end": 6, "body": "hall", "entities": []}], "traits": []},
-    {"text": "tell me a joke", "entities": [], "traits": []}]}
+    assert sorted(labelled(read([folder]))) == sorted(labelled(found))
 
 
 def test_a_wit_backup_counts_utf_16_and_takes_what_has_no_intent_as_out_of_scope(tmp_path):
@@ -108,7 +73,7 @@ def test_a_wit_backup_counts_utf_16_and_takes_what_has_no_intent_as_out_of_scope
         "keywords": [{"keyword": "attic", "synonyms": ["attic", "loft"]}]})
     place = put(tmp_path / "lamps/utterances/utterances-1.json", WIT)
     found = read([tmp_path])
-    assert taken(found) == [
+    assert labelled(found) == [
         ("👋 wake me at nine in Oslo", "alarm", [("at nine", "datetime"), ("Oslo", "location.to")]),
         ("lamp in the loft", "on", [("loft", "room")]), ("tell me a joke", "out_of_scope", [])]
     assert found.synonyms == {"room": {"attic": ["loft"]}} and found.languages == ("de",)
@@ -116,7 +81,7 @@ def test_a_wit_backup_counts_utf_16_and_takes_what_has_no_intent_as_out_of_scope
     api = [{**one, "intent": {"id": "1", "name": one.get("intent")}, "entities": [
         {**e, "name": e["entity"].split(":")[0], "role": e["entity"].split(":")[1], "entity": ""}
         for e in one["entities"]]} for one in WIT["utterances"][:2]]
-    assert taken(read([put(tmp_path / "api.json", api)])) == taken(read([place]))[:2]
+    assert labelled(read([put(tmp_path / "api.json", api)])) == labelled(read([place]))[:2]
 
 
 def test_an_intent_that_is_called_test_is_no_split(tmp_path):
@@ -134,14 +99,8 @@ def test_an_intent_that_is_called_test_is_no_split(tmp_path):
 def test_old_wit_expressions_have_their_intent_among_the_entities(tmp_path):
     found = read([put(tmp_path / "expressions.json", {"data": [{"text": "lamp in the loft", "entities": [
         {"entity": "intent", "value": '"on"'}, {"entity": "room", "value": '"attic"', "start": 12, "end": 16}]}]})])
-    assert taken(found) == [("lamp in the loft", "on", [("loft", "room")])]
+    assert labelled(found) == [("lamp in the loft", "on", [("loft", "room")])]
     assert found.synonyms == {"room": {"attic": ["loft"]}}
-
-
-def task(text, *values):
-    kinds = [{"from_name": "ask" if "choices" in one else "mark", "to_name": "text", "value": one,
-              "type": "choices" if "choices" in one else "labels"} for one in values]
-    return {"id": 1, "data": {"text": text}, "annotations": [{"id": 2, "result": kinds, "was_cancelled": False}]}
 
 
 def test_label_studio_counts_as_browsers_do_and_takes_the_choice_as_the_intent(tmp_path):
@@ -150,29 +109,11 @@ def test_label_studio_counts_as_browsers_do_and_takes_the_choice_as_the_intent(t
              task("both", {"choices": ["on", "off"]}), task("none", mark), {"id": 3, "data": {"text": "x"},
                                                                           "annotations": []}]
     found = read([put(tmp_path / "project.json", tasks)])
-    assert taken(found) == [("😀 put in a hall", "on", [("hall", "room")]), ("off", "off", [])]
+    assert labelled(found) == [("😀 put in a hall", "on", [("hall", "room")]), ("off", "off", [])]
     assert ["2" in found.refused[0].reason, found.refused[1].kind] == [True, "offsets"]
     small = [{"text": "😀 put in a hall", "id": 1, "mark": [mark], "intent": "on", "annotator": 1, "annotation_id": 2,
               "lead_time": 3.5}]
-    assert taken(read([put(tmp_path / "min.json", small)])) == taken(found)[:1]
-
-
-LINES = {
-    "prodigy": [
-        {"text": "😀 in the hall", "_input_hash": 1, "_task_hash": 2, "options": [{"id": "on"}], "accept": ["on"],
-         "tokens": [{"text": "in", "start": 2, "end": 4, "id": 0}], "spans": [
-             {"start": 9, "end": 13, "label": "room", "token_start": 3, "token_end": 3}], "answer": "accept"},
-        {"text": "bad", "_input_hash": 1, "accept": ["on"], "answer": "reject"},
-        {"text": "in", "_input_hash": 1, "label": "off", "answer": "accept"},
-        {"text": "two", "_input_hash": 1, "accept": ["on", "off"], "answer": "accept"}],
-    "doccano": [
-        {"id": 1, "text": "😀 in the hall", "entities": [[9, 13, "room"]], "cats": ["on"]},
-        {"id": 2, "text": "in", "label": ["off"], "Comments": []},
-        {"id": 3, "text": "two", "label": ["on", "off"], "Comments": []}],
-    "spacy": [
-        ["😀 in the hall", {"entities": [[9, 13, "room"]], "cats": {"on": 1.0, "off": 0.0}}],
-        ["in", {"cats": {"off": 1, "on": 0}}], ["two", {"cats": {"off": 1, "on": 1}}]],
-}
+    assert labelled(read([put(tmp_path / "min.json", small)])) == labelled(found)[:1]
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -180,7 +121,7 @@ def test_annotation_tools_give_spans_and_one_intent(tmp_path, name):
     body = "\r\n".join(map(json.dumps, LINES[name])) if name != "spacy" else {"classes": [], "annotations": LINES[name]}
     found = read([put(tmp_path / "a.jsonl", body)])
     assert found.formats == [name]
-    assert taken(found) == [("😀 in the hall", "on", [("hall", "room")]), ("in", "off", [])]
+    assert labelled(found) == [("😀 in the hall", "on", [("hall", "room")]), ("in", "off", [])]
     assert len(found.refused) == 1 and "one intent is wanted, not 2: o" in found.refused[0].reason
 
 
@@ -192,34 +133,13 @@ def test_annotation_tools_give_spans_and_one_intent(tmp_path, name):
 ])
 def test_spans_without_an_intent_take_the_one_that_is_typed(tmp_path, row):
     place = put(tmp_path / "a.jsonl", json.dumps(row))
-    assert taken(read([place], Options(intent="on"))) == [("a hall", "on", [("hall", "room")])]
-    assert taken(read([place])) == [("a hall", "unlabelled", [("hall", "room")])]
-
-
-SNIPS = """\
-# lamps
----
-type: intent
-name: on
-slots:
-- name: where
-  entity: room
-utterances:
-- lamp in the [where:room](loft)
-- "lamp: [where](hall) and [n:snips/number](two)"
-- [a list]
----
-type: entity
-name: room
-values:
-- [attic, loft, top floor]
-- hall
-"""
+    assert labelled(read([place], Options(intent="on"))) == [("a hall", "on", [("hall", "room")])]
+    assert labelled(read([place])) == [("a hall", "unlabelled", [("hall", "room")])]
 
 
 def test_snips_yaml_puts_the_slot_before_the_words(tmp_path):
-    found = read([put(tmp_path / "dataset.yaml", SNIPS)])
-    assert taken(found) == [("lamp in the loft", "on", [("loft", "where")]),
+    found = read([put(tmp_path / "dataset.yaml", SNIPS_YAML)])
+    assert labelled(found) == [("lamp in the loft", "on", [("loft", "where")]),
                             ("lamp: hall and two", "on", [("hall", "where"), ("two", "n")])]
     assert found.synonyms == {"where": {"attic": ["loft", "top floor"], "hall": []}} and len(found.refused) == 1
 
