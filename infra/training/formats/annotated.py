@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.training.formats.columns import INTENTS
@@ -22,11 +22,15 @@ def _is_span(one: Any) -> bool:
 
 def knows_doccano(source: Source) -> bool:
     """Lines with [start, end, label], with start_offset, with `cats`, or with lists of labels and comments."""
-    return any("text" in row and "tokens" not in row and (
+    return any(isinstance(_text(row), str) and "tokens" not in row and (
         "cats" in row or any(_is_span(mark) or (isinstance(mark, dict) and "start_offset" in mark)
                              for key in ("label", "labels", "entities") for mark in items(row.get(key)))
         or (isinstance(row.get("label"), list) and bool({"Comments", "comments", "id"} & set(row)))
     ) for row in (line.body for line in source.lines))
+
+
+def _text(row: Mapping[str, Any]) -> Any:
+    return row.get("text", row.get("data"))  # data: of some versions
 
 
 def read_doccano(sources: Sequence[Source], found: Found) -> None:
@@ -35,7 +39,7 @@ def read_doccano(sources: Sequence[Source], found: Found) -> None:
         for line in source.lines:
             with found.row(place := source.at(line.number)):
                 _check(line.fault)
-                row, text = line.body, line.body["text"]
+                row, text = line.body, _text(line.body)
                 marks = [mark for key in ("label", "labels", "entities") for mark in items(row.get(key))]
                 names = [mark for mark in marks if isinstance(mark, str)]
                 intent = row.get("cats") or names or next((row[key] for key in INTENTS if isinstance(

@@ -126,15 +126,15 @@ def test_annotation_tools_give_spans_and_one_intent(tmp_path, name):
 
 
 @pytest.mark.parametrize("row", [
-    {"id": 1, "text": "a hall", "label": [[2, 6, "room"]]},
+    {"id": 1, "text": "a hall", "label": [[2, 6, "room"]]}, {"id": 1, "data": "a hall", "label": [[2, 6, "room"]]},
     {"id": 1, "text": "a hall", "entities": [{"id": 7, "label": "room", "start_offset": 2, "end_offset": 6}],
      "relations": [], "Comments": []},
     {"text": "a hall", "spans": [{"start": 2, "end": 6, "label": "room"}], "answer": "accept"},
 ])
 def test_spans_without_an_intent_take_the_one_that_is_typed(tmp_path, row):
-    place = put(tmp_path / "a.jsonl", json.dumps(row))
-    assert labelled(read([place], Options(intent="on"))) == [("a hall", "on", [("hall", "room")])]
-    assert labelled(read([place])) == [("a hall", "unlabelled", [("hall", "room")])]
+    place = put(tmp_path / "a.jsonl", f"{json.dumps(row)}\n" * 2)
+    assert labelled(read([place], Options(intent="on"))) == [("a hall", "on", [("hall", "room")])] * 2
+    assert labelled(read([place])) == [("a hall", "unlabelled", [("hall", "room")])] * 2
 
 
 def test_snips_yaml_puts_the_slot_before_the_words(tmp_path):
