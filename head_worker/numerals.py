@@ -1,6 +1,7 @@
 """Numbers as each language writes them, put into the form that quantulum3 reads, which knows English alone: `1234.50`.
 
-Words are read by text2num. What is found in the rewritten text stands at the same place in the text that was said.
+Words are read by text2num, those of Chinese and Thai by `numerals_east`, durations by `durations`. What is found in the
+rewritten text stands at the same place in the text that was said.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import importlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-WORD_LANGUAGES = ("da", "de", "en", "es", "fr", "it", "nl", "pt")  # text2num; en: quantulum3 itself
+from head_worker import durations, numerals_east
+
+LIBRARY_LANGUAGES = ("da", "de", "es", "fr", "it", "nl", "pt")  # text2num
+WORD_LANGUAGES = ("da", "de", "en", "es", "fr", "it", "nl", "pt", "th", "zh")  # en: quantulum3 itself
 # Of the languages with many speakers those that write 3.5 (CLDR, "decimal"); the others write 3,5.
 _POINT_LANGUAGES = frozenset(
     ("en", "zh", "ja", "ko", "th", "he", "hi", "bn", "ta", "te", "ur", "ms", "fil", "sw")
@@ -22,6 +26,7 @@ _POINT_LANGUAGES = frozenset(
 _WITH_COMMA = re.compile(
     r"(?<![\d.,])(?:\d{1,3}(?:\.\d{3})+|(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2})(?![.,]?\d)"
 )
+_THAI_DIGITS = str.maketrans("๐๑๒๓๔๕๖๗๘๙", "0123456789")
 _SWAPPED = str.maketrans(".,", ",.")
 _FIXED_BLANK = re.compile("(?<=\\d)[\u00a0\u2009\u202f](?=\\d{3}(?!\\d))")  # 1 234,50 as French is typeset
 _GERMAN_TIME = re.compile(r"(?i)\b(\d{1,2}) ?uhr\b(?: (\d{2})\b)?|\b[au]m (?=\w)|(?<=\d)\.(?= ?[^\W\d_])")
@@ -38,10 +43,16 @@ class Rewritten:
 
     text: str
     places: tuple[tuple[int, int, int, int], ...] = ()
+    before: Rewritten | None = None  # what this one was made of
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """Where characters `start` to `end` stand in the original: a replaced piece is taken whole."""
-        return self._at(start, False), self._at(end - 1, True) + 1 if end > start else self._at(start, False)
+        found = self._at(start, False), self._at(end - 1, True) + 1 if end > start else self._at(start, False)
+        return self.before.original(*found) if self.before else found
+
+    def again(self, found: Iterable[tuple[int, int, str]]) -> Rewritten:
+        """The same with these pieces replaced too."""
+        return replace(_replaced(self.text, found), before=self)
 
     def _at(self, at: int, last: bool) -> int:
         index = bisect_right(self.places, (at, 1 << 60)) - 1
@@ -55,14 +66,16 @@ def rewritten(text: str, lang: str) -> Rewritten:
     """`text` with decimal points and thousands as English writes them, and words for numbers in digits."""
     if lang not in _POINT_LANGUAGES:
         text = _WITH_COMMA.sub(lambda found: found.group().translate(_SWAPPED), text)
-    text = _FIXED_BLANK.sub(" ", text)
-    return _replaced(text, _said_in_words(text, lang))
+    text = _FIXED_BLANK.sub(" ", text).translate(_THAI_DIGITS)
+    found = _replaced(text, _said_in_words(text, lang))
+    return found.again(durations.durations(found.text, lang))
 
 
 def with_hours(text: str, lang: str) -> Rewritten:
-    """German dates and hours as `3 Mai 17:00`: of "am 3. Mai um 17 Uhr" dateparser reads a day of the year 2117."""
+    """German dates and hours as `3 Mai 17:00`: of "am 3. Mai um 17 Uhr" dateparser reads a day of the year 2117. Of "à
+    20 heures" it reads 20 hours from now: hours of the clock are `à 20:00` in other languages."""
     if lang != "de":
-        return Rewritten(text)
+        return _replaced(text, durations.hours_of_the_clock(text, lang))
     found = ((m.start(), m.end(), f"{m[1]}:{m[2] or '00'}" if m[1] else "") for m in _GERMAN_TIME.finditer(text))
     return _replaced(text, found)
 
@@ -79,7 +92,9 @@ def _replaced(text: str, found: Iterable[tuple[int, int, str]]) -> Rewritten:
 
 def _said_in_words(text: str, lang: str) -> Iterator[tuple[int, int, str]]:
     """(start, end, digits) of numbers in words; ordinals, and what may be an article, are none."""
-    if lang not in WORD_LANGUAGES or lang == "en":
+    if lang in ("zh", "th"):
+        yield from numerals_east.numbers(text, lang)
+    if lang not in LIBRARY_LANGUAGES:
         return
     find_numbers, word = _text2num()
     words = [word(found, text) for found in _WORD.finditer(text)]

@@ -19,7 +19,9 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from head_worker.durations import LANGUAGES as DURATION_LANGUAGES
 from head_worker.numerals import WORD_LANGUAGES, rewritten, with_hours
+from head_worker.numerals_east import money_after
 from topology.errors import BadHead
 from topology.heads import SYSTEM_ENTITIES
 
@@ -35,6 +37,8 @@ MAX_NUMERALS = 24  # about 1 ms each; the text is looked through up to the one a
 _RUN_BEFORE, _RUN_AFTER = re.compile(r"\d[.:/-]$"), re.compile(r"[.:/-]\d")
 _DAY = re.compile(r"(\d{1,2})(?!\d)")
 _WORD = re.compile(r"\w")
+_AND = re.compile(r"(?:,? (?:and|und|et|y|e|en|og) |, ?| ?)")
+_YEAR_ALONE = re.compile("\\d{4}年")
 _HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
 # English words that are dates only where a word before them says so: "may I", "we march on" are none.
 _ALSO_WORDS = frozenset(("may", "march", "mar", "sun", "sat"))
@@ -85,9 +89,12 @@ def unread(kinds: Collection[str], languages: Iterable[str]) -> list[str]:
     """A line for each language in which some of `kinds` are not found, or only in part."""
     lines = []
     for lang in languages:
-        if (counted := set(kinds) & set(_COUNTED)) and lang not in WORD_LANGUAGES:
+        if (counted := set(kinds) & {"number", "amount"}) and lang not in WORD_LANGUAGES:
             lines.append(f"system entities {', '.join(sorted(counted))}: in {lang!r} numbers are read in digits, not "
                          f"in words, as in {', '.join(WORD_LANGUAGES)}")
+        if "duration" in kinds and lang not in DURATION_LANGUAGES:
+            lines.append(f"system entities duration: none are found in {lang!r}, only in "
+                         f"{', '.join(DURATION_LANGUAGES)}")
         if (dated := set(kinds) & set(_DATED)) and not is_known(lang):
             lines.append(f"system entities {', '.join(sorted(dated))}: none are found in {lang!r}, which dateparser "
                          "does not know")
@@ -112,7 +119,7 @@ def _found(text: str, lang: str, now_us: int, kinds: Collection[str]) -> list[Sy
     found: list[SystemEntity] = []
     if "email" in kinds:
         found += [SystemEntity(m.start(), m.end(), "email", m.group()) for m in _EMAIL.finditer(text)]
-    counted = list(_quantities(text, lang)) if set(kinds) & {*_COUNTED, *_DATED} else []
+    counted = list(_joined(text, _quantities(text, lang))) if set(kinds) & {*_COUNTED, *_DATED} else []
     found += [one for one in counted if one.kind in kinds]
     if set(kinds) & set(_DATED):
         masked = text
@@ -131,6 +138,22 @@ def _apart(found: list[SystemEntity]) -> Iterator[SystemEntity]:
     yield from sorted(taken, key=lambda e: e.start)
 
 
+def _joined(text: str, found: Iterable[SystemEntity]) -> Iterator[SystemEntity]:
+    """The entities, of which "2 hours and 30 minutes" is one duration: each unit smaller than the one before."""
+    last: SystemEntity | None = None
+    for one in sorted(found, key=lambda e: e.start):
+        if last and last.kind == one.kind == "duration" and _AND.fullmatch(text, last.end, one.start):
+            assert isinstance(last.value, float) and isinstance(one.value, float)
+            if one.value < last.value:
+                last = SystemEntity(last.start, one.end, "duration", last.value + one.value)
+                continue
+        if last:
+            yield last
+        last = one
+    if last:
+        yield last
+
+
 def _quantities(said: str, lang: str) -> Iterator[SystemEntity]:
     """Those whose value JSON can say: "1e400" has none."""
     written = rewritten(said, lang)
@@ -138,7 +161,11 @@ def _quantities(said: str, lang: str) -> Iterator[SystemEntity]:
         if isinstance(one.value, str) or math.isfinite(one.value):
             start, end = written.original(one.start, one.end)
             # Digits that go on are of a date, a version, an address.
-            if not (_RUN_BEFORE.search(said, 0, start) or _RUN_AFTER.match(said, end)):
+            if _RUN_BEFORE.search(said, 0, start) or _RUN_AFTER.match(said, end):
+                continue
+            if one.kind == "number" and (money := money_after(said, end, lang)):
+                yield SystemEntity(start, money[0], "amount", f"{Decimal(repr(one.value)).normalize():f} {money[1]}")
+            else:
                 yield SystemEntity(start, end, one.kind, one.value)
 
 
@@ -204,8 +231,11 @@ def _dates_of(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
             start = at - len(shorter)
             piece = shorter.rstrip("| ")
             data = reader.get_date_data(piece)
-            if start < 0 or len(piece) < 3 or piece.isdigit() or data.date_obj is None:
+            least = 2 if lang == "zh" else 3  # 明天
+            if start < 0 or len(piece) < least or piece.isdigit() or data.date_obj is None:
                 continue  # a bare number is a number
+            if _YEAR_ALONE.fullmatch(piece):
+                continue  # of 2026年 dateparser reads 2,026 years from now
             if lang == "en" and _is_mere_word(text, start, piece, reader):
                 continue
             timed = data.period == "time"

@@ -25,7 +25,8 @@ Formats, known by content (a directory or .zip is read whole):
   headrace     {"text": "hall off", "intent": "off", "entities": [{"start": 0, "end": 4, "label": "room"}]}
                JSON lines. Places count characters, end exclusive. A value that the text does not say is a synonym.
   csv          "My card, the blue one, is gone",lost_or_stolen_card
-               With a header (text; intent, category or label; entities), or text,intent without one: Watson, Lex.
+               With a header (text, utterance, query, …; intent, category, label, …; entities), or text,intent
+               without one: Watson, Lex. Columns of other names: --text COLUMN --intent COLUMN.
                entities.csv of Watson: entity, value, ways to say it.
   rasa         - lamp in [NYC]{"entity": "city", "value": "New York"}
                nlu.yml, nlu.md, nlu.json: values, synonyms and lookups come along; a role is put after its label:
@@ -48,6 +49,20 @@ Formats, known by content (a directory or .zip is read whole):
                A project of LUIS's successor: spans are offset and length, dataset is the split.
   lex          {"name": "off", "sampleUtterances": ["{Room} off"], "slots": [{"name": "Room", "slotType": "Rooms"}]}
                V1's JSON, or an export of V2 (.zip or unpacked). {Slots} are filled with values of their types.
+  alexa        {"languageModel": {"intents": [{"name": "off", "samples": ["{room} off"], "slots": []}], "types": []}}
+               A skill's interaction model; {slots} are filled with values of their types.
+  dialogflow-cx  {"trainingPhrases": [{"parts": [{"text": "attic", "parameterId": "room"}, {"text": " off"}]}]}
+               A JSON package (.zip or unpacked). The parameter is the label; entries become synonyms.
+  wit          {"utterances": [{"text": "hall off", "intent": "off", "entities": [], "traits": []}]}
+               A backup (.zip or unpacked), or utterances of the API. Without an intent it is out of scope.
+  label-studio  [{"id": 1, "data": {"text": "hall off"}, "annotations": [{"result": []}]}]
+               JSON or JSON-MIN. The choice is the intent.
+  prodigy      {"text": "hall off", "spans": [], "accept": ["off"], "answer": "accept"}
+  doccano      {"text": "hall off", "cats": ["off"], "entities": [[0, 4, "room"]]}
+  spacy        [["hall off", {"entities": [[0, 4, "room"]], "cats": {"off": 1.0}}]]
+               Of these three the category, or a choice, is the intent.
+  snips-yaml   type: intent
+               Snips NLU's: - lamp in the [room:rooms](kitchen)
   watson       {"intents": [{"intent": "off", "examples": [{"text": "hall off"}]}]}
                A skill's JSON: mentions are spans, counterexamples are out of scope, values come along. @entity in an
                example is filled with its values.

@@ -16,7 +16,12 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     group.add_argument("--format", default="", metavar="NAME", help="read as this format, whatever the content says")
     group.add_argument("--lang", default="", metavar="LANG", help="only rows in this language (de is also de-AT)")
     group.add_argument("--encoding", default="", metavar="NAME", help="of files that are not UTF-8, such as cp1252")
-    group.add_argument("--intent", default="", metavar="NAME", help="the intent of rows that have none")
+    group.add_argument("--text", default="", metavar="COLUMN", help="the column of the text, where it has another name "
+                       "than the usual (tables, rows of JSON, Parquet)")
+    group.add_argument("--intent", default="", metavar="COLUMN", help="the column of the intent; where no column is "
+                       "called so: the intent of rows that have none")
+    group.add_argument("--entities", default="", metavar="COLUMN", help="the column of the entities: JSON lists of "
+                       "start, end and label")
     group.add_argument("--out-of-scope", default="", metavar="NAMES", help="comma-separated: more names of the intent "
                        "that becomes out_of_scope")
     group.add_argument("--names", type=Path, action="append", default=[], metavar="FILE",
@@ -33,4 +38,5 @@ def options_of(args: argparse.Namespace) -> Options:
 
     outside = tuple(name.strip() for name in args.out_of_scope.split(",") if name.strip())
     names = {column: known for place in args.names for column, known in read_names(place).items()}
-    return Options(args.encoding, args.intent, names, args.offsets, outside, args.format)
+    columns = {kind: name for kind, name in (("text", args.text), ("entities", args.entities)) if name}
+    return Options(args.encoding, args.intent, names, args.offsets, outside, args.format, columns)

@@ -8,8 +8,9 @@ from typing import Any
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found
-from infra.training.formats.luis import NONE, placed
+from infra.training.formats.luis import NONE
 from infra.training.formats.placed_json import items, line_of, maps
+from infra.training.formats.placing import placed
 from infra.training.formats.segments import without_covers
 from infra.training.formats.source import SPLITS, Source
 

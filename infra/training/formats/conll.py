@@ -15,7 +15,6 @@ TAG = re.compile(r"^(O|[BIESLUM]-\S+)$")
 COMMENT = re.compile(r"^#\s*(text|intent)\s*[:=]\s?(.*)$", re.IGNORECASE)
 ARROW = re.compile(r"\s<=>\s")  # ATIS: word:TAG word:TAG <=> intent
 PARALLEL = ("seq.in", "seq.out", "label")  # ATIS and Snips as joint models read them: three files of as many lines
-UNNAMED = "unlabelled"  # the intent where the file gives none
 LOOKED_AT = 400  # lines that tell the form
 
 
@@ -75,11 +74,7 @@ def _take(source: Source, one: Sentence, found: Found, split: str) -> None:
             text, places = spoken(one.tokens)
             told = "whose tokens are not those of `# text`" if one.text else "without `# text`"
             found.notes[f"rows {told}, with one blank put between two tokens"] += 1
-        intent = one.intent
-        if not intent and not found.options.intent:
-            intent = UNNAMED
-            found.notes[f"rows without an intent, which have {UNNAMED!r} now (--intent names another)"] += 1
-        found.add(place, text, intent, tagged(one.tags, places), split, source.language)
+        found.add(place, text, found.or_unnamed(one.intent), tagged(one.tags, places), split, source.language)
 
 
 def _sentences(source: Source, found: Found) -> Iterator[Sentence]:

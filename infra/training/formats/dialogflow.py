@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
-from infra.training.formats.found import Found
+from infra.training.formats.found import TRAIN, Found
 from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import joined
 from infra.training.formats.source import Source, source_of
@@ -54,7 +54,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
                 with found.row(place):
                     for pieces in _filled(said, filling, found):
                         text, spans = joined([(one[0], _label(one, found, labels)) for one in pieces])
-                        found.add(place, text, intent, spans, source.split, language)
+                        found.add(place, text, intent, spans, TRAIN, language)
     for name, place, value, ways in entries:
         found.keep(place, sorted(labels.get(name, {name})), value, ways)
 

@@ -17,6 +17,8 @@ OUTSIDE = {  # how other tools name the intent of what belongs to none; compared
 }
 CODE = re.compile(r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$")  # of a language
 SPLITS = ("train", "dev", "test")
+TRAIN = SPLITS[0]  # the split of exports whose files are named by their intents: one may be called `Test Drive`
+UNNAMED = "unlabelled"  # the intent where a format gives entities alone
 Span = tuple[int, int, str]  # start, end (exclusive), label
 
 
@@ -32,6 +34,7 @@ class Options:
     offsets: str = ""
     outside: tuple[str, ...] = ()
     format: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,13 @@ class Found:
         # Rasa's out_of_scope/other is a kind of out_of_scope.
         is_outside = isinstance(intent, str) and intent.partition("/")[0].strip().casefold() in self._outside
         return OUT_OF_SCOPE if is_outside else intent
+
+    def or_unnamed(self, intent: str | None) -> str | None:
+        """The intent; `unlabelled` where there is none, in a format of entities, and `--intent` gives none either."""
+        if intent or self.options.intent:
+            return intent
+        self.notes[f"rows without an intent, which have {UNNAMED!r} now (--intent names another)"] += 1
+        return UNNAMED
 
     def unnamed(self, intent: str | None) -> str | None:
         """The intent, `out_of_scope` where `--out-of-scope` names it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.training.examples import record_of
 from infra.training.formats import massive
-from infra.training.formats.conll import UNNAMED
+from infra.training.formats.columns import INTENTS, TEXTS, TOKENS, unknown
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Row
 from infra.training.formats.placed_json import items, line_of, maps
@@ -17,9 +17,6 @@ from infra.training.formats.segments import found_in, spoken, tagged
 from infra.training.formats.source import SPLITS, Source
 from topology.errors import Misconfigured
 
-TEXTS = ("text", "utterance", "utt", "sentence", "query", "question", "content")
-TOKENS = ("tokens", "words")
-INTENTS = ("label_text", "intent", "label", "category", "intent_class", "labels", "class")
 TAGS = ("ner_tags", "tags", "slots", "bio_tags", "labels", "entities")
 INFO, INFOS = "dataset_info.json", "dataset_infos.json"  # of one configuration, or of each by its name
 CARD = "README.md"
@@ -54,6 +51,7 @@ def read(sources: Sequence[Source], found: Found) -> None:
         if isinstance(body, dict) and isinstance(body.get("rows"), list):
             names = {**_of_features(body.get("features")), **found.options.names}
             split = SPLITS.get(str(body.get("split", "")).lower(), split)
+        _check_columns(source, found)
         for line, item, row, fault in _rows(source):
             place = source.at(line, item)
             with found.row(place):
@@ -63,6 +61,16 @@ def read(sources: Sequence[Source], found: Found) -> None:
                     _take(place, row, names, split, found)
                 except Misconfigured as error:
                     raise Misconfigured(f"{place}: {error}") from error
+
+
+def _check_columns(source: Source, found: Found) -> None:
+    """Raises: Misconfigured where no row has a column for the text, or for the intent."""
+    keys = dict.fromkeys(str(key) for _, _, row, _ in _rows(source) if isinstance(row, dict) for key in row)
+    missing = [] if {*TEXTS, *TOKENS, "annot_utt"} & set(keys) else ["text"]
+    if not {*INTENTS, *TOKENS} & set(keys) and not found.options.intent:
+        missing.append("intent")
+    if keys and missing:
+        raise unknown(source.name, keys, missing)
 
 
 def _rows(source: Source) -> Iterator[tuple[int, str, Mapping[str, Any], str]]:
@@ -100,10 +108,7 @@ def _take(place: str, row: Mapping[str, Any], names: Names, split: str, found: F
     if places is None:
         said, places = spoken(row[tokens])
         found.notes["rows of tokens, with one blank put between two: their true spacing is lost"] += 1
-    if intent is None and not found.options.intent:
-        found.notes[f"rows without an intent, which have {UNNAMED!r} now (--intent names another)"] += 1
-        intent = UNNAMED
-    found.add(place, said, intent, tagged(marks, places), split, language)
+    found.add(place, said, found.or_unnamed(intent), tagged(marks, places), split, language)
 
 
 def _column(row: Mapping[str, Any], known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from infra.training.formats.format import Format
-from infra.training.formats.found import Found
+from infra.training.formats.found import TRAIN, Found
 from infra.training.formats.placed_json import items, line_of, maps
 from infra.training.formats.segments import joined
 from infra.training.formats.source import Source
@@ -42,7 +42,8 @@ def read(sources: Sequence[Source], found: Found) -> None:
     for source in sources:
         for intent in _intents(source):
             own = {str(one.get("name")): str(one.get("slotType")) for one in maps(intent.get("slots"))}
-            _read(source, intent, {**own, **slots.get(source.inner.parent, {})}, types, found)
+            kinds = {**own, **slots.get(source.inner.parent, {})}
+            read_intent(source, intent, kinds, types, found, _language(source))
 
 
 def _inside(source: Source) -> Mapping[str, Any]:
@@ -70,9 +71,11 @@ def _types(source: Source) -> Iterator[tuple[str, Values]]:
             yield str(one.get("name")), values
 
 
-def _read(
-    source: Source, intent: Mapping[str, Any], slots: Mapping[str, str], types: Mapping[str, Values], found: Found
+def read_intent(
+    source: Source, intent: Mapping[str, Any], slots: Mapping[str, str], types: Mapping[str, Values], found: Found,
+    language: str,
 ) -> None:
+    """The sample utterances of an intent, filled. `slots`: name → type; `types`: name → values."""
     words: dict[str, list[str]] = {}
     for slot, kind in slots.items():
         for place, value, ways in types.get(kind, ()):
@@ -81,7 +84,7 @@ def _read(
             kind.upper(), [])
     if asked := sum(len(items(slot.get("sampleUtterances"))) for slot in maps(intent.get("slots"))):
         found.notes["answers to a slot's question, which are of no intent and are not kept"] += asked
-    filling, language = Filling(words), _language(source)
+    filling = Filling(words)
     for number, one in enumerate(items(intent["sampleUtterances"]), 1):
         place = source.at(line_of(one) or line_of(intent["sampleUtterances"]), f"{intent['name']} {number}")
         with found.row(place):
@@ -91,7 +94,7 @@ def _read(
                 found.notes[f"slots said by their names in sample utterances, as no file has values of {what}"] += 1
             for filled in filling.rows(pieces):
                 text, spans = joined(filled)
-                found.add(place, text, str(intent["name"]), spans, source.split, language)
+                found.add(place, text, str(intent["name"]), spans, TRAIN, language)
             if len(pieces) > 1:
                 found.notes["sample utterances with {slots}, filled with up to five values each"] += 1
 

@@ -9,9 +9,9 @@ from infra.training.examples import OUT_OF_SCOPE
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Span
 from infra.training.formats.placed_json import items, line_of, maps
+from infra.training.formats.placing import placed
 from infra.training.formats.segments import without_covers
 from infra.training.formats.source import Source
-from infra.training.offsets import in_characters
 
 UNUSED = ("patterns", "regex_entities", "regex_features", "phraselists")
 TEST_SET = "LabeledTestSetUtterances"
@@ -72,27 +72,6 @@ def _spans(text: str, one: Mapping[str, Any], found: Found) -> list[Span]:
     if len(kept) < len(flat):
         found.notes["entities left out that hold others"] += len(flat) - len(kept)
     return kept
-
-
-def placed(text: str, start: int, end: int, unit: str) -> tuple[int, int]:
-    """The span in characters. LUIS counts UTF-16 units, and some tools that write its files count characters: without
-    `unit` it is the one of the two that gives whole words. Raises: ValueError."""
-    if unit:
-        found = in_characters(text, start, end, unit)
-    else:
-        ways = [in_characters(text, start, end, one) for one in ("utf-16", "characters")]
-        found = next((way for way in ways if way and _is_whole(text, *way)), ways[0] or ways[1])
-    if found is None:
-        raise ValueError(f"entity {start}..{end - 1} is outside the text")
-    return found
-
-
-def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether no letter touches the span, and no blank is at its ends."""
-    said = text[start:end]
-    cut_before = text[start - 1 : start].isalnum() and said[:1].isalnum()
-    cut_after = text[end : end + 1].isalnum() and said[-1:].isalnum()
-    return said == said.strip() and not cut_before and not cut_after
 
 
 def _nested(entities: Any) -> Iterator[dict[str, Any]]:

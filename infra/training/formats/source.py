@@ -17,6 +17,7 @@ from typing import Any
 
 from infra.training.formats.parquet import as_viewer, is_table
 from infra.training.formats.placed_json import PlacedList, PlacedMap, line_of, parse
+from infra.training.formats.unread import WORKBOOKS, what_bytes_are
 from topology.errors import Misconfigured
 
 MAX_FILES = 20_000  # of one directory or archive
@@ -132,7 +133,10 @@ def sources_of(place: Path, encoding: str = "") -> list[Source]:
             return _within(place, encoding)
         if zipfile.is_zipfile(place):
             return list(_unpacked(place, encoding))
-        return [source_of(place.read_bytes(), str(place), PurePosixPath(place.name), place, encoding)]
+        body = place.read_bytes()
+        if what := what_bytes_are(body, place.name):
+            raise Misconfigured(f"{place}: not read here: it is {what}")
+        return [source_of(body, str(place), PurePosixPath(place.name), place, encoding)]
     except OSError as error:
         raise Misconfigured(f"{place}: cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it has a password
@@ -158,6 +162,8 @@ def _within(folder: Path, encoding: str) -> list[Source]:
 def _unpacked(place: Path, encoding: str) -> Iterator[Source]:
     with zipfile.ZipFile(place) as archive:
         members = [one for one in archive.infolist() if not one.is_dir()]
+        if what := next((WORKBOOKS[one.filename] for one in members if one.filename in WORKBOOKS), ""):
+            raise Misconfigured(f"{place}: not read here: it is {what}")
         if len(members) > MAX_FILES or sum(one.file_size for one in members) > MAX_BYTES:
             raise Misconfigured(f"{place}: more than {MAX_FILES:,} files or {MAX_BYTES >> 20:,} MB once unpacked")
         for member in sorted(members, key=lambda one: one.filename):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from infra.training.examples import record_of
+from infra.training.formats.columns import columns_of, plain, unknown
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Row
 from infra.training.formats.huggingface import ANY_INTENT, named, names_beside
 from infra.training.formats.source import SPLITS, Source
-from topology.errors import Misconfigured
 
-TEXTS = ("text", "utterance", "utt", "example", "sentence", "query", "phrase", "question", "message")
-INTENTS = ("intent", "category", "label_text", "label", "class", "intents")
-ENTITIES, SPLIT, LANGUAGE = ("entities",), ("split", "partition", "dataset"), ("language", "lang", "locale")
-DELIMITERS = ",\t;"
+DELIMITERS = ",\t;|"
+# What is a name and not an example, where a file has two columns of which only one is known.
+SURE = {"text": {"text", "utterance", "utterances", "query", "sentence"},
+        "intent": {"intent", "intent_name", "label", "category", "class"}}
 LOOKED_AT = 50  # rows that tell the delimiter
 MAX_ROW_LINES = 200  # a quote that is open for longer was not meant as one
 
@@ -31,7 +31,7 @@ def knows(source: Source) -> bool:
     if not (delimiter := _delimiter(source)):
         return False
     first = next(_rows(source, delimiter), (1, [], ""))[1]
-    return source.inner.suffix.lower() in (".csv", ".tsv", ".txt") or bool(_columns(first))
+    return source.inner.suffix.lower() in (".csv", ".tsv", ".txt") or _is_header(first)
 
 
 def read(sources: Sequence[Source], found: Found) -> None:
@@ -43,32 +43,67 @@ def read(sources: Sequence[Source], found: Found) -> None:
         delimiter = _delimiter(source)
         rows = _rows(source, delimiter)
         header = next(rows, (1, [], ""))[1]
-        columns = _columns(header)
+        columns = _columns_of(header, source, found)
         if not columns:
-            if len(header) != 2:
-                raise Misconfigured(f"{source.name}:1: columns are wanted that are called text and intent (or "
-                                    f"{', '.join(INTENTS[1:4])}), or two columns, text then intent, without a header")
             columns, rows = {"text": 0, "intent": 1}, _rows(source, delimiter)
-        column = header[columns["intent"]].strip()
-        names = {**names_beside(source), **found.options.names}
+        names, before = {**names_beside(source), **found.options.names}, len(found.rows)
         for number, cells, fault in rows:
             place = source.at(number)
             with found.row(place):
                 if fault or len(cells) != len(header):
                     raise ValueError(fault or f"{len(cells)} columns where {len(header)} are wanted: a text that holds "
                                      f"{delimiter!r} stands in quotes")
-                if (value := cells[columns["intent"]].strip()).isdecimal():
-                    if names.get(column) or names.get(ANY_INTENT):
-                        cells[columns["intent"]] = named(int(value), column, names)
-                    else:
-                        found.notes["rows whose intent is a number; --names FILE says what it means"] += 1
+                if "intent" in columns:
+                    cells[columns["intent"]] = _named(cells[columns["intent"]].strip(),
+                                                      header[columns["intent"]].strip(), names, found)
                 _take(place, cells, columns, source, found)
+        _doubt(header, found.rows[before:], found)
+
+
+def _named(intent: str, column: str, names: Mapping[str, list[str]], found: Found) -> str:
+    if intent.isdecimal():
+        if names.get(column) or names.get(ANY_INTENT):
+            return named(int(intent), column, dict(names))
+        found.notes["rows whose intent is a number; --names FILE says what it means"] += 1
+    return intent
+
+
+def _doubt(header: Sequence[str], rows: Sequence[Row], found: Found) -> None:
+    """Tell of a first row without a name that is known, whose intent no other row has: it may be a header."""
+    if len(rows) > 2 and rows[0].example.text == header[0] and all(
+        row.example.intent != rows[0].example.intent for row in rows[1:]
+    ):
+        found.notes[f"first rows taken for an example, as {', '.join(map(repr, header))} are no names of columns that "
+                    "are known; if they are names: --text COLUMN and --intent COLUMN"] += 1
+
+
+def header_of(source: Source) -> list[str]:
+    """The cells of the first row; none where the file is no table."""
+    delimiter = _delimiter(source)
+    return [cell.strip() for cell in next(_rows(source, delimiter), (1, [], ""))[1]] if delimiter else []
+
+
+def _columns_of(header: Sequence[str], source: Source, found: Found) -> dict[str, int]:
+    """What each column is for; empty where the first row is no header. Raises: Misconfigured."""
+    columns = columns_of(header, found.options.columns)
+    needed = {"text"} if found.options.intent else {"text", "intent"}
+    if needed <= set(columns):
+        return columns
+    if len(header) == 2 and not found.options.columns:
+        one = next((kind for kind, at in columns.items() if plain(header[at]) in SURE.get(kind, ())), "")
+        if not one:
+            return {}
+        other = "intent" if one == "text" else "text"
+        kinds = {one: columns[one], other: 1 - columns[one]}
+        found.notes[f"files whose {header[kinds[other]].strip()!r} is taken for the {other}"] += 1
+        return kinds
+    raise unknown(source.at(1), (cell.strip() for cell in header), sorted(needed - set(columns), reverse=True))
 
 
 def _is_of_entities(source: Source) -> bool:
     """Watson's entities.csv: entity, value, ways to say it, a row as long as it needs."""
     name = source.inner.name.lower()
-    return name.endswith(".csv") and "entities" in name and not _columns(next(_rows(source, ","), (1, [], ""))[1])
+    return name.endswith(".csv") and "entities" in name and not _is_header(next(_rows(source, ","), (1, [], ""))[1])
 
 
 def _values(source: Source, found: Found) -> None:
@@ -88,7 +123,7 @@ def _take(place: str, cells: Sequence[str], columns: dict[str, int], source: Sou
     try:
         entities = json.loads(cell("entities") or "[]")
     except ValueError as error:
-        raise ValueError(f"the column entities is no JSON list: {error}") from error
+        raise ValueError(f"the column of entities is no JSON list: {error}") from error
     body = {"text": cells[columns["text"]], "intent": found.scoped(cell("intent")), "entities": entities}
     one = record_of(body, found.options.offsets or "characters")
     split = SPLITS.get(cell("split").lower(), source.split)
@@ -97,13 +132,8 @@ def _take(place: str, cells: Sequence[str], columns: dict[str, int], source: Sou
         found.mean(label, value, way)
 
 
-def _columns(cells: Sequence[str]) -> dict[str, int]:
-    """What each known column of a header is for; empty where the row is no header."""
-    names = [cell.strip().casefold() for cell in cells]
-    kinds = {"text": TEXTS, "intent": INTENTS, "entities": ENTITIES, "split": SPLIT, "language": LANGUAGE}
-    found = {kind: names.index(name) for kind, known in kinds.items()
-             for name in reversed(known) if name in names}
-    return found if {"text", "intent"} <= set(found) else {}
+def _is_header(cells: Sequence[str]) -> bool:
+    return {"text", "intent"} <= set(columns_of(cells, {}))
 
 
 def _delimiter(source: Source) -> str:

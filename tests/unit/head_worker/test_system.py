@@ -65,6 +65,7 @@ def said(text, lang="en", kinds=SYSTEM_ENTITIES):
     ("on 3/5/2027", "en", [("on 3/5/2027", "date", "2027-03-05")]),
     ("un millón de euros, dos mesas", "es", [("un millón de euros", "amount", "1000000 EUR"), ("dos", "number", 2.0)]),
     ("ventuno euro", "it", [("ventuno euro", "amount", "21 EUR")]),
+    ("明天见", "zh", [("明天", "date", "2026-11-19")]),
     ("49.99元", "zh", [("49.99元", "amount", "49.99 CNY")]),
     ("โต๊ะสำหรับ 4 คน", "th", [("4", "number", 4.0)]),
 ])
@@ -126,6 +127,6 @@ def test_threads_find_what_one_finds_and_leave_the_interpreters_warnings_as_they
 
 def test_languages_in_which_kinds_are_not_found_are_named():
     assert unread(("number", "date", "email"), ["en", "de"]) == unread(("email",), ["xx"]) == []
-    (words,), both = unread(("number", "date"), ["th"]), unread(("amount", "time"), ["xx"])
-    assert "number: in 'th' numbers are read in digits" in words
+    (words,), both = unread(("number", "date"), ["ja"]), unread(("amount", "time"), ["xx"])
+    assert "number: in 'ja' numbers are read in digits" in words
     assert ["amount" in both[0], "none are found in 'xx'" in both[1]] == [True, True]
