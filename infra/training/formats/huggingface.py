@@ -96,7 +96,8 @@ def _take(place: str, row: Mapping[str, Any], names: Names, split: str, found: F
     tokens, text = _column(row, TOKENS), _column(row, TEXTS)
     if not tokens:
         spans = row.get("entities") if maps(row.get("entities")) else []
-        one = record_of({"text": row[text] if text else "", "intent": found.scoped(intent), "entities": spans},
+        said, spans = massive.unmarked(row[text] if text else "", spans or [], found)
+        one = record_of({"text": said, "intent": found.scoped(intent), "entities": spans},
                         found.options.offsets or "characters")
         found.take(Row(place, one.example, split, language), one.trimmed)
         for meant in one.meant:

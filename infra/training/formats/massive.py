@@ -12,6 +12,7 @@ from infra.training.formats.segments import joined
 from infra.training.formats.source import SPLITS, Source
 
 ANNOTATION = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]*?)\s*\]")  # [label : what is said]
+SURE = re.compile(r"\[ ?[\w.-]+ : [^\[\]]+\]")  # one that is no text, whatever the column is called
 
 
 def knows(source: Source) -> bool:
@@ -50,8 +51,19 @@ def annotated(marked: str) -> tuple[str, list[Span]]:
         at = match.end()
     rest = [*pieces, (marked[at:], "")]
     if any("[" in text or "]" in text for text, label in rest if not label):
-        raise ValueError("annot_utt has a bracket that belongs to no [label : words]")
+        raise ValueError("a bracket belongs to no [label : words]")
     return joined(rest)
+
+
+def unmarked(text: Any, spans: list[Any], found: Found) -> tuple[Any, list[Any]]:
+    """(text, spans as `record_of` reads them) of a row, which may have none beside a text that is marked, such as
+    NLU-Evaluation-Data's. Raises: ValueError as of `annotated`.
+    """
+    if spans or not isinstance(text, str) or not SURE.search(text):
+        return text, spans
+    said, marked = annotated(text)
+    found.notes["rows whose [label : words] are spans now"] += 1
+    return said, [{"start": start, "end": end, "label": label} for start, end, label in marked]
 
 
 def _moved(marked: str, spans: Sequence[Span], said: str) -> list[Span]:

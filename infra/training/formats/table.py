@@ -12,6 +12,7 @@ from infra.training.formats.columns import columns_of, plain, unknown
 from infra.training.formats.format import Format
 from infra.training.formats.found import Found, Row
 from infra.training.formats.huggingface import ANY_INTENT, named, names_beside
+from infra.training.formats.massive import unmarked
 from infra.training.formats.source import SPLITS, Source
 
 DELIMITERS = ",\t;|"
@@ -124,7 +125,8 @@ def _take(place: str, cells: Sequence[str], columns: dict[str, int], source: Sou
         entities = json.loads(cell("entities") or "[]")
     except ValueError as error:
         raise ValueError(f"the column of entities is no JSON list: {error}") from error
-    body = {"text": cells[columns["text"]], "intent": found.scoped(cell("intent")), "entities": entities}
+    text, entities = unmarked(cells[columns["text"]], entities, found)
+    body = {"text": text, "intent": found.scoped(cell("intent")), "entities": entities}
     one = record_of(body, found.options.offsets or "characters")
     split = SPLITS.get(cell("split").lower(), source.split)
     found.take(Row(place, one.example, split, cell("language") or source.language), one.trimmed)

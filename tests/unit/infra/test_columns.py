@@ -118,3 +118,14 @@ def test_the_same_words_name_columns_in_every_command(tmp_path, capsys, command)
     assert main([*command, place, "--text", "Wortlaut", "--intent", "Absicht"]) == 0, capsys.readouterr()
     assert main([*command, place, "--text", "Wort"]) == 2
     assert "Wortlaut, Absicht" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_spans_that_stand_in_the_text_are_read_as_such_whatever_the_column_is_called(tmp_path, name):
+    rows = [{"answer_annotation": "wake me at [time : six am] [date : tomorrow]", "intent": "set"},
+            {"answer_annotation": "the note [sic]: stop", "intent": "stop"}]
+    found = read([put(tmp_path / name, table(rows) if name == "a.csv" else lines(rows))],
+                 Options(columns={"text": "answer_annotation"}))
+    assert taken(found) == [("wake me at six am tomorrow", "set"), ("the note [sic]: stop", "stop")]
+    assert [(e.start, e.end, e.label) for e in found.rows[0].example.entities] == [(11, 17, "time"), (18, 26, "date")]
+    assert found.notes["rows whose [label : words] are spans now"] == 1
