@@ -39,6 +39,7 @@ _DAY = re.compile(r"(\d{1,2})(?!\d)")
 _WORD = re.compile(r"\w")
 _AND = re.compile(r"(?:,? (?:and|und|et|y|e|en|og) |, ?| ?)")
 _YEAR_ALONE = re.compile("\\d{4}年")
+_GOES_ON = re.compile("[月周期拜][0-9〇一二三四五六七八九十日天末]")  # dateparser reads 三月 of 三月三号, 下周 of 下周三
 _HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
 # English words that are dates only where a word before them says so: "may I", "we march on" are none.
 _ALSO_WORDS = frozenset(("may", "march", "mar", "sun", "sat"))
@@ -236,6 +237,8 @@ def _dates_of(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
                 continue  # a bare number is a number
             if _YEAR_ALONE.fullmatch(piece):
                 continue  # of 2026年 dateparser reads 2,026 years from now
+            if lang == "zh" and _GOES_ON.match(text, start + len(piece) - 1):
+                continue
             if lang == "en" and _is_mere_word(text, start, piece, reader):
                 continue
             timed = data.period == "time"
