@@ -39,7 +39,7 @@ _DAY = re.compile(r"(\d{1,2})(?!\d)")
 _WORD = re.compile(r"\w")
 _AND = re.compile(r"(?:,? (?:and|und|et|y|e|en|og) |, ?| ?)")
 _YEAR_ALONE = re.compile("\\d{4}年")
-_GOES_ON = re.compile("[月周期拜][0-9〇一二三四五六七八九十日天末]")  # dateparser reads 三月 of 三月三号, 下周 of 下周三
+_GOES_ON = re.compile("[月周期拜][0-9〇一二三四五六七八九十日天末]")  # of 三月三号 dateparser reads 三月
 _HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
 # English words that are dates only where a word before them says so: "may I", "we march on" are none.
 _ALSO_WORDS = frozenset(("may", "march", "mar", "sun", "sat"))
