@@ -33,7 +33,10 @@ async def ask_all(client, deadline):
         client.predict("acme", example(n).text, lang="en", deadline=deadline) for n in range(64)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=["killed", "frozen", "left"])
+@pytest.mark.parametrize("number", [
+    pytest.param(signal.SIGKILL, id="killed"), pytest.param(signal.SIGSTOP, id="frozen"),
+    pytest.param(signal.SIGTERM, id="left", marks=pytest.mark.long),
+])
 async def test_the_worker_that_is_left_replies_to_everything_after_the_session_timeout(running, number):
     settings, supervisor = running
     lost = next(child for child in supervisor.children if child.name == "encoder-en-0")
