@@ -14,6 +14,7 @@ from topology.heads import HeadManifest
 Metrics = Mapping[str, Any]
 NAMES = {"intent_accuracy": "intent accuracy", "span_f1": "span F1", "sentence_accuracy": "sentence accuracy"}
 KEPT = 0.95  # of what is in scope: below it a warning
+FOUND = 0.5  # of what is out of scope: below it a warning
 
 
 def score(metrics: Metrics, name: str) -> str:
@@ -66,6 +67,9 @@ def lines_of(manifest: HeadManifest) -> Iterator[str]:
         yield f"out of scope: {out_of_scope(metrics)}"
     if (found := metrics.get("out_of_scope")) and found.get("in_scope_kept", 1.0) < KEPT:
         yield f"warning: {1 - found['in_scope_kept']:.1%} of what is in scope is refused; --keep sets the bound"
+    elif found and found["out_of_scope_found"] < FOUND:
+        yield (f"warning: {1 - found['out_of_scope_found']:.0%} of what is out of scope is answered as if it were in "
+               "scope; more lines of both find more, and so does --keep 0.9")
 
 
 def summary(manifest: HeadManifest) -> str:

@@ -92,6 +92,9 @@ def test_ten_lines_out_of_scope_find_others_like_them_and_keep_what_is_in_scope(
     assert sum(s.out_of_scope for s in strange) > 30 and sum(s.out_of_scope for s in plain) <= 4
     told = "\n".join(lines_of(manifest))
     assert "of in-scope, finds" in told and "of 10 out-of-scope lines" in told
+    scope = {**manifest.metrics["out_of_scope"], "in_scope_kept": 0.98, "out_of_scope_found": 0.2}
+    told = "\n".join(lines_of(replace(manifest, metrics={**manifest.metrics, "out_of_scope": scope})))
+    assert "warning: 80% of what is out of scope is answered" in told
 
 
 @pytest.mark.parametrize("keep", [0.97, 0.9])
