@@ -14,7 +14,7 @@ from infra.cli.train import _may_keep
 from infra.training.fit import Hooks, Target, fit
 from infra.training.model import Size
 from infra.training.recipe import Recipe
-from tests.shop import plenty, write
+from tests.shop import CONFIG, plenty, write
 from tests.unit.infra.test_figures_hold import labelled
 
 TARGET, SMALL = Target("acme", "en", "s"), Recipe(epochs=8, size=Size(width=0, pool=8, layer=False))
@@ -103,6 +103,21 @@ def test_a_forgotten_tenant_is_told_with_the_command_that_is_meant(home, capsys,
     (home / "velo.jsonl").write_text("")
     assert main(["head", "train", *typed]) == 2
     assert f"headrace head train TENANT {' '.join(typed)}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, known", [
+    ("e5-smal", "; did you mean 'e5-small'?"), ("E5-Small", "; did you mean 'e5-small'?"),
+    ("minilm", "; did you mean 'minilm-l6'?"), ("e5-small", ": headrace encoder fetch e5-small"),
+    ("our-own-bert", ": headrace encoder fetch our-own-bert"),
+])
+def test_an_encoder_that_is_mistyped_is_told_by_the_name_that_is_known(home, capsys, monkeypatch, name, known):
+    monkeypatch.setenv("HEADRACE_CACHE", str(home / "cache"))
+    (home / "headrace.toml").write_text(CONFIG.format(encoder=name))
+    write(home / "acme.jsonl", *plenty("on"), *plenty("off"))
+    assert main(["head", "train", "acme", "acme.jsonl"]) == 2
+    assert f"encoder {name!r} is not prepared{known}" in capsys.readouterr().err
+    if "mean" in known:
+        assert main(["encoder", "fetch", name]) == 2 and known in capsys.readouterr().err
 
 
 def test_without_a_terminal_the_best_epoch_is_kept_and_said(monkeypatch, capsys):
