@@ -12,6 +12,7 @@ from encoder_worker.load import build
 from encoder_worker.tokens import Row, Tokenizer
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
+from infra.assets.weights import meant
 from infra.training.evaluate import Labelled, Scores, evaluate
 from infra.training.examples import Example
 from infra.training.fit import ALONE, DEFAULT, Hooks, Target, fit
@@ -39,7 +40,8 @@ class Embedder:
     def __init__(self, settings: Settings, ring: Ring) -> None:
         directory = find_encoder(ring.encoder)
         if directory is None:
-            raise Misconfigured(f"encoder {ring.encoder!r} is not prepared: headrace encoder fetch {ring.encoder}")
+            known = meant(ring.encoder) or f": headrace encoder fetch {ring.encoder}"
+            raise Misconfigured(f"encoder {ring.encoder!r} is not prepared{known}")
         self.ring, self.space = ring.name, space_of(directory, settings.limits.max_tokens)
         self._engine = build(directory, ring.device, ring.precision, threads=os.cpu_count() or 1)
         self._tokenizer = Tokenizer(directory, settings.limits.max_tokens, read_meta(directory).prefix)

@@ -14,7 +14,7 @@ from producers.calls import Call, Calls, end, in_time
 from producers.guess import Guesses
 from producers.opened import Opened
 from producers.reply import Reply, read_reply
-from producers.request import Request, RequestBuilder, check_name, check_tenant, now_us, uuid7
+from producers.request import Request, RequestBuilder, check_name, check_tenant, check_texts, now_us, uuid7
 from topology import topics, wire
 from topology.addresses import load_running
 from topology.errors import ClientClosed, DeadlineExceeded, HeadraceError, MalformedRecord, Unavailable
@@ -146,9 +146,9 @@ class Headrace:
     async def predict_many(
         self, tenant: str, texts: Iterable[str], *, lang: str | None = None, deadline: float | None = None
     ) -> list[Reply | HeadraceError]:
-        """Predictions in the order of `texts`. One that fails costs only itself: its error stands in its place."""
+        """Predictions in the order of `texts`. One that fails costs only itself: its error stands in its place.
+        Raises: InvalidUtterance, where `texts` is one text."""
         slots = asyncio.Semaphore(self._pacing.max_at_once)
-
         async def one(text: str) -> Reply | HeadraceError:
             async with slots:
                 try:
@@ -156,7 +156,7 @@ class Headrace:
                 except HeadraceError as error:
                     return error
 
-        return await asyncio.gather(*map(one, texts))
+        return await asyncio.gather(*map(one, check_texts(texts)))
 
     @property
     def reply_to(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from producers.language import LanguageIdentifier
@@ -109,6 +110,13 @@ def check_tenant(value: object) -> None:
     """Raises: InvalidUtterance where `value` is no name of a tenant."""
     if fault := fault_of_name(value):
         raise InvalidUtterance(f"tenant: {fault}")
+
+
+def check_texts(value: object) -> Iterable[str]:
+    """`value`. Raises: InvalidUtterance where it is one text, whose letters would be asked for, or no list at all."""
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Iterable):
+        raise InvalidUtterance(f"texts: a list of texts is wanted, this is {type(value).__name__}")
+    return value
 
 
 def check_name(field: str, value: object) -> None:

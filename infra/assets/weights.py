@@ -7,6 +7,7 @@ its name only when it is whole, so that several processes may ask for the same o
 """
 
 import argparse
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -77,13 +78,19 @@ def _write_manifest(name: str, directory: Path) -> None:
     partial.replace(directory / MANIFEST)
 
 
+def meant(name: str) -> str:
+    """`; did you mean 'e5-small'?` of a name that is close to one of KNOWN and is none; else nothing."""
+    near = [] if name in KNOWN else difflib.get_close_matches(name.lower(), KNOWN, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def _existing(directory: Path) -> Path:
     if directory.is_dir():
         return directory
     raise FileNotFoundError(
         f"no encoder {str(directory)!r}: it is neither one of {', '.join(KNOWN)} nor a directory. "
         "Name a directory that holds config.json, model.safetensors and a tokenizer, or give a hub id to "
-        "transformers itself."
+        f"transformers itself{meant(str(directory)) or '.'}"
     )
 
 

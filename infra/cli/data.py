@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,8 @@ def _summary(found: Found, parts: dict[tuple[str, str], list[Row]], written: Seq
         "formats": found.formats,
         "parts": [{"split": split, "language": language, **_counts(rows)} for (split, language), rows in parts.items()],
         "refused": [{"place": one.place, "reason": one.reason} for one in found.refused],
-        "notes": dict(found.notes), "synonyms": sum(map(len, found.synonyms.values())),
+        "notes": {**found.notes, **{f"--out-of-scope: no row has the intent {name!r}": 0 for name in found.unmet}},
+        "synonyms": sum(map(len, found.synonyms.values())),
         "written": list(map(str, written)),
     }
 
@@ -188,6 +190,7 @@ def _report(
     if found.trimmed:
         yield f"rows whose spans had blanks around, which are cut off: {len(found.trimmed):,}"
     yield from (f"{text}: {count:,}" for text, count in sorted(found.notes.items()))
+    yield from (f"--out-of-scope: no row has the intent {name!r}" for name in found.unmet)
     if found.refused:
         yield f"rows left out: {len(found.refused):,}"
         yield from (f"  {one.place}: {one.reason}" for one in found.refused[:shown])
@@ -222,17 +225,20 @@ def _check(args: argparse.Namespace) -> int:
     first = found.splits[0] if found.splits else "train"
     train = found.of(first, languages)
     held_out = [row for split in found.splits if split != first for row in found.of(split, languages)]
-    for place in filter(None, (args.tune, args.test)):
+    for split, place in (("dev", args.tune), ("test", args.test)):
+        if place is None:
+            continue
         other = read([place], options_of(args))
-        held_out += [row for split in other.splits for row in other.of(split, languages)]
+        held_out += [replace(row, split=split) for part in other.splits for row in other.of(part, languages)]
         found.refused += other.refused
+        found.met |= other.met
     limit, why = _limit(args)
     if not train:
         raise Misconfigured("; ".join([f"there are no rows {args.lang and f'in {args.lang}'}".strip(),
                                        *(f"{one.place}: {one.reason}" for one in found.refused[:3])]))
     findings = check(found, train, held_out, limit)
     if args.json:
-        print(json.dumps(_as_json(args, found, findings, why), ensure_ascii=False))
+        print(json.dumps(_as_json(args, found, [*train, *held_out], findings, why), ensure_ascii=False))
         return int(costly(findings))
     from infra.training.formats.write import parts_of
 
@@ -246,7 +252,9 @@ def _check(args: argparse.Namespace) -> int:
     return int(costly(findings))
 
 
-def _as_json(args: argparse.Namespace, found: Found, findings: Sequence[Finding], why: str) -> dict[str, Any]:
+def _as_json(
+    args: argparse.Namespace, found: Found, rows: Sequence[Row], findings: Sequence[Finding], why: str
+) -> dict[str, Any]:
     from infra.training.checks import COSTS, NOTES
     from infra.training.formats.write import parts_of
 
@@ -254,7 +262,7 @@ def _as_json(args: argparse.Namespace, found: Found, findings: Sequence[Finding]
     return {
         "files": list(map(str, args.files)), "formats": found.formats,
         "parts": [{"split": split, "language": language, **_counts(rows)}
-                  for (split, language), rows in parts_of(found.rows).items()],
+                  for (split, language), rows in parts_of(rows).items()],
         "counts": {kind: {"count": counts[kind], "what": what, "cost": cost, "costly": kind in COSTS}
                    for kind, (what, cost) in {**COSTS, **NOTES}.items() if counts[kind]},
         "findings": [{"kind": one.kind, "place": one.place, "what": one.what} for one in findings],

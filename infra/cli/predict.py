@@ -16,11 +16,14 @@ from infra.cli.command import add_command
 from infra.cli.values import number
 from topology.addresses import load_running
 from topology.errors import HeadraceError, InvalidUtterance, Misconfigured
+from topology.names import fault_of_name
 from topology.pacing import PACING
 
 if TYPE_CHECKING:
     from producers import Headrace, Reply
     from topology.settings import Settings
+
+WANTED = 'headrace predict TENANT TEXT is wanted, or {"text": "…"} lines at the standard input'
 
 
 def add_commands(commands: Any) -> None:
@@ -35,10 +38,14 @@ def add_commands(commands: Any) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    if fault := fault_of_name(args.tenant):
+        raise Misconfigured(f"tenant: {fault}; {WANTED}")
     if args.text is not None:
         return asyncio.run(_ask_all(args, [json.dumps({"text": args.text}).encode()]))
     if sys.stdin is None:
         raise Misconfigured("standard input is closed: give the utterance, or lines of JSON")
+    if sys.stdin.isatty():
+        print(f"headrace: no text for {args.tenant!r}: {WANTED}", file=sys.stderr)
     return asyncio.run(_ask_all(args, sys.stdin.buffer))
 
 
@@ -47,7 +54,7 @@ async def _ask_all(args: argparse.Namespace, lines: Iterable[bytes]) -> int:
     line is read beyond them. Blank lines are passed over."""
     from producers import Headrace
 
-    failed, reading = 0, _Reading(lines)
+    failed, said, reading = 0, "", _Reading(lines)
     async with Headrace(_settings(args)) as client:
         asking = asyncio.Queue[asyncio.Task[tuple[int, str]] | None]()
 
@@ -65,6 +72,8 @@ async def _ask_all(args: argparse.Namespace, lines: Iterable[bytes]) -> int:
             print(said, file=sys.stderr if status and not args.json else sys.stdout, flush=True)
             reading.room.release()
         await asked  # raises what standard input did
+    if not said and not sys.stdin.isatty():
+        print(f"headrace: no text for {args.tenant!r}, nothing was asked: {WANTED}", file=sys.stderr)
     return failed
 
 
@@ -106,29 +115,39 @@ class _Reading:
 
 
 async def _ask_one(client: Headrace, args: argparse.Namespace, number: int, line: bytes) -> tuple[int, str]:
-    """(exit status, what to print). A line that is no request costs only itself."""
-    text = line.decode(errors="replace")[:200]
+    """(exit status, what to print). A line that is no request costs only itself, and its error has its number."""
+    text, place = line.decode(errors="replace")[:200], "" if args.text is not None else f"{_place(number)}: "
     try:
-        one = _request(number, line)
+        one = _request(line)
         text = one["text"]
         reply = await client.predict(args.tenant, text, lang=one["lang"] or args.lang)
     except HeadraceError as error:
         if args.json:
-            return 1, json.dumps({"text": text, "error": error.code, "message": str(error)})
-        return 1, f"headrace: {error.code}: {error}"
+            return 1, json.dumps({"text": text, "error": error.code, "message": f"{place}{error}"})
+        return 1, f"headrace: {error.code}: {place}{error}"
     return 0, json.dumps(asdict(reply), ensure_ascii=False) if args.json else _line(reply)
 
 
-def _request(number: int, line: bytes) -> dict[str, Any]:
+def _place(number: int) -> str:
+    return f"standard input, line {number}"
+
+
+def _request(line: bytes) -> dict[str, Any]:
     """Raises: InvalidUtterance."""
     try:
         body = json.loads(line)
-        for name, value in (("text", body["text"]), ("lang", body.get("lang", ""))):
-            if not isinstance(value, str | None) or (name, value) == ("text", None):
-                raise TypeError(f"{name} is {value!r}, no string")
-        return {"text": body["text"], "lang": body.get("lang")}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidUtterance(f'standard input, line {number}: {{"text": …}} is wanted: {error}') from error
+    except (ValueError, RecursionError) as error:
+        fault = f", this is none: {error}" if line.lstrip()[:1] == b"{" else ""
+        raise InvalidUtterance(f'a line is JSON: {{"text": "…"}}{fault}') from error
+    if not isinstance(body, dict):
+        raise InvalidUtterance('a map is wanted: {"text": "…"}')
+    if "text" not in body:
+        raise InvalidUtterance('text is missing: {"text": "…"} is wanted')
+    for name in ("text", "lang"):
+        value = body.get(name)
+        if not isinstance(value, str) and (name == "text" or value is not None):
+            raise InvalidUtterance(f"{name}: a string is wanted, this is {json.dumps(value)[:40]}")
+    return {"text": body["text"], "lang": body.get("lang")}
 
 
 def _line(reply: Reply) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,21 +95,47 @@ def print_manifest(manifest: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from infra.training.reading import tenants_in
+    from infra.training.reading import SUFFIXES, tenants_in
 
     folder = Path(args.tenant)
+    if folder.is_file() and folder.suffix.lower() in SUFFIXES:
+        typed = " ".join(map(str, (folder, *args.data)))
+        raise Misconfigured(f"{folder} is a file, a tenant comes first: headrace head train TENANT {typed}")
     if args.data or args.from_topic:
-        _train_one(args, args.tenant, args.out or Path(f"{args.tenant}-head"))
-        return 0
+        out = args.out or Path(f"{args.tenant}-head")
+        return _unless_interrupted([out], "", lambda: _train_one(args, args.tenant, out))
     if not folder.is_dir():
         raise Misconfigured(f"no data: give a file after {args.tenant!r}, --from-topic, or a directory of many tenants")
     files = tenants_in(folder)
     if not files:
         raise Misconfigured(f"{folder}: no TENANT.jsonl, TENANT.csv, TENANT.yml or the like is in it")
-    return _train_many(args, files)
+    out, goes_on = args.out or Path(), f"; {'without --again ' if args.again else ''}the same command goes on"
+    return _unless_interrupted([out / f"{one.stem}-head" for one in files], goes_on, lambda: _train_many(args, files))
 
 
-def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
+def _unless_interrupted(outs: Sequence[Path], goes_on: str, train: Callable[[], int]) -> int:
+    """What `train` returns; at Ctrl-C 130, once it is said how many heads were written. What is being trained by other
+    processes is finished by then."""
+    before = [_written(out) for out in outs]
+    try:
+        return train()
+    except KeyboardInterrupt:
+        count = sum(_written(out) != then for out, then in zip(outs, before, strict=True))
+        told = f"{counted(count, 'head is', 'heads are')} written" if count or goes_on else "nothing was written"
+        print(f"headrace: interrupted: {told}{goes_on}", file=sys.stderr)
+        return 130
+
+
+def _written(out: Path) -> tuple[int, int] | None:
+    """What a head's directory has another one of once the head is written again; None where there is none."""
+    try:
+        found = (out / "head.json").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait and spin slow each other down
     from head_worker.system import unread
     from infra import heads
@@ -143,6 +169,7 @@ def _train_one(args: argparse.Namespace, tenant: str, out: Path) -> None:
             print(f"{args.test}: {line}")
     page = write_report(manifest, out / "report.html")
     print(f"written to {out} (a report: {page}); announce it with: headrace head publish {out}")
+    return 0
 
 
 def _train_many(args: argparse.Namespace, files: Sequence[Path]) -> int:

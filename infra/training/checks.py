@@ -10,7 +10,7 @@ import numpy as np
 
 from head_worker.decode import words_of
 from infra.training.examples import OUT_OF_SCOPE, Entity
-from infra.training.formats.found import OUTSIDE, Found, Row
+from infra.training.formats.found import LIKE_OUTSIDE, OUTSIDE, Found, Row, squeezed
 from infra.training.offsets import UNITS, in_characters
 
 FEW = 10  # examples of an intent, spans of a label: what README asks for
@@ -31,10 +31,12 @@ COSTS = {  # kind: (what it is, what it costs); in the order in which they are t
     "named-outside": ("intents named as if they were out of scope", "they are learnt as intents; the name "
                       f"{OUT_OF_SCOPE} teaches what to refuse"),
 }
-NOTES = {  # that cost nothing
+NOTES = {  # that cost no row and no span
     "blanks": ("rows whose spans have blanks around", "the blanks are cut off"),
+    "unmet-outside": ("names of --out-of-scope that no row's intent has", "nothing becomes out_of_scope by them"),
     "repeated": ("texts that stand there again", "they weigh more"),
 }
+NAMED_OUTSIDE = LIKE_OUTSIDE | {squeezed(name) for name in OUTSIDE}
 Tokens = Callable[[Sequence[str]], list[int | None]]  # how many characters of each text are read; None: all
 
 
@@ -58,6 +60,7 @@ def check(
     findings += _twice(train)
     findings += _across(train, held_out)
     findings += [*_untaught(train, held_out), *_few(train)]
+    findings += [Finding("unmet-outside", "--out-of-scope", f"no row has the intent {name!r}") for name in found.unmet]
     if read is not None:
         findings += _long(rows, read)
     findings += [Finding("blanks", place, "blanks around a span") for place in found.trimmed]
@@ -177,7 +180,7 @@ def _few(rows: Sequence[Row]) -> Iterator[Finding]:
     for intent, count in sorted(intents.items(), key=lambda item: item[1]):
         if count < FEW:
             yield Finding("few-examples", first[intent], f"{intent} has {count}")
-        if intent.casefold() in OUTSIDE - {OUT_OF_SCOPE}:
+        if intent != OUT_OF_SCOPE and squeezed(intent) in NAMED_OUTSIDE:
             yield Finding("named-outside", first[intent], f"{intent} has {count}")
     for label, count in sorted(labels.items(), key=lambda item: item[1]):
         if count < FEW:

@@ -58,6 +58,7 @@ def read_training(
             parts[split] = rows_of(other, str(place), split, languages, 1)
             if other is not found:
                 found.refused += other.refused
+                found.met |= other.met
     findings = check(found, train, [*parts["dev"], *parts["test"]], limit)
     notes = [f"{text}: {count:,}" for text, count in sorted(found.notes.items())]
     if found.synonyms:

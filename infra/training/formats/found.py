@@ -15,11 +15,17 @@ OUTSIDE = {  # how other tools name the intent of what belongs to none; compared
     "oos", "ood", "out_of_scope", "out-of-scope", "outofscope", "out_of_domain", "nlu_fallback", "fallbackintent",
     "amazon.fallbackintent", "default fallback intent",
 }
+LIKE_OUTSIDE = {"none", "noneofthese", "noneofthem", "noneoftheabove", "fallback", "defaultfallback"}  # `squeezed`
 CODE = re.compile(r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$")  # of a language
 SPLITS = ("train", "dev", "test")
 TRAIN = SPLITS[0]  # the split of exports whose files are named by their intents: one may be called `Test Drive`
 UNNAMED = "unlabelled"  # the intent where a format gives entities alone
 Span = tuple[int, int, str]  # start, end (exclusive), label
+
+
+def squeezed(name: str) -> str:
+    """An intent's name without case, blanks, dashes and underscores."""
+    return re.sub(r"[\s_-]+", "", name.casefold())
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Found:
         self.synonyms: dict[str, dict[str, list[str]]] = {}
         self.listed: set[str] = set()
         self.notes: Counter[str] = Counter()
+        self.met: set[str] = set()  # names of the intent that stands for none, which rows had; without case
         self._outside = OUTSIDE | {name.casefold() for name in self.options.outside}
 
     @contextmanager
@@ -103,8 +110,7 @@ class Found:
                 self.notes[f"rows without an intent, which have {self.options.intent!r} now"] += 1
             return self.options.intent or None
         # Rasa's out_of_scope/other is a kind of out_of_scope.
-        is_outside = isinstance(intent, str) and intent.partition("/")[0].strip().casefold() in self._outside
-        return OUT_OF_SCOPE if is_outside else intent
+        return self._renamed(intent, intent.partition("/")[0], self._outside) if isinstance(intent, str) else intent
 
     def or_unnamed(self, intent: str | None) -> str | None:
         """The intent; `unlabelled` where there is none, in a format of entities, and `--intent` gives none either."""
@@ -116,7 +122,19 @@ class Found:
     def unnamed(self, intent: str | None) -> str | None:
         """The intent, `out_of_scope` where `--out-of-scope` names it."""
         names = {name.casefold() for name in self.options.outside}
-        return OUT_OF_SCOPE if isinstance(intent, str) and intent.strip().casefold() in names else intent
+        return self._renamed(intent, intent, names) if isinstance(intent, str) else intent
+
+    def _renamed(self, intent: str, name: str, names: set[str]) -> str:
+        name = name.strip().casefold()
+        self.met |= {name} & names
+        return OUT_OF_SCOPE if name in names else intent
+
+    @property
+    def unmet(self) -> list[str]:
+        """Names of `--out-of-scope` that no row's intent has. Formats know some by themselves, as LUIS knows None."""
+        some = any(row.example.intent == OUT_OF_SCOPE for row in self.rows)
+        known = self.met.union(("none", *OUTSIDE) if some else ())
+        return [name for name in self.options.outside if name.casefold() not in known]
 
     def mean(self, label: str, value: str, way: str = "") -> None:
         """Keep that `way` is said for `value` of this label; without one, that the label has such a value."""

@@ -63,6 +63,38 @@ def test_check_names_intents_and_labels_of_the_test_that_nothing_teaches(home, c
         ("untaught", "test.jsonl:1", "label who"), ("untaught", "test.jsonl:1", "pay")]
 
 
+@pytest.mark.parametrize("name", ["None of these", "OUT-OF-SCOPE", "Out of scope", "none", "Fallback", "ood"])
+def test_an_intent_that_sounds_out_of_scope_is_told_whatever_its_case_and_its_blanks(home, capsys, name):
+    write(home / "shop.jsonl", *plenty("on"), *plenty("off"), *plenty(name))
+    code, found = checked(capsys, "shop.jsonl")
+    assert code == 1 and [(one["kind"], one["what"]) for one in found["findings"]] == [
+        ("named-outside", f"{name} has 12")]
+    assert checked(capsys, "shop.jsonl", "--out-of-scope", name)[0] == 0
+
+
+def test_a_name_of_out_of_scope_that_no_row_has_is_told_by_all_who_read(home, capsys):
+    write(home / "shop.jsonl", *plenty("on"), *plenty("off"), *plenty("joke"))
+    code, found = checked(capsys, "shop.jsonl", "--out-of-scope", "joke,None of that")
+    assert code == 0 and [one["what"] for one in found["findings"]] == ["no row has the intent 'None of that'"]
+    for typed in (["data", "convert", "shop.jsonl"], ["head", "train", "shop", "shop.jsonl", "--epochs", "1"]):
+        main([*typed, "--out-of-scope", "None of that"])
+        assert "no row has the intent 'None of that'" in capsys.readouterr().out
+    write(home / "test.jsonl", {"text": "and so on", "intent": "None of that"})
+    assert not checked(capsys, "shop.jsonl", "--test", "test.jsonl", "--out-of-scope", "None of that")[1]["findings"]
+
+
+def test_what_is_held_out_has_rows_of_its_own_in_the_table_whatever_its_file_is_called(home, capsys):
+    write(home / "velo.jsonl", *plenty("on"), *plenty("off"))
+    write(home / "velo-unseen.jsonl", {"text": "light on", "intent": "on"})
+    write(home / "tuning.jsonl", {"text": "lamp on", "intent": "on"}, {"text": "lamp off", "intent": "off"})
+    typed = ["velo.jsonl", "--test", "velo-unseen.jsonl", "--tune", "tuning.jsonl"]
+    _, found = checked(capsys, *typed)
+    assert {one["split"]: one["rows"] for one in found["parts"]} == {"train": 24, "dev": 2, "test": 1}
+    main(["data", "check", *typed])
+    assert [line.split()[:3:2] for line in capsys.readouterr().out.splitlines()[2:5]] == [
+        ["train", "24"], ["dev", "2"], ["test", "1"]]
+
+
 def test_blanks_around_spans_and_repeated_texts_are_told_and_cost_nothing(home, capsys):
     again = {"text": "off number 0", "intent": "off"}
     write(home / "shop.jsonl", *plenty("on", span(0, 3, "room")), *plenty("off"), again)

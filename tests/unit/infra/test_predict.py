@@ -1,14 +1,17 @@
 """What `headrace predict` reads and prints, and `headrace head delete` where nobody can be asked."""
 
+import argparse
 import asyncio
 import io
+import json
 
 import pytest
 
 from headrace import Entity, Reply
 from infra.cli.main import main
-from infra.cli.predict import _line, _Reading, _request
-from topology.errors import InvalidUtterance
+from infra.cli.predict import _ask_one, _line, _Reading, _request
+from producers.request import RequestBuilder
+from topology.settings import Redis, Ring, Settings
 
 
 def reply(**more):
@@ -25,12 +28,71 @@ def test_an_utterance_that_is_out_of_scope_is_said_to_be(said, words):
     assert _line(said) == words
 
 
-@pytest.mark.parametrize("line", [
-    b"{oops", b"", b"7", b'{"text": 3}', b'{"text": null}', b'{"text": "hi", "lang": 5}', b'{"text": "\xff"}',
-])
-def test_a_line_that_is_no_request_is_named_by_its_number(line):
-    with pytest.raises(InvalidUtterance, match="standard input, line 12: "):
-        _request(12, line)
+WRONG = {
+    b"{oops": 'a line is JSON: {"text": "…"}, this is none: ', b"turn it on": 'a line is JSON: {"text": "…"}',
+    b"7": "a map is wanted", b'"hi"': "a map is wanted", b"{}": "text is missing", b'{"lang": "en"}': "text is missing",
+    b'{"text": 3}': "text: a string is wanted, this is 3", b'{"text": null}': "text: a string is wanted, this is null",
+    b'{"text": "hi", "lang": 5}': "lang: a string is wanted, this is 5", b'{"text": "\xff"}': "a line is JSON",
+    b'{"text": " "}': "text: it is empty", b'{"text": "hi", "lang": "xx"}': "'xx'",
+}
+
+
+class Client:
+    """Of a stack that was never started: it checks what it is asked, and takes nothing."""
+
+    def __init__(self):
+        rings = {"en": Ring(name="en", languages=("en",), encoder="none")}
+        self.builder = RequestBuilder(Settings(redis=Redis(url="redis://127.0.0.1:1/0"), rings=rings), "replies")
+
+    async def predict(self, tenant, text, lang):
+        self.builder.build(tenant, text, lang, None, None, None)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("line, words", WRONG.items())
+async def test_a_line_that_is_no_request_is_told_in_words_with_its_number(line, words, as_json):
+    args = argparse.Namespace(tenant="acme", text=None, lang=None, json=as_json)
+    status, said = await _ask_one(Client(), args, 12, line)
+    said = json.loads(said)["message"] if as_json else said
+    assert status == 1 and "standard input, line 12: " in said and words in said
+
+
+async def test_a_text_that_was_typed_has_no_line():
+    args = argparse.Namespace(tenant="acme", text="", lang=None, json=False)
+    assert await _ask_one(Client(), args, 1, b'{"text": ""}') == (
+        1, "headrace: invalid_utterance: text: it is empty; there is nothing to understand")
+
+
+@pytest.mark.parametrize("typed", [["a/b"], ["a/b", "on"], [".hidden"], [""]])
+def test_a_tenant_that_is_no_name_is_refused_before_anything_is_asked(capsys, typed):
+    assert main(["predict", *typed]) == 2
+    told = capsys.readouterr().err
+    assert "tenant: " in told and "headrace predict TENANT TEXT" in told
+
+
+class Open:
+    """A client that is open at once."""
+
+    def __init__(self, settings):
+        pass
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *raised):
+        pass
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_forgotten_text_is_told_with_what_is_wanted(monkeypatch, capsys, terminal):
+    stdin = io.TextIOWrapper(io.BytesIO(b"\n"))
+    monkeypatch.setattr(stdin, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stdin", stdin)
+    monkeypatch.setattr("producers.Headrace", Open)
+    monkeypatch.setattr("infra.cli.predict._settings", lambda args: None)
+    assert main(["predict", "is my bike ready"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("headrace predict TENANT TEXT is wanted") == 1 and "'is my bike ready'" in told
 
 
 async def read(lines):
@@ -56,7 +118,7 @@ async def test_who_reads_standard_input_hears_that_it_cannot_be_read():
 
 
 def test_a_line_with_a_byte_order_mark_is_read():
-    assert _request(1, b'\xef\xbb\xbf{"text": "on"}\r\n') == {"text": "on", "lang": None}
+    assert _request(b'\xef\xbb\xbf{"text": "on"}\r\n') == {"text": "on", "lang": None}
 
 
 def test_standard_input_that_is_closed_is_told(monkeypatch, capsys):

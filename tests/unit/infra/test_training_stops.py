@@ -7,11 +7,14 @@ import pytest
 pytest.importorskip("torch")
 
 from head_worker.load import load_head
+from infra import many_heads as several
 from infra.cli import bar
+from infra.cli.main import main
 from infra.cli.train import _may_keep
 from infra.training.fit import Hooks, Target, fit
 from infra.training.model import Size
 from infra.training.recipe import Recipe
+from tests.shop import CONFIG, plenty, write
 from tests.unit.infra.test_figures_hold import labelled
 
 TARGET, SMALL = Target("acme", "en", "s"), Recipe(epochs=8, size=Size(width=0, pool=8, layer=False))
@@ -60,6 +63,61 @@ def test_the_share_that_is_done_grows_to_one(tmp_path):
     shares = []
     fit(TARGET, rows(60), None, tmp_path, SMALL, Hooks(lambda share, scores: shares.append(share), threads=1))
     assert shares == sorted(shares) and shares[-1] == 1
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_ctrl_c_of_a_file_says_whether_a_head_was_written(home, capsys, monkeypatch, written):
+    def trained(args, tenant, out):
+        if written:
+            (out / "head.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("infra.cli.train._train_one", trained)
+    (home / "acme-head").mkdir()
+    assert main(["head", "train", "acme", "acme.jsonl"]) == 130
+    told = "1 head is written" if written else "nothing was written"
+    assert capsys.readouterr().err == f"headrace: interrupted: {told}\n"
+
+
+def test_ctrl_c_of_a_directory_says_how_many_heads_are_written_and_the_same_command_goes_on(home, capsys, monkeypatch):
+    (home / "data").mkdir()
+    for tenant in ("acme", "globex", "initech"):
+        write(home / f"data/{tenant}.jsonl", *plenty("on"), *plenty("off"))
+    train_many = several.train_many
+
+    def pressed(*given):
+        trained = train_many(*given)
+        yield next(trained)
+        trained.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(several, "train_many", pressed)
+    assert main(["head", "train", "data", "--epochs", "1"]) == 130
+    count = len(list(home.glob("*-head/head.json")))
+    words = "1 head is" if count == 1 else f"{count} heads are"
+    assert count and f"headrace: interrupted: {words} written; the same command goes on\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", [["velo.jsonl"], ["velo.jsonl", "more.csv"]])
+def test_a_forgotten_tenant_is_told_with_the_command_that_is_meant(home, capsys, typed):
+    (home / "velo.jsonl").write_text("")
+    assert main(["head", "train", *typed]) == 2
+    assert f"headrace head train TENANT {' '.join(typed)}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, known", [
+    ("e5-smal", "; did you mean 'e5-small'?"), ("E5-Small", "; did you mean 'e5-small'?"),
+    ("minilm", "; did you mean 'minilm-l6'?"), ("e5-small", ": headrace encoder fetch e5-small"),
+    ("our-own-bert", ": headrace encoder fetch our-own-bert"),
+])
+def test_an_encoder_that_is_mistyped_is_told_by_the_name_that_is_known(home, capsys, monkeypatch, name, known):
+    monkeypatch.setenv("HEADRACE_CACHE", str(home / "cache"))
+    (home / "headrace.toml").write_text(CONFIG.format(encoder=name))
+    write(home / "acme.jsonl", *plenty("on"), *plenty("off"))
+    assert main(["head", "train", "acme", "acme.jsonl"]) == 2
+    assert f"encoder {name!r} is not prepared{known}" in capsys.readouterr().err
+    if "mean" in known:
+        assert main(["encoder", "fetch", name]) == 2 and known in capsys.readouterr().err
 
 
 def test_without_a_terminal_the_best_epoch_is_kept_and_said(monkeypatch, capsys):

@@ -195,6 +195,14 @@ async def test_a_client_that_is_not_open_says_so_at_once():
     assert [type(one) for one in await client.predict_many("acme", ["on", "off"])] == [ClientClosed] * 2
 
 
+@pytest.mark.parametrize("texts", ["hello", b"hello", bytearray(b"hi"), None, 7])
+async def test_one_text_where_many_are_wanted_is_refused_and_not_asked_for_letter_by_letter(texts):
+    outbox = Taken()
+    with pytest.raises(InvalidUtterance, match="a list of texts is wanted, this is "):
+        await client_of(outbox).predict_many("acme", texts)
+    assert outbox.posted.empty()
+
+
 def test_the_synchronous_client_that_is_not_open_says_so_too():
     with pytest.raises(ClientClosed, match="with SyncHeadrace"):
         SyncHeadrace(settings_of()).predict("acme", "lights off")
