@@ -23,6 +23,7 @@ from topology import addresses, topics
 from topology.errors import Misconfigured
 from topology.stream.admin import apply_topics
 from topology.stream.kafka import TopicReader
+from topology.stream.refusals import asker_of
 
 pytestmark = [pytest.mark.integration, needs_redis, pytest.mark.timeout(240)]
 ROW = {"id": "1", "tenant": "acme", "text": "x", "intent": "on", "entities": [], "raw": ""}
@@ -90,3 +91,12 @@ async def test_a_ring_that_comes_into_headrace_toml_is_started_whole_and_answers
     await publish(settings, head)
     async with Headrace(settings) as client:
         await known(client, "guest", lang="de")
+        reply = await client.predict("guest", "turn on the light please", deadline=60)  # English, by its text
+    assert (reply.ring, reply.lang) == ("de", "de")
+    letters = TopicReader(settings.broker, topics.dead_letters(settings.prefix))
+    await letters.start()
+    try:
+        told = [asker_of(record.value) for record in await letters.read_to_end()]
+    finally:
+        await letters.stop()
+    assert [one for one in told if (one.tenant, one.lang) == ("guest", "en")] == []
