@@ -166,7 +166,7 @@ class EncoderWorker:
             ring=ring.name, space=self.space, dtype="int8", tokens=vectors.tokens, hidden=vectors.hidden,
             data=vectors.data, scales=vectors.scales, offsets=vectors.offsets, truncated=vectors.truncated,
             stages={"submitted": utterance.submitted_us, "received": received_us, "encoded": encoded_us},
-            one_reader=utterance.one_reader,
+            one_reader=utterance.one_reader, guessed=utterance.guessed,
         )
         cell = self.routes.cell_of(asked.record, utterance.tenant)
         topic = topics.embeddings(self._settings.prefix, ring.name, cell, self._lane)

@@ -99,14 +99,14 @@ class Headrace:
         """
         if lang or id or not self._guesses.may_guess(text):
             return await self._predict(tenant, text, lang, deadline, id, key)
-        return await self._guesses.first_known(
-            tenant, text, self._requests.deadline(deadline),
-            lambda guessed, left_s: self._predict(tenant, text, guessed, left_s, id, key))
+        return await self._guesses.first_known(tenant, text, self._requests.deadline(deadline), lambda likely, left_s: (
+            self._predict(tenant, text, likely, left_s, id, key, True)))
 
     async def _predict(
-        self, tenant: str, text: str, lang: str | None, deadline: float | None, id: str | None, key: str | None
+        self, tenant: str, text: str, lang: str | None, deadline: float | None, id: str | None, key: str | None,
+        guessed: bool = False,
     ) -> Reply:
-        request, ends_s = self._build(tenant, text, lang, deadline, id, key, one_reader=id is None)
+        request, ends_s = self._build(tenant, text, lang, deadline, id, key, id is None, guessed)
         return await self._reply(await self._submit(request, ends_s), ends_s)
 
     async def submit(
@@ -182,11 +182,11 @@ class Headrace:
 
     def _build(
         self, tenant: str, text: str, lang: str | None, deadline: float | None, id: str | None, key: str | None,
-        one_reader: bool = False,
+        one_reader: bool = False, guessed: bool = False,
     ) -> tuple[Request, float]:
         """The request, and when its time is over on the event loop's clock."""
         self._opened()
-        request = self._requests.build(tenant, text, lang, deadline, id, key, one_reader)
+        request = self._requests.build(tenant, text, lang, deadline, id, key, one_reader, guessed)
         return request, asyncio.get_running_loop().time() + request.seconds
 
     async def _submit(self, request: Request, ends_s: float) -> Call:

@@ -56,7 +56,7 @@ class RequestBuilder:
 
     def build(
         self, tenant: str, text: str, lang: str | None, deadline_s: float | None, request_id: str | None,
-        key: str | None, one_reader: bool = False,
+        key: str | None, one_reader: bool = False, guessed: bool = False,
     ) -> Request:
         """The checked request.
 
@@ -74,7 +74,7 @@ class RequestBuilder:
         utterance = wire.Utterance(
             id=request_id or uuid7(), tenant=tenant, text=text, lang=language,
             submitted_us=now, deadline_us=now + int(seconds * 1e6), reply_to=self._reply_to,
-            one_reader=one_reader,
+            one_reader=one_reader, guessed=guessed,
         )
         # Records under one own id meet on one partition, so that a repeat follows its first.
         spread_by = key or request_id

@@ -130,11 +130,11 @@ class Load:
         return {(tenant, id) for (tenant, _), ids in self.said.items() for id in ids}
 
 
-async def known(client, tenant, tries=100):
+async def known(client, tenant, tries=100, lang="en"):
     """Until a tenant's head is heard of."""
     for left in range(tries, 0, -1):
         try:
-            await client.predict(tenant, example(0).text, lang="en", deadline=60)
+            await client.predict(tenant, example(0).text, lang=lang, deadline=60)
             return
         except UnknownTenant:
             if left == 1:

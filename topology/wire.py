@@ -39,6 +39,7 @@ class Utterance:
     deadline_us: int
     reply_to: str = ""  # name of the caller's reply stream in Redis; empty: result topic only
     one_reader: bool = False  # nobody but its caller reads the reply, by its deadline: then it is soon forgotten
+    guessed: bool = False  # the client chose the ring from the text, and asks another where the tenant is unknown there
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Embedding:
     truncated: bool = False
     stages: dict[str, int] = field(default_factory=dict)
     one_reader: bool = False  # as of the utterance
+    guessed: bool = False  # as of the utterance
 
 
 @dataclass(frozen=True, slots=True)

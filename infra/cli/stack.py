@@ -30,7 +30,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _up(args: argparse.Namespace) -> None:
-    from infra.stack.up import NewCells, stack
+    from infra.stack.up import NewTiers, stack
 
     _end_at_sigterm()
     with stack(args.config, worker_metrics=bool(args.metrics_port)) as (settings, supervisor):
@@ -42,7 +42,7 @@ def _up(args: argparse.Namespace) -> None:
         if args.autoscale:
             asyncio.run(_autoscale(settings, supervisor, str(settings_path(args.config).resolve())))
             raise KeyboardInterrupt
-        _wait_for_signal(settings, supervisor, NewCells(settings, str(settings_path(args.config).resolve())).start)
+        _wait_for_signal(settings, supervisor, NewTiers(settings, str(settings_path(args.config).resolve())).start)
 
 
 async def _autoscale(settings: Settings, supervisor: Supervisor, config: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -141,15 +141,15 @@ def start_worker(
     return supervisor.start(f"{tier.replace('/', '-')}-{number}", command)
 
 
-class NewCells:
-    """Cells that come into headrace.toml while its stack runs: they get their head workers."""
+class NewTiers:
+    """Rings and cells that come into headrace.toml while its stack runs: they get their workers."""
 
     def __init__(self, settings: Settings, config: str) -> None:
         self._known, self._config = {tier for tier, _, _ in tiers(settings)}, config
         self._changed_ns = Path(config).stat().st_mtime_ns
 
     def start(self, supervisor: Supervisor) -> list[str]:
-        """Create the topics of cells that came since the last call, and start their head workers. Returns what
+        """Create the topics of rings and cells that came since the last call, and start their workers. Returns what
         happened, in words."""
         try:
             changed_ns = Path(self._config).stat().st_mtime_ns
@@ -160,23 +160,29 @@ class NewCells:
             found = list(tiers(settings))
         except (OSError, Misconfigured) as error:  # it is being written, or a person made a mistake
             return [f"headrace.toml has changed and is not followed: {error}"]
-        new = [one for one in found if one[0] not in self._known and one[0].startswith("head/")]
+        new = [one for one in found if one[0] not in self._known]
         try:
             if new:  # a broker that creates topics at the first question would do so with partitions of its own
                 asyncio.run(apply_topics(settings, topics.wanted(settings)))
+                asyncio.run(changes.begin(settings))  # the cells of a new ring take tenants
         except Unavailable as error:
             self._changed_ns = 0  # looked at again
-            return [f"new cells wait for their topics: {error}"]
+            return [f"new rings or cells wait for their topics: {error}"]
         self._known |= {tier for tier, _, _ in new}
         started = [start_worker(supervisor, self._config, tier, what, number)
                    for tier, what, count in new for number in range(count)]
+        rings = [tier.partition("/")[2] for tier, _, _ in new if tier.startswith("encoder/")]
+        started += _insights(settings, supervisor, self._config, rings)
         return [f"started: {child.name}" for child in started]
 
 
 def _workers(settings: Settings, supervisor: Supervisor, config: str, zones: Sequence[str]) -> list[Child]:
     started = [start_worker(supervisor, config, tier, what, number, zones[number % len(zones)] if zones else "")
                for tier, what, count in tiers(settings) for number in range(count)]
-    for ring in settings.rings if settings.insights.enabled else ():
-        command = [sys.executable, "-m", "infra.insights", "--config", config, f"--ring={ring}"]
-        started.append(supervisor.start(f"insights-{ring}", command))
-    return started
+    return [*started, *_insights(settings, supervisor, config, settings.rings)]
+
+
+def _insights(settings: Settings, supervisor: Supervisor, config: str, rings: Iterable[str]) -> list[Child]:
+    command = [sys.executable, "-m", "infra.insights", "--config", config]
+    return [supervisor.start(f"insights-{ring}", [*command, f"--ring={ring}"])
+            for ring in rings if settings.insights.enabled]

@@ -32,7 +32,7 @@ IN_JSON = {"registry record", "head.json", "note of a commit", "backfill job", "
            "placement of a tenant"}
 LISTS = {"backfill counts", "insights key", "dead letter"}
 LATEST = {  # what came last to each format; an earlier release's records lack it
-    "utterance": ["reply_to", "one_reader"], "embedding": ["truncated", "stages", "one_reader"],
+    "utterance": ["reply_to", "one_reader", "guessed"], "embedding": ["truncated", "stages", "one_reader", "guessed"],
     "prediction": ["retry_after_ms", "utterance_id", "submitted_us"], "registry record": ["candidate"],
     "head.json": ["precision", "system_entities", "synonyms"],
     "note of a commit": ["tokens", "version", "begun_s", "placed"],

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from topology import keys, topics, wire
-from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, MalformedRecord, Overloaded
+from topology.errors import BadRecord, DeadlineExceeded, HeadraceError, MalformedRecord, Overloaded, UnknownTenant
 from topology.settings import Settings
 from topology.stream.letter_bound import LetterBound
 from topology.stream.outcomes import Outcome
@@ -26,6 +26,7 @@ class Asker:
     lang: str = ""
     reply_to: str = ""
     text: str = ""
+    guessed: bool = False
 
 
 def asker_of(value: bytes | None) -> Asker:
@@ -37,7 +38,7 @@ def asker_of(value: bytes | None) -> Asker:
     texts = {name: body.get(name) for name in ("id", "tenant", "lang", "reply_to")}
     known = {n: v for n, v in texts.items() if isinstance(v, str) and len(v) <= wire.MAX_NAME_CHARS}
     text = body.get("text")
-    return Asker(**known, text=text if isinstance(text, str) else "")
+    return Asker(**known, text=text if isinstance(text, str) else "", guessed=body.get("guessed") is True)
 
 
 class Refusals:
@@ -57,10 +58,11 @@ class Refusals:
     def outcome(self, record: Record, asker: Asker, error: Exception, results: str) -> Outcome:
         """An error on the topic `results`, a reply, and the dead letter.
 
-        A request that came too late, or with too many others, is no bad record: it is answered and not kept. Neither
-        are more letters of a tenant than the bound.
+        A request that came too late, or with too many others, or to a ring that its client guessed and where the
+        tenant is unknown, is no bad record: it is answered and not kept. Neither are more letters than the bound.
         """
         is_bad = not isinstance(error, DeadlineExceeded | Overloaded)
+        is_bad = is_bad and not (asker.guessed and isinstance(error, UnknownTenant))
         kept = is_bad and self._is_kept(record, asker, error)
         outputs = [dead_letter(self._letters, record, error)] if kept else []
         if not asker.id:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgpack
 
 from topology import keys, topics, wire
-from topology.errors import MalformedRecord, Overloaded
+from topology.errors import MalformedRecord, Overloaded, UnknownTenant
 from topology.pacing import PACING
 from topology.settings import parse
 from topology.stream.letter_bound import LetterBound
@@ -89,6 +89,13 @@ def test_what_came_with_too_many_others_is_no_letter_and_takes_none_from_the_bou
     refusals = refusals_of("live")
     assert [len(outcome(refusals, Overloaded("wait", 5)).outputs) for _ in range(9)] == [1] * 9
     assert refusals.letters_over_bound == 0 and len(outcome(refusals).outputs) == 2
+
+
+def test_an_unknown_tenant_is_no_letter_in_a_ring_that_the_client_guessed_and_one_where_it_was_named():
+    refusals, error = refusals_of("live"), UnknownTenant("no head")
+    asked = ({"guessed": True}, {"guessed": 1}, {})
+    assert [len(outcome(refusals, error, **one).outputs) for one in asked] == [1, 2, 2]
+    assert len(outcome(refusals, guessed=True).outputs) == 2  # a bad record is one, however its ring was chosen
 
 
 def test_refusals_of_the_backfill_lane_are_on_its_topics_and_write_no_reply():
