@@ -73,6 +73,34 @@ def test_values_stand_beside_the_spans(text, lang, wanted):
     assert said(text, lang) == wanted
 
 
+@pytest.mark.parametrize("lang,text", [
+    ("de", "Die Tabletten sind leer"), ("de", "Mit Fieber zum Arzt"), ("de", "So ein Mist"), ("pt", "vou ter que ir"),
+    ("es", "el mar es azul"), ("it", "ho visto il mar"), ("da", "man kan ikke"), ("nl", "zo een fiets"),
+    ("fr", "la mer est belle"), ("es", "mi casa"), ("de", "die 5 Tabletten"), ("fr", "sept places"),
+])
+def test_ordinary_words_are_no_weekdays_and_months(lang, text):
+    assert said(text, lang, ("date", "time")) == []
+
+
+@pytest.mark.parametrize("lang,text,wanted", [
+    ("de", "am So um 17 Uhr", [("So um 17 Uhr", "2026-11-22T17:00")]),
+    ("de", "am Mi, 3. Mai", [("Mi, 3. Mai", "2027-05-03")]),
+    ("fr", "le 5 sept", [("le 5 sept", "2027-09-05")]),
+    ("es", "el 3 mar", [("3 mar", "2027-03-03")]),
+    ("en", "in three days, two tyres", [("in three days", "2026-11-21"), ("two", 2.0)]),
+    ("en", "in 2 weeks, 3 bikes", [("in 2 weeks", "2026-12-02"), ("3", 3.0)]),
+    ("en", "tomorrow at 5 pm two bikes", [("tomorrow at 5 pm", "2026-11-19T17:00"), ("two", 2.0)]),
+    ("en", "on Monday, one helmet", [("on Monday", "2026-11-23")]),
+    ("de", "in drei Tagen zwei Mal", [("in drei Tagen", "2026-11-21")]),
+    ("fr", "dans trois jours deux personnes", [("dans trois jours", "2026-11-21"), ("deux", 2.0)]),
+    ("en", "on May 3, 2027", [("on May 3, 2027", "2027-05-03")]),
+    ("en", "on 5 May 27", [("on 5 May 27", "2027-05-05")]),
+])
+def test_a_date_ends_before_the_count_that_follows_it(lang, text, wanted):
+    found = [(words, value) for words, _, value in said(text, lang, ("date", "time", "number"))]
+    assert found == wanted
+
+
 def test_only_the_kinds_that_are_asked_for_are_found():
     assert said("pay $20 tomorrow", kinds=("amount",)) == [("$20", "amount", "20 USD")]
     assert [kind for _, kind, _ in said("pay $20 tomorrow", kinds=("date",))] == ["date"]
