@@ -126,6 +126,21 @@ def test_the_tenants_own_span_wins_and_takes_the_value_that_lies_in_it(monkeypat
     assert [(e.label, e.value) for e in found] == [("when", 7200.0)]
 
 
+def test_a_span_that_is_a_part_of_a_longer_time_takes_the_whole_times_value(monkeypatch):
+    process = EntityProcess(replace(PACING, entity_first_wait_s=60.0, entity_wait_s=60.0, entity_start_s=120.0))
+    monkeypatch.setattr("head_worker.engine.entity_process", lambda: process)
+    process.start()
+
+    def values(text, *spans):
+        own = tuple(Span(text.index(one), text.index(one) + len(one), "when", one, 0.9) for one in spans)
+        return [e.value for e in resolved(own, row(text), manifest(system_entities=("number", "date", "time")))]
+
+    found = [values("call me tomorrow at 5 pm", "tomorrow"), values("call me on Monday at 5 pm", "Monday"),
+             values("call me tomorrow at 5 pm", "tomorrow", "5 pm"), values("come in two days", "two")]
+    process.stop()
+    assert found == [["2026-11-19T17:00"], ["2026-11-23T17:00"], [None, None], [None]]
+
+
 def test_synonyms_name_what_was_meant():
     own = (Span(0, 6, "room", "Lounge", 0.9),)
     found = resolved(own, row("Lounge"), manifest(synonyms={"room": {"living room": ["lounge", "salon"]}}))
