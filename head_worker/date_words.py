@@ -31,6 +31,9 @@ _ON = re.compile("(?i)^on ")  # which `search` takes and the reader of one date 
 _LAST = re.compile(r"(?P<comma>,)?\s+(?P<last>[^\s,]+)$")
 _ARTICLES = frozenset(("ein", "eine", "einen", "un", "una", "une", "um", "uma", "een", "en"))
 _HANGING = re.compile(r"(?i)(?:,|\s+(?:at|and|for|um|und|für|à|et|pour|y|e|para|a|alle|per|om|en|voor|og|til))$")
+_HOUR_IN_WORDS = re.compile(r"(?i)\b(?:half|(?:a )?quarter) (?:past|to|after) \w+")
+_ORDINAL = re.compile(r"(?i)(?:\d+ )?(?:(?:on|by|the) ){0,2}\d{1,2}(?:st|nd|rd|th)")
+_COUNT = re.compile(r"(?<!\d)\d{1,3}(?![\d月])")
 MOST_WORDS = 3  # of a number after a date: two hundred five
 
 
@@ -66,6 +69,22 @@ def _with_digits(start: int, piece: str, lang: str, also: list[str]) -> tuple[in
         return start, piece
     rest_start = start + len(first) + 1
     return (rest_start, rest) if not rest.strip().isdigit() else (rest_start, "")
+
+
+def is_hour_in_words(text: str, start: int, end: int) -> bool:
+    """Whether characters `start` to `end` are of "half past five" or "quarter to 6", which no library here reads."""
+    return any(one.start() <= start and end <= one.end() for one in _HOUR_IN_WORDS.finditer(text))
+
+
+def is_ordinal(piece: str) -> bool:
+    """Whether an English piece is "on the 3rd", perhaps of "floor": dateparser reads the third month."""
+    return _ORDINAL.fullmatch(piece) is not None
+
+
+def names_a_day(piece: str, is_number: Callable[[str], bool]) -> bool:
+    """Whether a piece that dateparser reads as a month or a year counts from today: "in 2 months", "in zwei Monaten",
+    not "in May" or "May 2027"."""
+    return _COUNT.search(piece) is not None or any(is_number(word) for word in piece.split() if word.isalpha())
 
 
 def without_last_count(piece: str, reader: Any, is_number: Callable[[str], bool]) -> str:

@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
-from head_worker.date_words import dated_part, without_last_count
+from head_worker.date_words import dated_part, is_hour_in_words, is_ordinal, names_a_day, without_last_count
 from head_worker.durations import LANGUAGES as DURATION_LANGUAGES
 from head_worker.numerals import WORD_LANGUAGES, Rewritten, rewritten, with_hours
 from head_worker.numerals_east import money_after
@@ -168,6 +168,8 @@ def _quantities(said: str, lang: str) -> Iterator[SystemEntity]:
 def _quantities_of(text: str) -> Iterator[SystemEntity]:
     for quantity in _quantulum().parse(text):
         (start, end), entity = quantity.span, str(quantity.unit.entity.name)
+        if quantity.uncertainty is not None or is_hour_in_words(text, start, end):
+            continue  # of "5 to 12" quantulum3 says 8.5, with an uncertainty of 3.5
         while start < end and not (_WORD.match(text[start]) or text[start] in "$€£¥-"):
             start += 1
         try:
@@ -214,6 +216,7 @@ def _dates_of(said: str, written: Rewritten, lang: str, now_us: int) -> Iterator
     settings = {"RELATIVE_BASE": base, "PREFER_DATES_FROM": "future", "RETURN_TIME_AS_PERIOD": True,
                 **_day_order(lang)}
     known = [lang] if lang else None
+    is_count = partial(_is_number, lang=lang)
     at = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -229,7 +232,7 @@ def _dates_of(said: str, written: Rewritten, lang: str, now_us: int) -> Iterator
             before = said[: written.original(max(start, 0), at)[0]]
             if said.strip() != shorter or lang != "en":  # "May", and nothing else
                 start, piece = dated_part(before, start, shorter.rstrip("| "), lang, reader)
-            piece = without_last_count(piece, reader, lambda word: _is_number(word, lang))
+            piece = without_last_count(piece, reader, is_count)
             data = reader.get_date_data(piece)
             least = 2 if lang == "zh" else 3  # 明天
             if start < 0 or len(piece) < least or piece.isdigit() or data.date_obj is None:
@@ -238,6 +241,8 @@ def _dates_of(said: str, written: Rewritten, lang: str, now_us: int) -> Iterator
                 continue  # of 2026年 dateparser reads 2,026 years from now
             if lang == "zh" and _GOES_ON.match(text, start + len(piece) - 1):
                 continue
+            if is_ordinal(piece) or (data.period in ("month", "year") and not names_a_day(piece, is_count)):
+                continue  # "in May": the day would be made up
             timed = data.period == "time"
             value = data.date_obj.isoformat(timespec="minutes") if timed else data.date_obj.date().isoformat()
             yield SystemEntity(start, start + len(piece), "time" if timed else "date", value)

@@ -111,4 +111,4 @@ def test_each_kind_is_named_in_each_language_that_it_is_not_read_in(kind, line):
 @pytest.mark.parametrize("text", ["三月三号开会", "三月三日", "下周三开会", "5月3日开会"])
 def test_half_of_a_chinese_date_is_no_date(text):
     assert not said(text, "zh", ("date", "time"))
-    assert [one[1] for one in said("三月开会", "zh", ("date",))] == ["date"]
+    assert [one[1] for one in said("明天开会", "zh", ("date",))] == ["date"]
