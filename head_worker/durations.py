@@ -19,7 +19,7 @@ _UNITS = {  # second, minute, hour, day, week, month, year
     "pt": ("segundos?", "minutos?", "horas?", "dias?", "semanas?", "m[eê]s(?:es)?", "anos?"),
     "th": ("วินาที", "นาที", "ชั่วโมง", "วัน", "สัปดาห์|อาทิตย์", "เดือน", "ปี"),
     "zh": ("秒钟?", "分[钟鐘]", "[个個]?小[时時]|[个個]?[钟鐘][头頭]", "天", "[个個]?(?:星期|礼拜)|周|週",
-           "[个個]月", "年"),
+           "[个個]月|(?<=[.]5 )月", "年"),
 }
 _NAMES = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
 _ARTICLES = {"da": "en|et", "de": "eine[nr]?|ein", "es": "una?", "fr": "une?", "it": "un[oa]?(?= )|un['’]",

@@ -169,12 +169,14 @@ def log_of(chances: Array) -> Array:
 def resolved(spans: tuple[Span, ...], row: TokenVectors, manifest: HeadManifest) -> tuple[Span, ...]:
     """The tenant's spans with their values, and the system entities that lie beside them.
 
-    A value comes from the tenant's synonyms, else from a system entity inside the span; the tenant's spans go first.
+    A value comes from the tenant's synonyms, else from a system entity inside the span, else from a date or time that
+    the span is a part of; the tenant's spans go first.
     """
     if not manifest.system_entities and not manifest.synonyms:
         return spans
     system = system_entities(row, manifest)
-    found = [replace(span, value=_value(span, manifest, system)) for span in spans]
+    found = [replace(span, value=_value(span, manifest, system) or _whole_date(span, spans, row, system))
+             for span in spans]
     for one in system:
         if all(one.end <= span.start or span.end <= one.start for span in spans):
             found.append(Span(one.start, one.end, f"sys.{one.kind}", row.text[one.start : one.end], 1.0, one.value))
@@ -192,6 +194,20 @@ def _value(span: Span, manifest: HeadManifest, system: list[SystemEntity]) -> st
     if value := manifest.meanings.get(span.label, {}).get(span.text.casefold()):
         return value
     return next((one.value for one in system if span.start <= one.start and one.end <= span.end), None)
+
+
+def _whole_date(
+    span: Span, spans: tuple[Span, ...], row: TokenVectors, system: list[SystemEntity]
+) -> str | float | None:
+    """Of "tomorrow" in "tomorrow at 5 pm" the whole time; none where another span lies in it too, or where the span
+    says no date or time alone ("two" of "in two days")."""
+    for one in system:
+        if one.kind not in ("date", "time") or not (one.start <= span.start and span.end <= one.end):
+            continue
+        apart = all(other is span or other.end <= one.start or one.end <= other.start for other in spans)
+        if apart and entity_process().find(span.text, row.lang, row.submitted_us, ("date", "time")):
+            return one.value
+    return None
 
 
 def max_logits(logits: Array) -> Array:

@@ -37,6 +37,10 @@ _PIECE = re.compile("块(?=[\u4e00-\u9fff])(?!钱)")  # 三块蛋糕: three piec
 # Digits that touch a letter, which quantulum3 reads only with blanks around; not those of a date or an hour.
 _TOUCHING = re.compile("(?<![\\w.,:/-])\\d+(?:[.,]\\d+)*(?![\\d年月日号號点點时時.,:/-]|[A-Za-z])"
                        "|(?<=[\u0e00-\u9fff])\\d+(?:[.,]\\d+)*(?![\\d年月日号號点點时時.,:/-]|[A-Za-z])")
+# 一个半小时, 两个半月; 一点五小时 (but 三点五分 is five past three)
+_DECIMAL = re.compile("(?P<whole>\\d{1,9}|[零一二两兩三四五六七八九十百]{1,9})"
+                      "(?:[个個]半|点(?P<digits>[零〇一二三四五六七八九]+))"
+                      "(?=[个個]?(?:小[时時]|[钟鐘][头頭]|月|星期|礼拜)|天|年|公里|公斤|元|块|分[钟鐘])")
 MOST = 20  # words or digits of a number: of 200 digits quantulum3 computes for seconds
 MAX_NUMBERS = 24  # of a text: about 1 ms each, and up to 10 ms as a duration
 _BIG = {"zh": 10_000, "th": 10**6}
@@ -45,8 +49,19 @@ LONG = 3  # digits in words, one by one, from which on they are a number and not
 
 def numbers(text: str, lang: str) -> Iterator[tuple[int, int, str]]:
     """(start, end, digits between blanks) of the numbers, in words or digits, in the text's order."""
-    found = [*_in_words(text, lang), *((one.start(), one.end(), one.group()) for one in _TOUCHING.finditer(text))]
+    found = list(_decimals(text)) if lang == "zh" else []
+    whole = [*_in_words(text, lang), *((one.start(), one.end(), one.group()) for one in _TOUCHING.finditer(text))]
+    found += [one for one in whole if all(one[1] <= start or end <= one[0] for start, end, _ in found)]
     yield from ((start, end, f" {digits} ") for start, end, digits in sorted(found)[:MAX_NUMBERS])
+
+
+def _decimals(text: str) -> Iterator[tuple[int, int, str]]:
+    for one in _DECIMAL.finditer(text, 0):
+        whole = one["whole"]
+        value = int(whole) if whole.isdecimal() else value_of([_CHINESE[word] for word in whole], _BIG["zh"])
+        if value is not None and not _BEFORE["zh"].search(text, 0, one.start()):
+            digits = "".join(str(_CHINESE[word]) for word in one["digits"][:MOST]) if one["digits"] else "5"
+            yield one.start(), one.end(), f"{value}.{digits}"
 
 
 def money_after(text: str, at: int, lang: str) -> tuple[int, str] | None:

@@ -15,12 +15,13 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
+from head_worker.date_words import dated_part, is_hour_in_words, is_ordinal, names_a_day, without_last_count
 from head_worker.durations import LANGUAGES as DURATION_LANGUAGES
-from head_worker.numerals import WORD_LANGUAGES, rewritten, with_hours
+from head_worker.numerals import WORD_LANGUAGES, Rewritten, rewritten, with_hours
 from head_worker.numerals_east import money_after
 from topology.errors import BadHead
 from topology.heads import SYSTEM_ENTITIES
@@ -41,12 +42,6 @@ _AND = re.compile(r"(?:,? (?:and|und|et|y|e|en|og) |, ?| ?)")
 _YEAR_ALONE = re.compile("\\d{4}年")
 _GOES_ON = re.compile("[月周期拜][0-9〇一二三四五六七八九十日天末]")  # of 三月三号 dateparser reads 三月
 _HOUR = re.compile(r"(?i)[ap]\.?m\b|o'clock|uhr\b|h\b")
-# English words that are dates only where a word before them says so: "may I", "we march on" are none.
-_ALSO_WORDS = frozenset(("may", "march", "mar", "sun", "sat"))
-_BEFORE_DATES = frozenset((
-    "in", "on", "for", "of", "next", "last", "this", "by", "until", "till", "since", "from", "to", "during", "every",
-    "before", "after", "and", "or", "early", "late", "mid",
-))
 # One text at a time: while dateparser runs the whole process filters its warnings.
 _ALONE = threading.Lock()
 _DATED = ("date", "time")
@@ -173,6 +168,8 @@ def _quantities(said: str, lang: str) -> Iterator[SystemEntity]:
 def _quantities_of(text: str) -> Iterator[SystemEntity]:
     for quantity in _quantulum().parse(text):
         (start, end), entity = quantity.span, str(quantity.unit.entity.name)
+        if quantity.uncertainty is not None or is_hour_in_words(text, start, end):
+            continue  # of "5 to 12" quantulum3 says 8.5, with an uncertainty of 3.5
         while start < end and not (_WORD.match(text[start]) or text[start] in "$€£¥-"):
             start += 1
         try:
@@ -199,7 +196,7 @@ _SECONDS = {
 
 def _dates(said: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
     written = with_hours(said, lang)
-    for one in _dates_of(written.text, lang, now_us):
+    for one in _dates_of(said, written, lang, now_us):
         yield SystemEntity(*written.original(one.start, one.end), one.kind, one.value)
 
 
@@ -213,11 +210,13 @@ def _day_order(lang: str) -> dict[str, str]:
     return {"DATE_ORDER": info["date_order"]} if info.get("date_order") else {}
 
 
-def _dates_of(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
+def _dates_of(said: str, written: Rewritten, lang: str, now_us: int) -> Iterator[SystemEntity]:
+    text = written.text
     base = datetime.fromtimestamp(now_us / 1e6, UTC).replace(tzinfo=None)
     settings = {"RELATIVE_BASE": base, "PREFER_DATES_FROM": "future", "RETURN_TIME_AS_PERIOD": True,
                 **_day_order(lang)}
     known = [lang] if lang else None
+    is_count = partial(_is_number, lang=lang)
     at = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -230,7 +229,10 @@ def _dates_of(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
             at = text.find(piece, at) + len(piece)
             shorter = _without_a_count(piece, reader)
             start = at - len(shorter)
-            piece = shorter.rstrip("| ")
+            before = said[: written.original(max(start, 0), at)[0]]
+            if said.strip() != shorter or lang != "en":  # "May", and nothing else
+                start, piece = dated_part(before, start, shorter.rstrip("| "), lang, reader)
+            piece = without_last_count(piece, reader, is_count)
             data = reader.get_date_data(piece)
             least = 2 if lang == "zh" else 3  # 明天
             if start < 0 or len(piece) < least or piece.isdigit() or data.date_obj is None:
@@ -239,24 +241,16 @@ def _dates_of(text: str, lang: str, now_us: int) -> Iterator[SystemEntity]:
                 continue  # of 2026年 dateparser reads 2,026 years from now
             if lang == "zh" and _GOES_ON.match(text, start + len(piece) - 1):
                 continue
-            if lang == "en" and _is_mere_word(text, start, piece, reader):
-                continue
+            if is_ordinal(piece) or (data.period in ("month", "year") and not names_a_day(piece, is_count)):
+                continue  # "in May": the day would be made up
             timed = data.period == "time"
             value = data.date_obj.isoformat(timespec="minutes") if timed else data.date_obj.date().isoformat()
             yield SystemEntity(start, start + len(piece), "time" if timed else "date", value)
 
 
-def _is_mere_word(text: str, start: int, piece: str, reader: Any) -> bool:
-    """Whether all that says a date in an English piece is a word such as "may", with nothing before it that says so."""
-    words = piece.casefold().split()
-    also = [word for word in words if word in _ALSO_WORDS]
-    if not also or text.strip() == piece or any(letter.isdigit() for letter in piece):
-        return False
-    others = " ".join(word for word in words if word not in _ALSO_WORDS)
-    if others and reader.get_date_data(others).date_obj is not None:
-        return False
-    before = text[: start + piece.casefold().index(also[0])].casefold().split()
-    return not before or before[-1] not in _BEFORE_DATES
+def _is_number(word: str, lang: str) -> bool:
+    alone = word.isdigit() or word.casefold() == "one"  # an article to quantulum3
+    return alone or any(one.kind == "number" for one in _quantities(word, lang))
 
 
 def _without_a_count(piece: str, reader: Any) -> str:

@@ -37,8 +37,11 @@ def said(text, lang="en", kinds=SYSTEM_ENTITIES):
     ("May I book a table", "en", []),
     ("we march on in the sun", "en", []),
     ("may I come on monday", "en", [("on monday", "date", "2026-11-23")]),
-    ("book it for May", "en", [("May", "date", "2027-05-18")]),
-    ("May", "en", [("May", "date", "2027-05-18")]),
+    ("book it for May", "en", []), ("Die Praxis ist im Mai zu", "de", []),
+    ("en mai 2027", "fr", [("2027", "number", 2027.0)]),
+    ("half past five", "en", []), ("it is 5 to 12", "en", []), ("2027年5月", "zh", []),
+    ("room 12 on the 3rd floor", "en", [("12", "number", 12.0)]),
+    ("in zwei Monaten", "de", [("in zwei Monaten", "date", "2027-01-18")]),
     ("on may 5th", "en", [("on may 5th", "date", "2027-05-05")]),
     ("das kostet 49,99 €", "de", [("49,99 €", "amount", "49.99 EUR")]),
     ("das kostet 1.234,56 €", "de", [("1.234,56 €", "amount", "1234.56 EUR")]),
@@ -73,6 +76,34 @@ def test_values_stand_beside_the_spans(text, lang, wanted):
     assert said(text, lang) == wanted
 
 
+@pytest.mark.parametrize("lang,text", [
+    ("de", "Die Tabletten sind leer"), ("de", "Mit Fieber zum Arzt"), ("de", "So ein Mist"), ("pt", "vou ter que ir"),
+    ("es", "el mar es azul"), ("it", "ho visto il mar"), ("da", "man kan ikke"), ("nl", "zo een fiets"),
+    ("fr", "la mer est belle"), ("es", "mi casa"), ("de", "die 5 Tabletten"), ("fr", "sept places"),
+])
+def test_ordinary_words_are_no_weekdays_and_months(lang, text):
+    assert said(text, lang, ("date", "time")) == []
+
+
+@pytest.mark.parametrize("lang,text,wanted", [
+    ("de", "am So um 17 Uhr", [("So um 17 Uhr", "2026-11-22T17:00")]),
+    ("de", "am Mi, 3. Mai", [("Mi, 3. Mai", "2027-05-03")]),
+    ("fr", "le 5 sept", [("le 5 sept", "2027-09-05")]),
+    ("es", "el 3 mar", [("3 mar", "2027-03-03")]),
+    ("en", "in three days, two tyres", [("in three days", "2026-11-21"), ("two", 2.0)]),
+    ("en", "in 2 weeks, 3 bikes", [("in 2 weeks", "2026-12-02"), ("3", 3.0)]),
+    ("en", "tomorrow at 5 pm two bikes", [("tomorrow at 5 pm", "2026-11-19T17:00"), ("two", 2.0)]),
+    ("en", "on Monday, one helmet", [("on Monday", "2026-11-23")]),
+    ("de", "in drei Tagen zwei Mal", [("in drei Tagen", "2026-11-21")]),
+    ("fr", "dans trois jours deux personnes", [("dans trois jours", "2026-11-21"), ("deux", 2.0)]),
+    ("en", "on May 3, 2027", [("on May 3, 2027", "2027-05-03")]),
+    ("en", "on 5 May 27", [("on 5 May 27", "2027-05-05")]),
+])
+def test_a_date_ends_before_the_count_that_follows_it(lang, text, wanted):
+    found = [(words, value) for words, _, value in said(text, lang, ("date", "time", "number"))]
+    assert found == wanted
+
+
 def test_only_the_kinds_that_are_asked_for_are_found():
     assert said("pay $20 tomorrow", kinds=("amount",)) == [("$20", "amount", "20 USD")]
     assert [kind for _, kind, _ in said("pay $20 tomorrow", kinds=("date",))] == ["date"]
@@ -96,6 +127,21 @@ def test_the_tenants_own_span_wins_and_takes_the_value_that_lies_in_it(monkeypat
     found = resolved(own, row(text), manifest(system_entities=("number", "duration")))
     process.stop()
     assert [(e.label, e.value) for e in found] == [("when", 7200.0)]
+
+
+def test_a_span_that_is_a_part_of_a_longer_time_takes_the_whole_times_value(monkeypatch):
+    process = EntityProcess(replace(PACING, entity_first_wait_s=60.0, entity_wait_s=60.0, entity_start_s=120.0))
+    monkeypatch.setattr("head_worker.engine.entity_process", lambda: process)
+    process.start()
+
+    def values(text, *spans):
+        own = tuple(Span(text.index(one), text.index(one) + len(one), "when", one, 0.9) for one in spans)
+        return [e.value for e in resolved(own, row(text), manifest(system_entities=("number", "date", "time")))]
+
+    found = [values("call me tomorrow at 5 pm", "tomorrow"), values("call me on Monday at 5 pm", "Monday"),
+             values("call me tomorrow at 5 pm", "tomorrow", "5 pm"), values("come in two days", "two")]
+    process.stop()
+    assert found == [["2026-11-19T17:00"], ["2026-11-23T17:00"], [None, None], [None]]
 
 
 def test_synonyms_name_what_was_meant():
