@@ -37,8 +37,7 @@ FIELDS = {  # (file, class) → the line of a field that the next release adds
 }
 CHANGES = {  # file → (what stands there, what the next release has instead)
     "topology/release.py": ('VERSION = "', f'VERSION = "{NEXT}"  # "'),
-    "topology/wire.py": ("msgpack.packb(dict(zip(names, values(record), strict=True)), use_bin_type=True)",
-                         'msgpack.packb({**dict(zip(names, values(record), strict=True)), "channel": "phone"})'),
+    "topology/wire.py": ("msgpack.packb(body, use_bin_type=True)", 'msgpack.packb({**body, "channel": "phone"})'),
     "topology/stream/records.py": ("headers: tuple[tuple[str, bytes], ...] = ()\n    shorter",
                                    'headers: tuple[tuple[str, bytes], ...] = (("headrace.next", b"1"),)\n    shorter'),
     "topology/stream/metrics.py": ("BOTH = {\n", 'BOTH = {\n    "owned": Figure("owned", "Of the next release"),\n'),
