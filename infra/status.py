@@ -129,6 +129,9 @@ def troubles(settings: Settings, seen: Seen, before: Seen | None = None) -> list
 
 
 def _processes(seen: Seen) -> Iterator[str]:
+    if len(seen.processes) > 1 and not any(one.running for one in seen.processes):
+        yield f"none of the {len(seen.processes)} processes of `headrace up` runs: it was killed; start it again"
+        return
     for one in seen.processes:
         if not one.running:
             yield (f"{one.name} (process {one.pid}) has ended: see {one.log}; `headrace up` starts it again, unless it "

@@ -177,6 +177,9 @@ class Supervisor:
             if child.retired_s is None and child.process.poll() is not None and child.process.returncode != 2:
                 lived_s = time.time() - child.started_s
                 child.again = bool(child.restarts) and lived_s < AGAIN_S and not child.ready.exists()
+                if child.process.returncode < 0:  # it could not say so itself
+                    with child.log.open("a") as log:
+                        log.write(f"killed by signal {-child.process.returncode}\n")
                 child.process = self._spawn(child.name, child.command)
                 child.started_s, child.restarts = time.time(), child.restarts + 1
                 restarted.append(child.name)

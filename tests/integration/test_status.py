@@ -168,7 +168,7 @@ def test_it_answers_soon_and_in_one_line_each_whatever_is_away(system, how):
         child.process.kill()
     assert code == 1, spent
     assert set(told["away"]) == {"broker", "redis"}
-    troubles = [one for one in told["troubles"] if "has ended" not in one]
+    troubles = [one for one in told["troubles"] if "headrace up" not in one]
     assert len(troubles) == 2 and "[broker]" in troubles[0] and "[redis]" in troubles[1], troubles
 
 

@@ -79,6 +79,8 @@ def test_a_cell_that_takes_no_tenants_needs_no_workers_and_one_that_is_not_nearl
      ["5 or more dead letters", "3 internal, 2 bad_head", "broken", "headrace.dead-letters"]),
     (seen(processes=(ProcessState("head-en-a-0", 1 << 30, 1.0, 0, "x.log"),)), ["head-en-a-0", "has ended", "x.log"]),
     (seen(processes=(ProcessState("redis", 1, 90.0, 2, "x.log"),)), ["restarted 2 times", "10 s ago"]),
+    (seen(processes=tuple(ProcessState(name, 1 << 30, 1.0, 0, "x.log") for name in ("redis", "broker"))),
+     ["none of the 2 processes of `headrace up` runs"]),
 ])
 def test_each_trouble_is_one_sentence_with_what_to_do(what, words):
     (sentence,) = troubles(SETTINGS, what)

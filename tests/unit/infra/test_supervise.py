@@ -39,7 +39,8 @@ def test_the_state_directory_tells_what_runs_and_how_often_it_was_restarted(tmp_
         child.process.kill()
         child.process.wait()
         assert not processes_of(tmp_path)[0].running
-        supervisor.restart_ended()
+        (line,) = supervisor.told(supervisor.restart_ended())
+        assert "killed by signal 9" in line, "it could not say so itself"
         (second,) = processes_of(tmp_path)
         assert (second.pid, second.restarts, second.running) == (child.process.pid, 1, True)
         assert second.started_s > first.started_s
