@@ -24,7 +24,7 @@ class HeadManifest:
     """Everything about a head except its weights. `hidden` is the encoder's width; `tags` begin with `O`.
 
     An utterance is out of scope below `out_of_scope_max_logit`, as of `head_worker.engine.max_logits`; where that is
-    None, below the confidence `out_of_scope_threshold`, as older workers see it.
+    None, below the confidence `out_of_scope_threshold`, as older workers see it too.
     """
 
     tenant: str

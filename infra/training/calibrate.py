@@ -22,7 +22,7 @@ UNSEEN = 0.99  # kept where nobody said what is out of scope
 class Calibration:
     """What the logits are divided by, and the max logit below which an utterance is out of scope.
 
-    `threshold`: the confidence below which it is, for older workers.
+    `threshold`: the confidence below which it is, for older workers and where nobody said what is out of scope.
     """
 
     temperature: float = 1.0
@@ -42,17 +42,19 @@ def calibrate(logits: Tensor, right: Tensor, outside: Tensor, keep: float = KEEP
     temperature = min(torch.logspace(-0.7, 0.7, 57).tolist(), key=lambda t: float(F.cross_entropy(logits / t, right)))
     sure, strange = ((one / temperature).softmax(1).amax(1) for one in (logits, outside))
     fit, unfit = (torch.from_numpy(max_logits(one.numpy())) for one in (logits, outside))
-    return Calibration(float(temperature), _parted(sure, strange, keep) or 0.0, _parted(fit, unfit, keep))
+    # Without lines out of scope by confidence: what that refuses of what is in scope is mostly answered wrongly.
+    max_logit = _parted(fit, unfit, keep) if len(unfit) else None
+    return Calibration(float(temperature), _parted(sure, strange, keep), max_logit)
 
 
-def _parted(sure: Tensor, strange: Tensor, keep: float) -> float | None:
+def _parted(sure: Tensor, strange: Tensor, keep: float) -> float:
     """Of n lines in scope, another is below the k-th least sure with a chance of k / (n + 1) (Vovk et al. 2005)."""
     sure = sure.sort().values
     lost = 1 - (keep if len(strange) else max(keep, UNSEEN))
     nearest = 0.5 if len(strange) else 1e-9  # of 60 lines 3 % are two, as one alone may be a line labelled wrongly
     allowed = min(math.floor(lost * (len(sure) + 1) + nearest), len(sure))
     if not len(strange):
-        return float(sure[allowed - 1]) if allowed else None
+        return float(sure[allowed - 1]) if allowed else 0.0
     grid = sure[: max(1, allowed)]
     parted = (sure >= grid[:, None]).float().mean(1) + (strange < grid[:, None]).float().mean(1)
     return float(grid[int((parted >= parted.max() - 1e-6).nonzero().max())])

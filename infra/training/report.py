@@ -63,7 +63,10 @@ def _summary(manifest: HeadManifest, metrics: dict[str, Any]) -> str:
 def _refused(manifest: HeadManifest) -> str:
     least = manifest.out_of_scope_max_logit
     told = out_of_scope(manifest.metrics)
-    return "nothing is refused" if least is None else f"below a max logit of {least:.3f}: {told}"
+    if not manifest.out_of_scope_threshold:
+        return "nothing is refused"
+    by = f"confidence of {manifest.out_of_scope_threshold:.3f}" if least is None else f"max logit of {least:.3f}"
+    return f"below a {by}: {told}"
 
 
 def _labels(scores: dict[str, float]) -> str:

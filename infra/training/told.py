@@ -61,7 +61,7 @@ def lines_of(manifest: HeadManifest) -> Iterator[str]:
             yield f"  {label:32} {value:.1%}"
     if "examples" not in metrics:
         return
-    if manifest.out_of_scope_max_logit is None:
+    if not manifest.out_of_scope_threshold:
         yield "out of scope: nothing is refused: too few lines to find a threshold"
     else:
         yield f"out of scope: {out_of_scope(metrics)}"

@@ -124,3 +124,11 @@ def test_intervals_are_wilsons_and_hold_the_f1():
     assert wilson(95, 100) == pytest.approx((0.888, 0.978), abs=1e-3)
     below, above = bootstrap(np.array([[1, 1, 1]] * 80 + [[0, 1, 1]] * 20))
     assert below < 0.8 < above and 0.1 < above - below < 0.25
+
+
+def test_where_nobody_said_what_is_out_of_scope_the_least_sure_are_refused():
+    torch.manual_seed(0)
+    logits = torch.randn(400, 5) * 3
+    found = calibrate(logits, logits.argmax(1), logits[:0])
+    refused = (logits / found.temperature).softmax(1).amax(1) < found.threshold
+    assert found.max_logit is None and 0 < refused.float().mean() <= 0.01
