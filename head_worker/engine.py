@@ -175,8 +175,11 @@ def resolved(spans: tuple[Span, ...], row: TokenVectors, manifest: HeadManifest)
     if not manifest.system_entities and not manifest.synonyms:
         return spans
     system = system_entities(row, manifest)
-    found = [replace(span, value=_value(span, manifest, system) or _whole_date(span, spans, row, system))
-             for span in spans]
+    found = []
+    for span in spans:
+        if (value := _value(span, manifest, system)) is None:  # 0 is one
+            value = _whole_date(span, spans, row, system)
+        found.append(replace(span, value=value))
     for one in system:
         if all(one.end <= span.start or span.end <= one.start for span in spans):
             found.append(Span(one.start, one.end, f"sys.{one.kind}", row.text[one.start : one.end], 1.0, one.value))

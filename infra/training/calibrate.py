@@ -22,7 +22,7 @@ UNSEEN = 0.99  # kept where nobody said what is out of scope
 class Calibration:
     """What the logits are divided by, and the max logit below which an utterance is out of scope.
 
-    `threshold`: the confidence below which it is, for older workers and where nobody said what is out of scope.
+    `threshold`: the confidence below which it is, for older workers.
     """
 
     temperature: float = 1.0
@@ -42,9 +42,8 @@ def calibrate(logits: Tensor, right: Tensor, outside: Tensor, keep: float = KEEP
     temperature = min(torch.logspace(-0.7, 0.7, 57).tolist(), key=lambda t: float(F.cross_entropy(logits / t, right)))
     sure, strange = ((one / temperature).softmax(1).amax(1) for one in (logits, outside))
     fit, unfit = (torch.from_numpy(max_logits(one.numpy())) for one in (logits, outside))
-    # Without lines out of scope by confidence: what that refuses of what is in scope is mostly answered wrongly.
-    max_logit = _parted(fit, unfit, keep) if len(unfit) else None
-    return Calibration(float(temperature), _parted(sure, strange, keep), max_logit)
+    threshold = _parted(sure, strange, keep)
+    return Calibration(float(temperature), threshold, _parted(fit, unfit, keep) if threshold else None)
 
 
 def _parted(sure: Tensor, strange: Tensor, keep: float) -> float:

@@ -33,7 +33,7 @@ class Outcome:
     hit: Counter[str]
     found: Counter[str]
     there: Counter[str]
-    max_logit: float = 0.0  # as of `Scored`
+    scope_score: float = 0.0  # what the threshold parts by: a head's max logit, or its confidence
 
     @property
     def outside(self) -> bool:
@@ -86,6 +86,7 @@ def evaluate(head: Head, rows: Sequence[Labelled], batch: int = 64) -> Scores:
 def outcomes(head: Head, rows: Sequence[Labelled], batch: int = 64) -> list[Outcome]:
     """What the head makes of each row. A head without tags is not asked for entities."""
     made, asked = [], len(head.manifest.tags) > 1
+    by_confidence = head.manifest.out_of_scope_max_logit is None
     for i in range(0, len(rows), batch):
         part = rows[i : i + batch]
         for one, scored in zip(part, head.predict([one.row for one in part]), strict=True):
@@ -93,7 +94,7 @@ def outcomes(head: Head, rows: Sequence[Labelled], batch: int = 64) -> list[Outc
             found = {(e.start, e.end, e.label) for e in scored.entities}
             hit, said, there = (Counter(label for _, _, label in spans) for spans in (wanted & found, found, wanted))
             made.append(Outcome(one.example.intent, scored.intent, scored.confidence, scored.out_of_scope, hit, said,
-                                there, scored.max_logit))
+                                there, scored.confidence if by_confidence else scored.max_logit))
     return made
 
 
@@ -127,8 +128,8 @@ def out_of_scope(lines: Sequence[Outcome]) -> dict[str, float]:
     if not inside:
         return {"out_of_scope_found": found / len(outside), "examples": float(len(outside))}
     refused = found + len(inside) - kept
-    sure = np.sort([one.max_logit for one in inside])
-    strange = np.array([one.max_logit for one in outside])
+    sure = np.sort([one.scope_score for one in inside])
+    strange = np.array([one.scope_score for one in outside])
     above = len(sure) - (np.searchsorted(sure, strange, "left") + np.searchsorted(sure, strange, "right")) / 2
     return {
         "in_scope_kept": kept / len(inside), "out_of_scope_found": found / len(outside),

@@ -139,9 +139,10 @@ def test_a_span_that_is_a_part_of_a_longer_time_takes_the_whole_times_value(monk
         return [e.value for e in resolved(own, row(text), manifest(system_entities=("number", "date", "time")))]
 
     found = [values("call me tomorrow at 5 pm", "tomorrow"), values("call me on Monday at 5 pm", "Monday"),
-             values("call me tomorrow at 5 pm", "tomorrow", "5 pm"), values("come in two days", "two")]
+             values("call me tomorrow at 5 pm", "tomorrow", "5 pm"), values("come in two days", "two"),
+             values("set it to 0 please", "0")]
     process.stop()
-    assert found == [["2026-11-19T17:00"], ["2026-11-23T17:00"], [None, None], [None]]
+    assert found == [["2026-11-19T17:00"], ["2026-11-23T17:00"], [None, None], [None], [0.0]], "0 is a value"
 
 
 def test_synonyms_name_what_was_meant():

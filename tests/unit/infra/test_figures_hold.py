@@ -13,7 +13,7 @@ import torch
 from head_worker.engine import TokenVectors
 from head_worker.load import load_head
 from infra.training.calibrate import calibrate
-from infra.training.evaluate import Labelled, Outcome, scores_of
+from infra.training.evaluate import Labelled, Outcome, outcomes, scores_of
 from infra.training.examples import OUT_OF_SCOPE, Entity, Example
 from infra.training.fit import Recipe, Target, fit
 from infra.training.folds import folds_of
@@ -126,9 +126,18 @@ def test_intervals_are_wilsons_and_hold_the_f1():
     assert below < 0.8 < above and 0.1 < above - below < 0.25
 
 
-def test_where_nobody_said_what_is_out_of_scope_the_least_sure_are_refused():
+def test_auroc_is_of_what_refuses(tmp_path):
+    rows = [labelled(("on", "off", "dim")[i % 3], i) for i in range(120)]
+    fit(TARGET, rows, None, tmp_path, replace(SMALL, epochs=60))
+    head, strange = load_head(tmp_path), [labelled(OUT_OF_SCOPE, i) for i in range(900, 940)]
+    assert any(one.scope_score != one.confidence for one in outcomes(head, strange))
+    head.manifest = replace(head.manifest, out_of_scope_max_logit=None)  # as of an older head
+    assert all(one.scope_score == one.confidence for one in outcomes(head, strange))
+
+
+def test_where_nobody_said_what_is_out_of_scope_99_percent_are_kept():
     torch.manual_seed(0)
     logits = torch.randn(400, 5) * 3
     found = calibrate(logits, logits.argmax(1), logits[:0])
-    refused = (logits / found.temperature).softmax(1).amax(1) < found.threshold
-    assert found.max_logit is None and 0 < refused.float().mean() <= 0.01
+    refused = logits.amax(1) - logits.mean(1) < found.max_logit
+    assert 0 < refused.float().mean() <= 0.01
